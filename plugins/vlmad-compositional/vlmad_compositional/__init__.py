@@ -1,0 +1,1 @@
+"""Compositional prompt ensembles: states of an object times templates of a sentence."""

@@ -1,0 +1,52 @@
+"""Prompts: every state in every template, averaged to one anchor for normal and one for each kind of abnormal.
+
+WinCLIP (Jeong et al., CVPR 2023) and APRIL-GAN (Chen et al., 2023) use it with the lists in ``data/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from vlmad_core import Anchors, Backbone, Features, Prompts, TextTower, encode, unit
+
+from vlmad_compositional.lists import read_states, read_templates
+
+if TYPE_CHECKING:
+    from vlmad_compositional.plugin import CompositionalConfig
+
+__all__ = ["Compositional"]
+
+
+class Compositional(Prompts):
+    """One anchor for normal, one for each kind of abnormal, in the order of the lists."""
+
+    def __init__(self, config: CompositionalConfig, backbone: Backbone) -> None:
+        super().__init__()
+        self.config = config
+        normal, kinds = read_states(config.states)
+        self.states = (normal, *kinds.values())
+        self.templates = read_templates(config.templates)
+        self.needs_names = any("{}" in state for states in self.states for state in states)
+        self.register_buffer("abnormal", torch.tensor([False] + [True] * len(kinds)), persistent=False)
+        self.abnormal: Tensor
+
+    def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> Anchors:
+        """Anchors ``[len(names), 1 + kinds, D]``."""
+        return Anchors(unit(torch.stack([self.prototypes(text, name) for name in names])), self.abnormal)
+
+    def prototypes(self, text: TextTower, name: str) -> Tensor:
+        """``[1 + kinds, D]`` before the last normalisation (methods 3.2)."""
+        sides = [self.sentences(name, states) for states in self.states]
+        encoded = encode(text, [sentence for side in sides for sentence in side])
+        vectors = unit(encoded) if self.config.average == "unit" else encoded.to(unit(encoded).dtype)
+        means = [side.mean(0) for side in vectors.split([len(side) for side in sides])]
+        return torch.stack([unit(mean) for mean in means] if self.config.average == "unit" else means)
+
+    def sentences(self, name: str, states: Sequence[str]) -> list[str]:
+        """Every state in every template, states in the outer loop."""
+        if self.config.underscores == "spaces":
+            name = name.replace("_", " ")
+        return [t.replace("{}", state.replace("{}", name)) for state in states for t in self.templates]

@@ -1,0 +1,90 @@
+"""Lists of words: those that ship with the plugin, those in a user's file, those written inline. Torch-free."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+__all__ = ["States", "read_states", "read_templates"]
+
+Kinds = dict[str, list[str]]
+States = dict[str, list[str] | Kinds]
+"""``{"normal": [...], "abnormal": [...] or {kind: [...]}}``"""
+
+_FILES = {".yaml", ".yml", ".json"}
+
+
+def read_states(given: object) -> tuple[list[str], Kinds]:
+    """Normal states, and abnormal ones by kind of defect (one kind called ``abnormal`` if there are no kinds).
+
+    Args:
+        given: The name of a list, the path of a file, or a mapping.
+
+    Raises:
+        ValueError: No such list or file, an empty list, or a placeholder other than ``{}``.
+    """
+    data = _named(given, "states") if isinstance(given, str) else given
+    if not isinstance(data, Mapping) or set(data) != {"normal", "abnormal"}:
+        raise ValueError("states need exactly two lists, normal and abnormal")
+    abnormal = data["abnormal"]
+    kinds = dict(abnormal) if isinstance(abnormal, Mapping) else {"abnormal": abnormal}
+    if not kinds:
+        raise ValueError("states.abnormal is empty; give at least one state")
+    normal = _sentences(data["normal"], "states.normal")
+    return normal, {str(kind): _sentences(words, f"states.{kind}") for kind, words in kinds.items()}
+
+
+def read_templates(given: object) -> list[str]:
+    """Templates, each with one ``{}``.
+
+    Args:
+        given: The name of a list, the path of a file, or a list.
+
+    Raises:
+        ValueError: No such list or file, an empty list, a template without ``{}`` or with another placeholder.
+    """
+    data = _named(given, "templates") if isinstance(given, str) else given
+    templates = _sentences(data, "templates")
+    for template in templates:
+        if "{}" not in template:
+            raise ValueError(f"a template needs {{}} where the object goes; there is none in {template!r}")
+    return templates
+
+
+def _named(name: str, what: str) -> Any:
+    """A list that ships with the plugin, or the content of a file."""
+    if Path(name).suffix in _FILES:
+        try:
+            return yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ValueError(f"{name} cannot be read ({error.strerror})") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{name} is neither YAML nor JSON") from error
+    ours: dict[str, Any] = yaml.safe_load((files(__package__) / "data" / f"{what}.yaml").read_text(encoding="utf-8"))
+    if name not in ours:
+        raise ValueError(f"no list of {what} is called {name!r}; there are: {', '.join(ours)}, or a .yaml or .json file")
+    return ours[name]
+
+
+def _sentences(given: object, where: str) -> list[str]:
+    try:
+        sentences = TypeAdapter(list[str]).validate_python(list(given) if isinstance(given, Sequence) else given)
+    except ValidationError as error:
+        raise ValueError(f"{where} must be a list of sentences") from error
+    if isinstance(given, str):
+        raise ValueError(f"{where} must be a list of sentences")
+    if not sentences:
+        raise ValueError(f"{where} is empty; give at least one sentence")
+    for sentence in sentences:
+        others = re.findall(r"\{[^}]+\}|[{}]", sentence.replace("{}", ""))
+        if others:
+            raise ValueError(f"the only placeholder is {{}}; found {others[0]} in {sentence!r}")
+        if not sentence.strip():
+            raise ValueError(f"{where} holds an empty sentence")
+    return sentences

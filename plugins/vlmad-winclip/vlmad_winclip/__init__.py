@@ -1,0 +1,1 @@
+"""WinCLIP and WinCLIP+: multi-scale windows, each through the vision tower by itself."""

@@ -1,0 +1,1 @@
+"""Parts that come with the core, registered through the same hooks as everyone else's."""

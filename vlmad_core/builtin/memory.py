@@ -1,0 +1,87 @@
+"""Scorer: distance of each region to the nearest one remembered from normal images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vlmad_core.data import Anchors, Features, LevelSpec, Scores
+from vlmad_core.errors import NotFittedError
+from vlmad_core.ops import combine, nearest, resize, unit
+from vlmad_core.parts import Scorer, select_levels
+
+if TYPE_CHECKING:
+    from vlmad_core.builtin.plugin import MemoryConfig
+
+__all__ = ["Memory"]
+
+
+class Memory(Scorer):
+    """A bank of unit vectors for each level, one kind of object a memory (methods 3.6).
+
+    The value of a region is half of one minus the cosine to the nearest remembered one, wherever that was in its image.
+
+    Raises:
+        IncompatibleError: A pattern that matches no level.
+    """
+
+    needs_fit: ClassVar[bool] = True
+
+    def __init__(self, config: MemoryConfig, levels: Sequence[LevelSpec], dim: int | None) -> None:
+        super().__init__()
+        self.config = config
+        chosen = select_levels(levels, config.levels)
+        self.chosen = tuple(level.name for level in chosen)
+        for level in chosen:
+            self.register_buffer(_bank(level.name), torch.empty(0, level.dim))
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether anything is remembered."""
+        return all(len(self.bank(name)) for name in self.chosen)
+
+    def bank(self, name: str) -> Tensor:
+        """``[N, dim]`` of unit length, what is remembered of one level."""
+        return self.get_buffer(_bank(name))
+
+    def fit(self, features: Features) -> None:
+        """Remember every region of a batch of normal images."""
+        for name in self.chosen:
+            rows = unit(features[name].vectors.detach()).flatten(0, 1)
+            bank = self.bank(name).to(rows)
+            setattr(self, _bank(name), torch.cat([bank, rows]))
+
+    def forget(self) -> None:
+        """Back to empty banks."""
+        for name in self.chosen:
+            setattr(self, _bank(name), self.bank(name)[:0])
+
+    def forward(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
+        """Maps in [0, 1] (for ``sum``: up to the number of levels); the image score is read off the cells, before the resize."""
+        if not self.is_fitted:
+            raise NotFittedError("the memory is empty. Call detector.fit('folder of normal images') first.")
+        cells = {}
+        for name in self.chosen:
+            level = features[name]
+            cells[name] = level.to_map(nearest(level.vectors, self.bank(name)), self.config.regions)
+        maps = {name: resize(grid, size) for name, grid in cells.items()}
+        grids = {tuple(grid.shape[-2:]) for grid in cells.values()}
+        fused = combine(list((cells if len(grids) == 1 else maps).values()), self.config.combine)
+        flat = fused.flatten(1)
+        count = max(1, round(self.config.top * flat.shape[1]))
+        return Scores(flat.topk(count, dim=1).values.mean(1), resize(fused, size), maps)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        # Banks have no fixed length, and load_state_dict refuses another shape: make room first.
+        for name in self.chosen:
+            saved = state_dict.get(prefix + _bank(name))
+            if isinstance(saved, Tensor) and saved.shape[1:] == self.bank(name).shape[1:]:
+                setattr(self, _bank(name), self.bank(name).new_empty(saved.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _bank(level: str) -> str:
+    return f"bank_{level}"

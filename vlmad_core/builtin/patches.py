@@ -1,0 +1,57 @@
+"""Extractor: the patch tokens of chosen blocks, in the joint space, raw, or both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from vlmad_core.data import Features, Level, LevelSpec
+from vlmad_core.errors import IncompatibleError
+from vlmad_core.parts import Extractor
+from vlmad_core.towers import Backbone, VisionTower, walk
+
+if TYPE_CHECKING:
+    from vlmad_core.builtin.plugin import PatchesConfig
+
+__all__ = ["Patches"]
+
+
+class Patches(Extractor):
+    """Patch tokens after each tapped block: levels ``blockN`` in the joint space, ``rawN`` as the tower has them.
+
+    Raises:
+        IncompatibleError: A tap beyond the tower, or the joint space of a tower that has none.
+    """
+
+    def __init__(self, config: PatchesConfig, backbone: Backbone) -> None:
+        super().__init__()
+        vision = backbone.vision
+        depth = len(vision.blocks)
+        self.taps = tuple(sorted({tap + depth + 1 if tap < 0 else tap for tap in config.taps}))
+        if not all(1 <= tap <= depth for tap in self.taps):
+            raise IncompatibleError(
+                f"taps {list(config.taps)} leave this tower; it has blocks 1 to {depth}, -1 being the last."
+            )
+        if config.space in ("joint", "both") and not vision.joint:
+            raise IncompatibleError(
+                f"space '{config.space}' needs a backbone whose pictures share a space with text; use space 'raw'."
+            )
+        self.norm = config.norm
+        self.joint = vision.joint and config.space != "raw"
+        self.raw = config.space in ("raw", "both") or not vision.joint
+        self.whole = vision.joint
+        self.levels = (
+            *(LevelSpec(f"block{tap}", vision.dim, True) for tap in self.taps if self.joint),
+            *(LevelSpec(f"raw{tap}", vision.width, False) for tap in self.taps if self.raw),
+        )
+
+    def forward(self, vision: VisionTower, images: Tensor) -> Features:
+        """``[B, 3, H, W]`` to one level a tap and space, each ``[B, h*w, dim]``."""
+        x, grid = vision.embed(images)
+        last, kept = walk(vision.blocks, x, taps=self.taps)
+        tokens = {tap: kept[tap][:, vision.prefix :] for tap in self.taps}
+        vectors = [vision.project(vision.norm(t)) for t in tokens.values() if self.joint]
+        vectors += [vision.norm(t) if self.norm else t for t in tokens.values() if self.raw]
+        levels = tuple(Level(spec, v, grid) for spec, v in zip(self.levels, vectors, strict=True))
+        return Features(levels, vision.pool(last) if self.whole else None)

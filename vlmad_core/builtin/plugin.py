@@ -1,0 +1,148 @@
+"""The parts that come with the core, offered through the same hooks as everyone else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from vlmad_core.builtin.open_clip_config import OpenClipConfig
+from vlmad_core.component import Component, Config, Recipe
+from vlmad_core.hookspecs import hookimpl
+
+Combine = Literal["mean", "sum", "harmonic", "max"]
+
+
+class PatchesConfig(Config):
+    """Options of 'patches'."""
+
+    taps: tuple[int, ...] = Field(
+        (-1,), min_length=1, description="Blocks whose output is taken, from 1; -1 is the last one."
+    )
+    space: Literal["auto", "joint", "raw", "both"] = Field(
+        "auto", description="joint: projected, comparable with text; raw: as the tower has them; auto: joint if there is text."
+    )
+    norm: bool = Field(True, description="Put raw tokens through the tower's last norm.")
+
+
+class TemplatesConfig(Config):
+    """Options of 'templates'."""
+
+    normal: tuple[str, ...] = Field(
+        ("a photo of a flawless {}.",), min_length=1, description="Sentences for normal; {} is the class name."
+    )
+    abnormal: tuple[str, ...] = Field(
+        ("a photo of a damaged {}.",), min_length=1, description="Sentences for abnormal; {} is the class name."
+    )
+
+    @field_validator("normal", "abnormal")
+    @classmethod
+    def _only_empty_braces(cls, sentences: tuple[str, ...]) -> tuple[str, ...]:
+        for sentence in sentences:
+            rest = sentence.replace("{}", "")
+            if "{" in rest or "}" in rest:
+                raise ValueError(f"the only placeholder is {{}}, the class name; found another in {sentence!r}")
+            if not rest.strip():
+                raise ValueError("a sentence needs words beside the placeholder")
+        return sentences
+
+
+class TextMatchConfig(Config):
+    """Options of 'text-match'."""
+
+    temperature: float = Field(0.07, gt=0, description="Divides the cosine before the softmax; small is sharp.")
+    levels: tuple[str, ...] = Field(("*",), min_length=1, description="Names of levels, or patterns such as 'window*'.")
+    regions: Literal["harmonic", "arithmetic"] = Field("harmonic", description="Mean over the regions above a cell.")
+    combine: Combine = Field("mean", description="Over the levels.")
+    image: Literal["class", "max"] = Field(
+        "class", description="Image score: from the whole-image feature, or the highest point of the map."
+    )
+
+
+class MemoryConfig(Config):
+    """Options of 'memory'."""
+
+    levels: tuple[str, ...] = Field(("*",), min_length=1, description="Names of levels, or patterns such as 'window*'.")
+    regions: Literal["harmonic", "arithmetic"] = Field("harmonic", description="Mean over the regions above a cell.")
+    combine: Combine = Field("mean", description="Over the levels.")
+    top: float = Field(
+        0.0, ge=0, le=1, description="Share of the cells whose mean is the image score; 0: the single highest cell."
+    )
+
+
+@hookimpl
+def vlmad_backbones() -> Iterable[Component]:
+    """The adapter for everything that open_clip ships."""
+    yield Component(
+        name="open-clip",
+        target="vlmad_core.builtin.open_clip:OpenClip",
+        config=OpenClipConfig,
+        summary="CLIP-like models of open_clip, from a tag (downloads) or a local file.",
+    )
+
+
+@hookimpl
+def vlmad_extractors() -> Iterable[Component]:
+    """Patch tokens."""
+    yield Component(
+        name="patches",
+        target="vlmad_core.builtin.patches:Patches",
+        config=PatchesConfig,
+        summary="Patch tokens of chosen blocks, in the joint space or raw.",
+    )
+
+
+@hookimpl
+def vlmad_prompts() -> Iterable[Component]:
+    """Fixed sentences."""
+    yield Component(
+        name="templates",
+        target="vlmad_core.builtin.templates:Templates",
+        config=TemplatesConfig,
+        summary="A few fixed sentences for normal and abnormal.",
+    )
+
+
+@hookimpl
+def vlmad_scorers() -> Iterable[Component]:
+    """Words and memories."""
+    yield Component(
+        name="text-match",
+        target="vlmad_core.builtin.text_match:TextMatch",
+        config=TextMatchConfig,
+        summary="Softmax of the cosine to the words for normal and abnormal.",
+    )
+    yield Component(
+        name="memory",
+        target="vlmad_core.builtin.memory:Memory",
+        config=MemoryConfig,
+        summary="Distance to the nearest vector remembered from normal images.",
+    )
+
+
+@hookimpl
+def vlmad_recipes() -> Iterable[Recipe]:
+    """The two simplest detectors."""
+    yield Recipe(
+        name="clip",
+        spec={
+            "backbone": {"use": "open-clip", "config": {"model": "ViT-B-16", "pretrained": "openai"}},
+            "extractor": "patches",
+            "prompts": "templates",
+            "scorers": ["text-match"],
+        },
+        summary="Plain CLIP: projected patches against two sentences; zero-shot.",
+        few_shot="patch-memory",
+    )
+    yield Recipe(
+        name="patch-memory",
+        spec={
+            "backbone": "pocket",
+            "extractor": {"use": "patches", "config": {"taps": [6, 9, 12], "space": "raw"}},
+            "scorers": [{"use": "memory", "config": {"top": 0.01}}],
+        },
+        summary="Patches of three blocks against a memory of normal ones; no words; 1 or more normal images.",
+        paper="Damm et al., AnomalyDINO, WACV 2025",
+        needs={"pocket": "vlmad-pocket"},
+    )

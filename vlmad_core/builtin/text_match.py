@@ -1,0 +1,67 @@
+"""Scorer: softmax of the cosine between local evidence and the words for normal and abnormal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from vlmad_core.data import Anchors, Features, LevelSpec, Scores
+from vlmad_core.errors import IncompatibleError
+from vlmad_core.ops import combine, match, resize
+from vlmad_core.parts import Scorer, select_levels
+
+if TYPE_CHECKING:
+    from vlmad_core.builtin.plugin import TextMatchConfig
+
+__all__ = ["TextMatch"]
+
+
+class TextMatch(Scorer):
+    """Probability of "abnormal" for each region, averaged over the regions above a cell, then over levels (methods 3.5).
+
+    Raises:
+        IncompatibleError: No text, or no level that can be compared with it.
+    """
+
+    needs_anchors: ClassVar[bool] = True
+
+    def __init__(self, config: TextMatchConfig, levels: Sequence[LevelSpec], dim: int | None) -> None:
+        super().__init__()
+        if dim is None:
+            there = ", ".join(map(str, levels))
+            raise IncompatibleError(
+                "compares with text, but the backbone has none; its levels are only: "
+                f"{there}. Use scorer 'memory' with normal images, or a backbone with text such as 'open-clip'."
+            )
+        self.chosen = tuple(level.name for level in select_levels(levels, config.levels, joint=True))
+        self.config = config
+
+    def forward(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
+        """Maps in [0, 1] for ``combine`` mean, harmonic and max; up to the number of levels for sum."""
+        if anchors is None:
+            raise IncompatibleError("compares with words and was given none; the pipeline has no prompts.")
+        cells = {name: self.cells(features, anchors, name) for name in self.chosen}
+        maps = {name: resize(grid, size) for name, grid in cells.items()}
+        # Levels may differ in grid; on one grid, combining before the resize is the papers' order and is cheaper.
+        if len({grid.shape[-2:] for grid in cells.values()}) == 1:
+            fused = resize(combine(list(cells.values()), self.config.combine), size)
+        else:
+            fused = combine(list(maps.values()), self.config.combine)
+        if self.config.image == "max" or features.image is None:
+            image = fused.flatten(1).amax(1)
+        else:
+            image = self.probability(features.image, anchors)
+        return Scores(image, fused, maps)
+
+    def cells(self, features: Features, anchors: Anchors, name: str) -> Tensor:
+        """``[B, h, w]`` of one level."""
+        level = features[name]
+        return level.to_map(self.probability(level.vectors, anchors), self.config.regions)
+
+    def probability(self, vectors: Tensor, anchors: Anchors) -> Tensor:
+        """``[B, ..., D]`` to the probability of any abnormal state, ``[B, ...]``."""
+        states = match(vectors, anchors.vectors, self.config.temperature)
+        return states[..., anchors.abnormal.to(torch.bool)].sum(-1)

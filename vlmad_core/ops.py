@@ -1,0 +1,110 @@
+"""The few pure functions that extractors, scorers and pipelines share. Arithmetic in at least float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["Combine", "combine", "match", "nearest", "resize", "smooth", "unit"]
+
+Combine = Literal["mean", "sum", "harmonic", "max"]
+
+
+def unit(x: Tensor) -> Tensor:
+    """Unit length along the last axis, in float32 (float64 stays); zero stays zero."""
+    x = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    return F.normalize(x, dim=-1)
+
+
+def match(vectors: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+    """Softmax over states of the cosine to each anchor (methods 3.2).
+
+    Args:
+        vectors: ``[B, ..., D]``, any length.
+        anchors: ``[B, S, D]``, unit length.
+        temperature: Divides the cosine; small is sharp.
+
+    Returns:
+        ``[B, ..., S]``, summing to 1.
+
+    >>> anchors = unit(torch.tensor([[[0.0, 1, 0], [1, 1, 0]]]))
+    >>> match(torch.tensor([[1.0, 0, 0]]), anchors, 1.0)
+    tensor([[0.3302, 0.6698]])
+    """
+    cosine = torch.einsum("b...d,bsd->b...s", unit(vectors), anchors.to(unit(vectors).dtype))
+    return (cosine / temperature).softmax(-1)
+
+
+def nearest(vectors: Tensor, bank: Tensor, *, chunk: int = 16384) -> Tensor:
+    """Half of one minus the cosine to the nearest remembered vector (methods 3.6), in [0, 1].
+
+    Rounding below zero is clamped: it says nothing, and a harmonic mean over mixed signs has no bound.
+
+    Args:
+        vectors: ``[..., dim]``, any length.
+        bank: ``[N, dim]``, unit length, N of at least 1.
+        chunk: Bank rows at a time, so that memory stays flat however much is remembered.
+
+    Returns:
+        ``[...]``.
+
+    >>> bank = unit(torch.tensor([[0.0, 1, 0], [1, 1, 0]]))
+    >>> nearest(torch.tensor([[1.0, 0, 0], [0, 1, 0]]), bank)
+    tensor([0.1464, 0.0000])
+    """
+    queries = unit(vectors)
+    best: Tensor | None = None
+    for rows in bank.split(chunk):
+        cosine = (queries @ rows.to(queries.dtype).T).amax(-1)
+        best = cosine if best is None else torch.maximum(best, cosine)
+    assert best is not None  # bank is never empty: a scorer refuses before it is fitted
+    return ((1 - best) / 2).clamp_min(0)
+
+
+def resize(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
+    """Bilinear, ``[..., h, w]`` to ``[..., H, W]``."""
+    lead = maps.shape[:-2]
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    return F.interpolate(flat, size=size, mode="bilinear", align_corners=align_corners).reshape(*lead, *size)
+
+
+def smooth(maps: Tensor, sigma: float) -> Tensor:
+    """Gaussian with edge pixels repeated (scipy's ``reflect``), cut at four sigma, ``[..., H, W]`` to the same.
+
+    Differentiable; equals ``scipy.ndimage.gaussian_filter`` (methods 5.4). Sigma 0 changes nothing.
+    """
+    if sigma == 0:
+        return maps
+    radius = int(4 * sigma + 0.5)
+    taps = torch.arange(-radius, radius + 1, device=maps.device, dtype=torch.float64)
+    kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).to(maps.dtype)
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    flat = F.conv2d(_mirror(flat, radius, -2), kernel.view(1, 1, -1, 1))
+    flat = F.conv2d(_mirror(flat, radius, -1), kernel.view(1, 1, 1, -1))
+    return flat.reshape(maps.shape)
+
+
+def _mirror(x: Tensor, radius: int, axis: int) -> Tensor:
+    """Pad by reflection about the border between pixels, as often as a small map needs it."""
+    length = x.shape[axis]
+    index = torch.arange(-radius, length + radius, device=x.device) % (2 * length)
+    return x.index_select(axis, torch.where(index < length, index, 2 * length - 1 - index))
+
+
+def combine(items: Sequence[Tensor], how: Combine) -> Tensor:
+    """Elementwise over tensors that broadcast against each other; ``harmonic`` is for values of at least 0.
+
+    >>> combine([torch.tensor(0.6), torch.tensor(0.5), torch.tensor(0.4)], "harmonic")
+    tensor(0.4865)
+    """
+    stack = torch.stack(torch.broadcast_tensors(*items))
+    if how == "harmonic":
+        return len(items) / (1 / stack).sum(0)
+    if how == "max":
+        return stack.amax(0)
+    return stack.sum(0) if how == "sum" else stack.mean(0)

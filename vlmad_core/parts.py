@@ -1,0 +1,106 @@
+"""Base classes of the three parts that a plugin writes beside backbones: how to look, what to say, how to judge.
+
+Two rules: a part never holds the backbone (it reads sizes in its constructor and is handed the tower at each call), and a
+part never changes it. So ``part.parameters()`` is exactly what it learns and ``state_dict()`` exactly what must be saved.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from vlmad_core.data import Anchors, Features, LevelSpec, Scores
+from vlmad_core.errors import IncompatibleError
+from vlmad_core.towers import TextTower, VisionTower
+
+__all__ = ["Extractor", "Prompts", "Scorer", "select_levels"]
+
+
+class Extractor(nn.Module, ABC):
+    """A way to look at an image: ``Extractor(config, backbone)``.
+
+    Attributes:
+        levels: What :meth:`forward` will give, known from the constructor on.
+    """
+
+    levels: tuple[LevelSpec, ...]
+
+    @abstractmethod
+    def forward(self, vision: VisionTower, images: Tensor) -> Features:
+        """``[B, 3, H, W]`` to features whose levels are those declared; an image's result does not depend on its batch."""
+
+
+class Prompts(nn.Module, ABC):
+    """A way to say normal and abnormal: ``Prompts(config, backbone)``.
+
+    Attributes:
+        per_image: True: needs the features, and is never cached.
+        needs_names: True: the words depend on what the picture shows, so a class name must be given.
+    """
+
+    per_image: ClassVar[bool] = False
+    needs_names: bool = True
+
+    @abstractmethod
+    def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> Anchors:
+        """Anchors ``[len(names), S, D]`` of unit length, in the order of the names."""
+
+
+class Scorer(nn.Module, ABC):
+    """A way to judge features: ``Scorer(config, levels, dim)``, with ``dim`` that of the text or None.
+
+    Attributes:
+        needs_anchors: True: it compares with words.
+        needs_fit: True: it compares with normal images, which :meth:`fit` must have seen.
+    """
+
+    needs_anchors: ClassVar[bool] = False
+    needs_fit: ClassVar[bool] = False
+
+    def fit(self, features: Features) -> None:
+        """Remember normal references; called once a batch, accumulates. Nothing to do unless ``needs_fit``."""
+
+    def forget(self) -> None:
+        """Drop what :meth:`fit` remembered."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """False while :meth:`forward` would raise :class:`~vlmad_core.errors.NotFittedError`."""
+        return True
+
+    @abstractmethod
+    def forward(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
+        """Scores with maps of ``size`` = (H, W) pixels."""
+
+
+def select_levels(
+    levels: Sequence[LevelSpec], patterns: Sequence[str], *, joint: bool = False
+) -> tuple[LevelSpec, ...]:
+    """The levels whose names match a shell pattern, in the order of ``levels``.
+
+    Args:
+        levels: As an extractor declares them.
+        patterns: Such as ``"window*"``; each must match at least one level.
+        joint: Only those comparable with text.
+
+    Raises:
+        IncompatibleError: A pattern matches nothing, or no joint level is left; the text names what there is.
+    """
+    there = ", ".join(map(str, levels)) or "none"
+    for pattern in patterns:
+        if not any(fnmatch(level.name, pattern) for level in levels):
+            raise IncompatibleError(f"no level is called '{pattern}'; there are only: {there}.")
+    chosen = tuple(level for level in levels if any(fnmatch(level.name, p) for p in patterns))
+    if not joint:
+        return chosen
+    chosen = tuple(level for level in chosen if level.joint)
+    if not chosen:
+        raise IncompatibleError(
+            f"needs a level that can be compared with text, but there are only: {there}. "
+            "Use scorer 'memory', or a backbone with text such as 'open-clip'."
+        )
+    return chosen

@@ -1,0 +1,385 @@
+"""A detector: four parts that call each other, with the few verbs that people need: fit, predict, save, explain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from vlmad_core.data import Anchors, Features, Prediction, Scores
+from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError
+from vlmad_core.images import ImageLike, Picture, find_images, read, stack
+from vlmad_core.ops import Combine, combine, smooth
+from vlmad_core.parts import Extractor, Prompts, Scorer
+from vlmad_core.towers import Backbone
+
+if TYPE_CHECKING:
+    from vlmad_core.spec import PipelineSpec
+
+__all__ = ["Fuse", "Pipeline"]
+
+_HELD_OUT = 8
+"""How many normal images are held out in turn to see how high a normal one can score."""
+
+
+@dataclass(frozen=True)
+class Fuse:
+    """How several scorers become one, and what happens to the map afterwards.
+
+    Args:
+        image: Over the scorers' image scores.
+        map: Over the scorers' maps.
+        smooth: Sigma of a Gaussian over the fused map, in pixels.
+    """
+
+    image: Combine = "mean"
+    map: Combine = "mean"
+    smooth: float = 0.0
+
+    def __call__(self, scores: Sequence[Scores], names: Sequence[str]) -> Scores:
+        """One :class:`Scores` from several; levels are named ``scorer/level``."""
+        levels = {f"{name}/{key}": m for name, s in zip(names, scores, strict=True) for key, m in s.levels.items()}
+        fused = combine([s.map for s in scores], self.map)
+        return Scores(combine([s.image for s in scores], self.image), smooth(fused, self.smooth), levels)
+
+
+class Pipeline(nn.Module):
+    """Backbone, extractor, prompts and scorers, assembled.
+
+    The backbone is shared, not owned: it is in neither ``parameters()`` nor ``state_dict()``, which hold exactly what the
+    parts learn and remember. :func:`vlmad_core.build` makes pipelines from names.
+
+    Args:
+        backbone: What sees, and perhaps reads.
+        extractor: How to look.
+        scorers: How to judge.
+        prompts: How to say normal and abnormal; None for memories alone.
+        fuse: How the scorers become one.
+        spec: The file it was built from; without it a pipeline cannot be saved.
+
+    Raises:
+        IncompatibleError: A scorer needs words and there are none.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        extractor: Extractor,
+        scorers: Sequence[Scorer],
+        prompts: Prompts | None = None,
+        fuse: Fuse | None = None,
+        *,
+        spec: PipelineSpec | None = None,
+    ) -> None:
+        super().__init__()
+        self._shared = (backbone,)  # a tuple hides it from nn.Module, so that it is not owned
+        self.extractor = extractor
+        self.prompts = prompts
+        self.scorers = nn.ModuleList(scorers)
+        self.fuse = fuse or Fuse()
+        self.spec = spec
+        self.name: str | None = None
+        self.plugins: Mapping[str, str] = {}
+        self.register_buffer("normal_range", torch.full((2,), math.nan))
+        self.normal_range: Tensor
+        self._cache: dict[str, tuple[Any, Tensor, Tensor]] = {}
+        wordy = [type(scorer).__name__ for scorer in scorers if scorer.needs_anchors]
+        if not scorers:
+            raise IncompatibleError("a pipeline needs at least one scorer.")
+        if wordy and (prompts is None or backbone.text is None):
+            lack = "no prompts were given" if backbone.text is not None else "the backbone has no text tower"
+            raise IncompatibleError(f"{', '.join(wordy)} compares with words, but {lack}. Use scorer 'memory' alone.")
+        self.eval()
+
+    @property
+    def backbone(self) -> Backbone:
+        """The shared model."""
+        return self._shared[0]
+
+    # -- one batch, differentiable from end to end
+
+    def forward(self, images: Tensor, names: Sequence[str] | None = None) -> Scores:
+        """Judge a batch.
+
+        Args:
+            images: ``[B, 3, H, W]``, preprocessed.
+            names: What each shows; defaults to the name given to :meth:`fit`.
+        """
+        backbone = self.backbone
+        features = self.extractor(backbone.vision, images.to(backbone.device, backbone.dtype))
+        anchors = self.anchors(self._names(names, len(images)), features)
+        return self.judge(features, anchors, (images.shape[-2], images.shape[-1]))
+
+    def judge(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
+        """From features to fused scores with maps of ``size`` pixels."""
+        scores = [scorer(features, anchors, size) for scorer in self._scorers]
+        return self.fuse(scores, self._scorer_names())
+
+    def anchors(self, names: Sequence[str], features: Features | None = None) -> Anchors | None:
+        """Anchors for each name; computed once a name while nothing is being learned."""
+        prompts, text = self.prompts, self.backbone.text
+        if prompts is None or text is None:
+            return None
+        if prompts.per_image or self.training or torch.is_grad_enabled():
+            made: Anchors = prompts(text, names, features)
+            return made
+        key = [(id(p), p._version) for p in prompts.parameters()]  # a change in place makes the cache stale
+        for name in dict.fromkeys(names):
+            if name not in self._cache or self._cache[name][0] != key:
+                one: Anchors = prompts(text, [name])
+                self._cache[name] = (key, one.vectors[0], one.abnormal)
+        rows = [self._cache[name] for name in names]
+        return Anchors(torch.stack([row[1] for row in rows]), rows[0][2])
+
+    # -- for people
+
+    def fit(
+        self,
+        images: str | Path | Iterable[ImageLike],
+        name: str | None = None,
+        *,
+        batch_size: int = 8,
+        keep: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> Self:
+        """Show it normal images.
+
+        Args:
+            images: A folder, or paths, PIL images and arrays.
+            name: What they show, such as ``"metal nut"``; the default of later predictions.
+            batch_size: Images through the backbone at a time.
+            keep: Add to what is remembered instead of starting afresh.
+            progress: Called with the number of images done.
+
+        Raises:
+            ImageError: An image cannot be read, or there are none.
+            IncompatibleError: No scorer remembers anything.
+        """
+        if not any(scorer.needs_fit for scorer in self._scorers):
+            raise IncompatibleError(
+                "nothing here remembers normal images, so there is nothing to fit. Add scorer 'memory', or use a "
+                "few-shot recipe."
+            )
+        sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else _listed(images)
+        if name is not None:
+            self.name = name
+        if self.prompts is not None:
+            self._names(None, 1)  # a missing name is refused before an image is read
+        remembering = [scorer for scorer in self._scorers if scorer.needs_fit]
+        if not keep:
+            for scorer in remembering:
+                scorer.forget()
+        done, held = 0, []
+        # Not inference_mode: a memory filled under it could never stand in a graph that is trained.
+        with torch.no_grad():
+            for pictures in read(sources, self.backbone.preprocess, batch_size=batch_size):
+                for picture in pictures:
+                    if picture.error:
+                        raise ImageError(f"a normal image cannot be read: {picture.error}")
+                pixels = stack(pictures).to(self.backbone.device, self.backbone.dtype)
+                features = self.extractor(self.backbone.vision, pixels)
+                for scorer in remembering:
+                    scorer.fit(features)
+                held += [_pick(features, i) for i in range(min(len(pictures), _HELD_OUT - len(held)))]
+                done += len(pictures)
+                if progress is not None:
+                    progress(done)
+            if not done:
+                raise ImageError("no normal images were given.")
+            self._measure_normal(held)
+        return self
+
+    @overload
+    def predict(self, images: ImageLike, name: str | None = None, *, batch_size: int = 8) -> Prediction: ...
+
+    @overload
+    def predict(
+        self, images: Iterable[ImageLike], name: str | Sequence[str] | None = None, *, batch_size: int = 8
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        name: str | Sequence[str] | None = None,
+        *,
+        batch_size: int = 8,
+    ) -> Prediction | list[Prediction]:
+        """Judge images for people.
+
+        Args:
+            images: One path, PIL image or array; or several of them, in a list or a generator.
+            name: What they show, one for all or one for each; defaults to the one given to :meth:`fit`.
+            batch_size: Images through the backbone at a time.
+
+        Returns:
+            One prediction for one image, a list for several. :meth:`stream` gives them one by one.
+
+        Raises:
+            ImageError: An image cannot be read.
+            NotFittedError: A memory has seen no normal image.
+            ConfigError: The prompts need a name.
+        """
+        if isinstance(images, str | Path | Image.Image | np.ndarray):
+            if isinstance(images, str | Path) and Path(images).is_dir():
+                raise ImageError(f"{images}: is a folder; list(detector.stream('{images}')) judges each image in it.")
+            return next(self.stream([images], name))
+        return list(self.stream(images, name, batch_size=batch_size))
+
+    def stream(
+        self,
+        images: str | Path | Iterable[ImageLike],
+        name: str | Sequence[str] | None = None,
+        *,
+        batch_size: int = 8,
+    ) -> Iterator[Prediction]:
+        """As :meth:`predict`, for a folder or any number of images, one prediction at a time in flat memory."""
+        self.check_ready(name if isinstance(name, str) else None if name is None else "given")
+        sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else _listed(images)
+        names = None if name is None or isinstance(name, str) else iter(name)
+        for pictures in read(sources, self.backbone.preprocess, batch_size=batch_size):
+            for picture in pictures:
+                if picture.error:
+                    raise ImageError(picture.error)
+            given = [name] * len(pictures) if isinstance(name, str) else list(islice(names, len(pictures))) if names else None
+            if given is not None and len(given) < len(pictures):
+                raise ConfigError("fewer names than images were given; give one name for all, or one for each.")
+            yield from self.score(pictures, given)
+
+    def score(self, pictures: Sequence[Picture], names: Sequence[str] | None = None) -> list[Prediction]:
+        """Judge one batch of pictures that were read already."""
+        with torch.no_grad():
+            scores = self(stack(pictures), names)
+        maps = scores.map.float().cpu().numpy()
+        return [
+            Prediction(float(score), map_, picture.size or map_.shape, picture.path)
+            for score, map_, picture in zip(scores.image.tolist(), maps, pictures, strict=True)
+        ]
+
+    def check_ready(self, name: str | None = None) -> None:
+        """Refuse before an image is read.
+
+        Raises:
+            NotFittedError: A memory has seen no normal image.
+            ConfigError: The prompts need a name and there is none.
+        """
+        for scorer, label in zip(self._scorers, self._scorer_names(), strict=True):
+            if not scorer.is_fitted:
+                raise NotFittedError(
+                    f"scorer '{label}' has seen no normal image. Call detector.fit('folder of normal images') first, "
+                    "or give --normal DIR on the command line."
+                )
+        self._names(None if name is None else [name], 1)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write spec, own tensors and versions to a folder; :func:`vlmad_core.load` reads it back."""
+        from vlmad_core.store import save  # noqa: PLC0415 - the store knows pipelines, not the other way round
+
+        return save(self, folder)
+
+    def explain(self) -> str:
+        """The parts, their levels, dimensions and sizes, in words."""
+        backbone = self.backbone
+        size, grid = backbone.preprocess.size, backbone.grid
+        lines = [
+            f"backbone   {_label(backbone, self.spec and self.spec.backbone.use)}: {size[0]} x {size[1]} pixels, "
+            f"{grid[0]} x {grid[1]} patches, {len(backbone.vision.blocks)} blocks, width {backbone.vision.width}, "
+            f"{'with' if backbone.text is not None else 'no'} text, {str(backbone.dtype).removeprefix('torch.')}",
+            f"extractor  {_label(self.extractor, self.spec and self.spec.extractor.use)}: "
+            + ", ".join(map(str, self.extractor.levels)),
+        ]
+        if self.prompts is not None:
+            used = self.spec.prompts.use if self.spec and self.spec.prompts else None
+            lines.append(f"prompts    {_label(self.prompts, used)}: {'for ' + repr(self.name) if self.name else 'no name yet'}")
+        for scorer, label in zip(self._scorers, self._scorer_names(), strict=True):
+            kind = "words" if scorer.needs_anchors else "normal images" if scorer.is_fitted else "normal images (none seen yet)"
+            lines.append(f"scorer     {label}: compares with {kind}")
+        lines.append(f"fuse       image {self.fuse.image}, map {self.fuse.map}, smooth {self.fuse.smooth:g} px")
+        own = sum(p.numel() for p in self.parameters())
+        lines.append(f"learns     {own:,} numbers; the backbone's {sum(p.numel() for p in backbone.parameters()):,} stay as they are")
+        return "\n".join(lines)
+
+    # -- insides
+
+    @property
+    def _scorers(self) -> list[Scorer]:
+        return list(self.scorers)  # type: ignore[arg-type]
+
+    def _scorer_names(self) -> list[str]:
+        if self.spec is not None:
+            names = [part.use for part in self.spec.scorers]
+        else:
+            names = [type(scorer).__name__ for scorer in self._scorers]
+        return [f"{name}{names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+    def _names(self, names: Sequence[str] | None, count: int) -> list[str]:
+        if names is not None:
+            if len(names) != count:
+                raise ConfigError(f"{count} images and {len(names)} names; give one name for each.")
+            return list(names)
+        if self.name is None and self.prompts is not None and self.prompts.needs_names:
+            raise ConfigError(
+                "the prompts speak of what the picture shows, and no name was given. Say it: "
+                "detector.predict(image, name='metal nut'), or --class-name 'metal nut' on the command line."
+            )
+        return [self.name or "object"] * count
+
+    def _measure_normal(self, held: Sequence[Features]) -> None:
+        """What maps of normal images look like to a memory of the others: median, and highest value seen."""
+        self.normal_range.fill_(math.nan)
+        if len(held) < 2:
+            return
+        trial = deepcopy(self._scorers)
+        maps = []
+        for i, features in enumerate(held):
+            for scorer in trial:
+                if scorer.needs_fit:
+                    scorer.forget()
+                    for j, other in enumerate(held):
+                        if j != i:
+                            scorer.fit(other)
+            anchors = self.anchors(self._names(None, 1), features)
+            scores = [scorer(features, anchors, self.backbone.preprocess.size) for scorer in trial]
+            maps.append(self.fuse(scores, self._scorer_names()).map)
+        values = torch.stack(maps)
+        self.normal_range.copy_(torch.stack([values.median(), values.max()]))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # .to(device) must move the shared backbone too, for every pipeline that uses it (design, trap 10).
+        self._cache.clear()
+        self.backbone._apply(fn)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for the parts; the backbone stays frozen."""
+        self._cache.clear()
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``nn.Module``; forgets cached anchors."""
+        self._cache.clear()
+        return super().load_state_dict(*args, **kwargs)
+
+
+def _listed(images: Iterable[ImageLike]) -> Iterable[ImageLike]:
+    if isinstance(images, Image.Image | np.ndarray):
+        return [images]
+    return images
+
+
+def _pick(features: Features, i: int) -> Features:
+    levels = tuple(replace(level, vectors=level.vectors[i : i + 1]) for level in features.levels)
+    return Features(levels, None if features.image is None else features.image[i : i + 1])
+
+
+def _label(part: object, used: str | None) -> str:
+    return used or type(part).__name__
