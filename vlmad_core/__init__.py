@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vlmad_core.images import find_images as find_images
     from vlmad_core.images import open_image as open_image
     from vlmad_core.ops import combine as combine
+    from vlmad_core.ops import linear as linear
     from vlmad_core.ops import match as match
     from vlmad_core.ops import nearest as nearest
     from vlmad_core.ops import resize as resize
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
     from vlmad_core.towers import Block as Block
     from vlmad_core.towers import TextTower as TextTower
     from vlmad_core.towers import VisionTower as VisionTower
+    from vlmad_core.towers import check_size as check_size
     from vlmad_core.towers import encode as encode
+    from vlmad_core.towers import find_device as find_device
     from vlmad_core.towers import walk as walk
 
 __version__ = "0.1.0"
@@ -71,17 +74,17 @@ _HOMES = {
     ),
     "hookspecs": ("hookimpl",),
     "images": ("Preprocess", "find_images", "open_image"),
-    "ops": ("combine", "match", "nearest", "resize", "smooth", "unit"),
+    "ops": ("combine", "linear", "match", "nearest", "resize", "smooth", "unit"),
     "parts": ("Extractor", "Prompts", "Scorer", "select_levels"),
     "pipeline": ("Fuse", "Pipeline"),
     "registry": ("Registry", "default_registry"),
     "spec": ("PipelineSpec",),
     "store": ("load", "save"),
-    "towers": ("Backbone", "Block", "TextTower", "VisionTower", "encode", "walk"),
+    "towers": ("Backbone", "Block", "TextTower", "VisionTower", "check_size", "encode", "find_device", "walk"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604 - names are strings
+__all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:

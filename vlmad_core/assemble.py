@@ -1,4 +1,4 @@
-"""From names to a pipeline: spec and registry in, parts that fit each other out. Everything is refused here, in words."""
+"""From names to a pipeline: spec and registry in, parts that fit each other out. What cannot fit is refused here."""
 
 from __future__ import annotations
 
@@ -86,9 +86,7 @@ def resolve(
     return validate(PipelineSpec, override(data, changes or {}))
 
 
-def assemble(
-    spec: PipelineSpec, *, backbone: Backbone | None = None, registry: Registry | None = None
-) -> Pipeline:
+def assemble(spec: PipelineSpec, *, backbone: Backbone | None = None, registry: Registry | None = None) -> Pipeline:
     """Build each part with its options and put them together.
 
     Args:
@@ -134,7 +132,9 @@ def assemble(
     scorers = [
         maker.make("scorer", part, f"scorers.{i}", (extractor.levels, dim), met) for i, (part, _) in enumerate(kept)
     ]
-    final = spec.model_copy(update={"scorers": tuple(part for part, _ in kept), "prompts": spec.prompts if prompts else None})
+    final = spec.model_copy(
+        update={"scorers": tuple(part for part, _ in kept), "prompts": spec.prompts if prompts else None}
+    )
     fuse = Fuse(spec.fuse.image, spec.fuse.map, spec.output.smooth)
     pipeline = Pipeline(model, extractor, scorers, prompts, fuse, spec=final)
     pipeline.plugins = dict(sorted(maker.used.items()))

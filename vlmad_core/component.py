@@ -50,9 +50,7 @@ class Component:
     def __post_init__(self) -> None:
         _check_name(self.name, self.summary)
         if not _TARGET.fullmatch(self.target):
-            raise ConfigError(
-                f"component '{self.name}': target must read 'package.module:Class', got {self.target!r}."
-            )
+            raise ConfigError(f"component '{self.name}': target must read 'package.module:Class', got {self.target!r}.")
         if not (isinstance(self.config, type) and issubclass(self.config, Config)):
             raise ConfigError(
                 f"component '{self.name}': config must be a subclass of vlmad_core.Config, got {self.config!r}."

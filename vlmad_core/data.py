@@ -1,6 +1,7 @@
 """The data that flows: levels of local evidence, features, anchors, scores, and a prediction for people.
 
-Letters: **B** images, **M** regions in a level, **S** states, **D** joint dimension, **h w** token grid, **H W** pixels.
+Letters: **B** images, **M** regions in a level, **S** states, **D** joint dimension, **h w** token grid, **H W**
+pixels.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Level:
     def to_map(self, values: Tensor, mean: Literal["arithmetic", "harmonic"] = "arithmetic") -> Tensor:
         """Give each cell the mean of the regions over it.
 
-        The harmonic mean is WinCLIP's (methods 3.4): a region with value 0 makes each cell under it 0. It is defined
+        The harmonic mean is WinCLIP's (CVPR 2023): a region with value 0 makes each cell under it 0. It is defined
         for values of at least 0. One matrix product with the cover table, whatever the regions are.
 
         Args:
@@ -77,7 +78,7 @@ class Level:
             cover = self.cover.to(values)  # [M, h*w]
             count = cover.sum(0)
             values = count / (1 / values @ cover) if mean == "harmonic" else values @ cover / count
-        return values.unflatten(-1, self.grid)
+        return values.reshape(*values.shape[:-1], *self.grid)
 
 
 @dataclass(frozen=True)

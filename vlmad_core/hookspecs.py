@@ -1,7 +1,7 @@
 """The questions that vlmad asks of a plugin: what do you offer, of each kind?
 
-A plugin answers with :class:`~vlmad_core.component.Component` and :class:`~vlmad_core.component.Recipe` entries. pluggy is
-used to find things and never in the path of the data: after assembly a pipeline is plain Python calls.
+A plugin answers with :class:`~vlmad_core.component.Component` and :class:`~vlmad_core.component.Recipe` entries.
+pluggy is used to find things and never in the path of the data: after assembly a pipeline is plain Python calls.
 """
 
 from __future__ import annotations

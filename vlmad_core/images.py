@@ -1,13 +1,13 @@
 """From paths, PIL images and arrays to a batch of pixels, by a :class:`Preprocess` made of plain numbers.
 
-Every picture is squashed to the size that the backbone wants, so that a map always covers the whole image. What cannot be
-read raises :class:`~vlmad_core.errors.ImageError` with a sentence.
+Every picture is squashed to the size that the backbone wants, so that a map always covers the whole image. What cannot
+be read raises :class:`~vlmad_core.errors.ImageError` with a sentence.
 """
 
 from __future__ import annotations
 
 import glob
-import warnings
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,9 +60,7 @@ class Preprocess:
         if self.interpolation not in _KERNELS:
             raise ConfigError(f"interpolation must be one of {', '.join(_KERNELS)}; got {self.interpolation!r}.")
         if min(self.size) < 1 or min(self.std) <= 0:
-            raise ConfigError(
-                f"size and std must be greater than 0, got size {self.size} and std {self.std}."
-            )
+            raise ConfigError(f"size and std must be greater than 0, got size {self.size} and std {self.std}.")
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,9 @@ class Picture:
 def open_image(source: ImageLike) -> Image.Image:
     """Any picture as 8-bit RGB, upright.
 
-    16-bit grey is scaled by 1/257, a fixed scale; transparency is laid on white; EXIF rotation is applied; CMYK, palette and
-    grey are converted. Arrays are ``[height, width]`` or ``[height, width, 1|3|4]``, uint8, uint16, bool, or float in [0, 1].
+    16-bit grey is scaled by 1/257, a fixed scale; transparency is laid on white; EXIF rotation is applied; CMYK,
+    palette and grey are converted. Arrays are ``[height, width]`` or ``[height, width, 1|3|4]``, uint8, uint16, bool,
+    or float in [0, 1].
 
     Raises:
         ImageError: Not there, not an image, truncated, above 500 megapixels, or of a kind whose scale is unknown.
@@ -99,22 +98,26 @@ def open_image(source: ImageLike) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _flatten(_from_array(source))
     if isinstance(source, Image.Image):
-        return _flatten(_upright(source))
+        try:
+            source.load()
+            return _flatten(_upright(source))
+        except ImageError:
+            raise
+        except Exception as error:  # an image that PIL opened and has not read yet may be damaged
+            raise ImageError(f"the picture is damaged or cut short ({_told(error)}).") from error
+    if not isinstance(source, str | Path):
+        raise ImageError(f"an image must be a path, a PIL image or a numpy array; got {type(source).__name__}.")
     path = Path(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours, below
-            with path.open("rb") as file, _open_unlimited(file) as image:
-                if image.width * image.height > _MOST_PIXELS:
-                    raise ImageError(
-                        f"{path}: {image.width} x {image.height} pixels are more than 500 megapixels; cut it into tiles."
-                    )
-                image.load()
-                return _flatten(_upright(image))
+        with _unlimited, path.open("rb") as file, Image.open(file) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                size = f"{image.width} x {image.height}"
+                raise ImageError(f"{size} pixels are more than 500 megapixels; cut it into tiles.")
+            image.load()
+            return _flatten(_upright(image))
     except ImageError as error:
-        text = str(error)
-        raise (error if text.startswith(str(path)) else ImageError(f"{path}: {text}")) from error.__cause__
-    except FileNotFoundError as error:
+        raise ImageError(f"{path}: {error}") from error.__cause__
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageError(f"{path}: no such file.") from error
     except IsADirectoryError as error:
         raise ImageError(f"{path}: is a folder; give its images, or find_images('{path}').") from error
@@ -123,24 +126,41 @@ def open_image(source: ImageLike) -> Image.Image:
     except UnidentifiedImageError as error:
         empty = path.stat().st_size == 0
         raise ImageError(f"{path}: {'the file is empty.' if empty else 'is not an image that can be read.'}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:  # what PIL's decoders raise on damage
-        raise ImageError(f"{path}: is damaged or cut short ({error or type(error).__name__}).") from error
+    except Exception as error:  # PIL's decoders raise all sorts of things on damage
+        raise ImageError(f"{path}: is damaged or cut short ({_told(error)}).") from error
 
 
-def _open_unlimited(file: object) -> Image.Image:
-    """``Image.open`` without PIL's own limit, which is global: another thread may see None for a moment, no more."""
-    limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        return Image.open(file)  # type: ignore[arg-type]
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+class _Unlimited:
+    """A stretch without PIL's own limit, which is global: the last thread to leave puts back what the first found."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+        self.limit: int | None = None
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self.inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                Image.MAX_IMAGE_PIXELS = self.limit
+
+
+_unlimited = _Unlimited()
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except (SyntaxError, ValueError, TypeError, KeyError, OSError):  # a broken EXIF block must not hide a good picture
+    except Exception:  # a broken EXIF block must not hide a good picture; a broken picture is told when it is converted
         return image
 
 
@@ -200,7 +220,9 @@ def find_images(sources: str | Path | Iterable[str | Path]) -> list[Path]:
     for source in [sources] if isinstance(sources, str | Path) else sources:
         path = Path(source)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and _is_shown(p, path) and p.is_file())
+            inside = sorted(
+                p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and _is_shown(p, path) and p.is_file()
+            )
             if not inside:
                 raise ImageError(f"{path}: no image in this folder (looked for {', '.join(sorted(SUFFIXES))}).")
         elif path.exists():
@@ -235,6 +257,8 @@ def read(
             return Picture(source, error=str(error))
         return Picture(source, (image.height, image.width), to_pixels(image, preprocess))
 
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
     waiting: deque[Future[Picture]] = deque()
     batch: list[Picture] = []
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="vlmad-read") as pool:

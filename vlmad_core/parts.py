@@ -1,7 +1,8 @@
 """Base classes of the three parts that a plugin writes beside backbones: how to look, what to say, how to judge.
 
-Two rules: a part never holds the backbone (it reads sizes in its constructor and is handed the tower at each call), and a
-part never changes it. So ``part.parameters()`` is exactly what it learns and ``state_dict()`` exactly what must be saved.
+Two rules: a part never holds the backbone (it reads sizes in its constructor and is handed the tower at each call),
+and a part never changes it. So ``part.parameters()`` is exactly what it learns and ``state_dict()`` exactly what must
+be saved.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Extractor(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
-        """``[B, 3, H, W]`` to features whose levels are those declared; an image's result does not depend on its batch."""
+        """``[B, 3, H, W]`` to features with the declared levels; an image's result does not depend on its batch."""
 
 
 class Prompts(nn.Module, ABC):

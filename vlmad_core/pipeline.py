@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlmad_core.data import Anchors, Features, Prediction, Scores
+from vlmad_core.describe import describe
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError
 from vlmad_core.images import ImageLike, Picture, find_images, read, stack
 from vlmad_core.ops import Combine, combine, smooth
@@ -55,8 +56,8 @@ class Fuse:
 class Pipeline(nn.Module):
     """Backbone, extractor, prompts and scorers, assembled.
 
-    The backbone is shared, not owned: it is in neither ``parameters()`` nor ``state_dict()``, which hold exactly what the
-    parts learn and remember. :func:`vlmad_core.build` makes pipelines from names.
+    The backbone is shared, not owned: it is in neither ``parameters()`` nor ``state_dict()``, which hold exactly what
+    the parts learn and remember. :func:`vlmad_core.build` makes pipelines from names.
 
     Args:
         backbone: What sees, and perhaps reads.
@@ -122,7 +123,7 @@ class Pipeline(nn.Module):
     def judge(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
         """From features to fused scores with maps of ``size`` pixels."""
         scores = [scorer(features, anchors, size) for scorer in self._scorers]
-        return self.fuse(scores, self._scorer_names())
+        return self.fuse(scores, self.labels)
 
     def anchors(self, names: Sequence[str], features: Features | None = None) -> Anchors | None:
         """Anchors for each name; computed once a name while nothing is being learned."""
@@ -178,7 +179,8 @@ class Pipeline(nn.Module):
         if not keep:
             for scorer in remembering:
                 scorer.forget()
-        done, held = 0, []
+        done = 0
+        held: list[Features] = []
         # Not inference_mode: a memory filled under it could never stand in a graph that is trained.
         with torch.no_grad():
             for pictures in read(sources, self.backbone.preprocess, batch_size=batch_size):
@@ -199,7 +201,9 @@ class Pipeline(nn.Module):
         return self
 
     @overload
-    def predict(self, images: ImageLike, name: str | None = None, *, batch_size: int = 8) -> Prediction: ...
+    def predict(  # type: ignore[overload-overlap]  # a str is one path here, not an iterable of letters
+        self, images: ImageLike, name: str | None = None, *, batch_size: int = 8
+    ) -> Prediction: ...
 
     @overload
     def predict(
@@ -249,7 +253,13 @@ class Pipeline(nn.Module):
             for picture in pictures:
                 if picture.error:
                     raise ImageError(picture.error)
-            given = [name] * len(pictures) if isinstance(name, str) else list(islice(names, len(pictures))) if names else None
+            given = (
+                [name] * len(pictures)
+                if isinstance(name, str)
+                else list(islice(names, len(pictures)))
+                if names
+                else None
+            )
             if given is not None and len(given) < len(pictures):
                 raise ConfigError("fewer names than images were given; give one name for all, or one for each.")
             yield from self.score(pictures, given)
@@ -271,7 +281,7 @@ class Pipeline(nn.Module):
             NotFittedError: A memory has seen no normal image.
             ConfigError: The prompts need a name and there is none.
         """
-        for scorer, label in zip(self._scorers, self._scorer_names(), strict=True):
+        for scorer, label in zip(self._scorers, self.labels, strict=True):
             if not scorer.is_fitted:
                 raise NotFittedError(
                     f"scorer '{label}' has seen no normal image. Call detector.fit('folder of normal images') first, "
@@ -281,31 +291,13 @@ class Pipeline(nn.Module):
 
     def save(self, folder: str | Path) -> Path:
         """Write spec, own tensors and versions to a folder; :func:`vlmad_core.load` reads it back."""
-        from vlmad_core.store import save  # noqa: PLC0415 - the store knows pipelines, not the other way round
+        from vlmad_core.store import save  # here, since the store knows pipelines and not the other way round
 
         return save(self, folder)
 
     def explain(self) -> str:
         """The parts, their levels, dimensions and sizes, in words."""
-        backbone = self.backbone
-        size, grid = backbone.preprocess.size, backbone.grid
-        lines = [
-            f"backbone   {_label(backbone, self.spec and self.spec.backbone.use)}: {size[0]} x {size[1]} pixels, "
-            f"{grid[0]} x {grid[1]} patches, {len(backbone.vision.blocks)} blocks, width {backbone.vision.width}, "
-            f"{'with' if backbone.text is not None else 'no'} text, {str(backbone.dtype).removeprefix('torch.')}",
-            f"extractor  {_label(self.extractor, self.spec and self.spec.extractor.use)}: "
-            + ", ".join(map(str, self.extractor.levels)),
-        ]
-        if self.prompts is not None:
-            used = self.spec.prompts.use if self.spec and self.spec.prompts else None
-            lines.append(f"prompts    {_label(self.prompts, used)}: {'for ' + repr(self.name) if self.name else 'no name yet'}")
-        for scorer, label in zip(self._scorers, self._scorer_names(), strict=True):
-            kind = "words" if scorer.needs_anchors else "normal images" if scorer.is_fitted else "normal images (none seen yet)"
-            lines.append(f"scorer     {label}: compares with {kind}")
-        lines.append(f"fuse       image {self.fuse.image}, map {self.fuse.map}, smooth {self.fuse.smooth:g} px")
-        own = sum(p.numel() for p in self.parameters())
-        lines.append(f"learns     {own:,} numbers; the backbone's {sum(p.numel() for p in backbone.parameters()):,} stay as they are")
-        return "\n".join(lines)
+        return describe(self)
 
     # -- insides
 
@@ -313,7 +305,9 @@ class Pipeline(nn.Module):
     def _scorers(self) -> list[Scorer]:
         return list(self.scorers)  # type: ignore[arg-type]
 
-    def _scorer_names(self) -> list[str]:
+    @property
+    def labels(self) -> list[str]:
+        """A name for each scorer, as in the spec; numbered where two are alike."""
         if self.spec is not None:
             names = [part.use for part in self.spec.scorers]
         else:
@@ -348,12 +342,12 @@ class Pipeline(nn.Module):
                             scorer.fit(other)
             anchors = self.anchors(self._names(None, 1), features)
             scores = [scorer(features, anchors, self.backbone.preprocess.size) for scorer in trial]
-            maps.append(self.fuse(scores, self._scorer_names()).map)
+            maps.append(self.fuse(scores, self.labels).map)
         values = torch.stack(maps)
         self.normal_range.copy_(torch.stack([values.median(), values.max()]))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # .to(device) must move the shared backbone too, for every pipeline that uses it (design, trap 10).
+        # .to(device) must move the shared backbone too, for every pipeline that uses it.
         self._cache.clear()
         self.backbone._apply(fn)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -379,7 +373,3 @@ def _listed(images: Iterable[ImageLike]) -> Iterable[ImageLike]:
 def _pick(features: Features, i: int) -> Features:
     levels = tuple(replace(level, vectors=level.vectors[i : i + 1]) for level in features.levels)
     return Features(levels, None if features.image is None else features.image[i : i + 1])
-
-
-def _label(part: object, used: str | None) -> str:
-    return used or type(part).__name__

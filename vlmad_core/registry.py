@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, metadata
@@ -21,7 +22,7 @@ import pluggy
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from vlmad_core import hookspecs
+from vlmad_core import __version__, hookspecs
 from vlmad_core.component import Component, Recipe
 from vlmad_core.errors import UnknownComponentError, did_you_mean
 
@@ -131,8 +132,8 @@ class Registry:
     def discover(cls, env: Mapping[str, str] | None = None) -> Registry:
         """Load the built-ins and every plugin that an entry point of the group ``vlmad`` names.
 
-        ``VLMAD_PLUGINS`` lists the only distributions to load (empty: none), ``VLMAD_DISABLE_PLUGINS`` those to leave out;
-        what is left out is not imported. ``VLMAD_TRACE=1`` tells each stage on stderr.
+        ``VLMAD_PLUGINS`` lists the only distributions to load (empty: none), ``VLMAD_DISABLE_PLUGINS`` those to leave
+        out; what is left out is not imported. ``VLMAD_TRACE=1`` tells each stage on stderr.
         """
         env = os.environ if env is None else env
         only, without = _names(env.get("VLMAD_PLUGINS")), _names(env.get("VLMAD_DISABLE_PLUGINS")) or frozenset()
@@ -141,16 +142,14 @@ class Registry:
         for name, points in sorted(_distributions().items()):
             distribution = points[0].dist
             if (only is not None and name not in only) or name in without:
-                found.plugins.append(Plugin(name, distribution.version if distribution else "", "disabled"))
+                found.plugins.append(Plugin(name, _field(distribution, "Version"), "disabled"))
                 _trace(f"{name}: disabled")
                 continue
             for point in points:
                 found.add(point.value, name, distribution)
         return found
 
-    def add(
-        self, module: str | ModuleType, plugin: str, distribution: metadata.Distribution | None = None
-    ) -> Plugin:
+    def add(self, module: str | ModuleType, plugin: str, distribution: metadata.Distribution | None = None) -> Plugin:
         """Put one plugin through the three stages; what goes wrong becomes a :class:`Problem`.
 
         Args:
@@ -158,22 +157,25 @@ class Registry:
             plugin: Name of its distribution.
             distribution: Its metadata, where it is installed.
         """
-        version = distribution.version if distribution else _version(plugin)
-        started = time.perf_counter()
+        version = _field(distribution, "Version") if distribution else _version(plugin)
+        started, before = time.perf_counter(), len(self.problems)
         entries: tuple[Entry, ...] = ()
         stage = "version"
         try:
             _check_range(distribution)
-            stage = "import"
-            loaded = import_module(module) if isinstance(module, str) else module
-            stage = "register"
-            entries = self._register(loaded, plugin, version)
+            with redirect_stdout(sys.stderr):  # what a plugin prints must not end up in `vlmad list --json`
+                stage = "import"
+                loaded = import_module(module) if isinstance(module, str) else module
+                stage = "register"
+                entries = self._register(loaded, plugin, version)
         except (Exception, SystemExit) as error:
             self.problems.append(Problem(plugin, stage, _told(error)))
         seconds = time.perf_counter() - started
-        failed = any(problem.plugin == plugin for problem in self.problems)
-        record = Plugin(plugin, version, "failed" if failed else "loaded", entries, seconds)
+        problems = self.problems[before:]
+        record = Plugin(plugin, version, "failed" if problems else "loaded", entries, seconds)
         self.plugins.append(record)
+        for problem in problems:
+            _trace(str(problem))
         _trace(f"{plugin} {version}: {record.status}, {len(entries)} entries, {seconds * 1000:.0f} ms")
         return record
 
@@ -220,10 +222,8 @@ class Registry:
         if len(found) == 1:
             return found[0]
         if found:
-            raise UnknownComponentError(
-                f"{kind} '{name}' is offered by more than one plugin; say which: "
-                + ", ".join(entry.full_name for entry in found) + "."
-            )
+            choices = ", ".join(entry.full_name for entry in found)
+            raise UnknownComponentError(f"{kind} '{name}' is offered by more than one plugin; say which: {choices}.")
         text = f"no {kind} '{name}'.{did_you_mean(name, [entry.name for entry in known])}"
         text += f" There are: {', '.join(sorted(entry.name for entry in known)) or 'none'}."
         if needs and name in needs:
@@ -250,7 +250,7 @@ def _distributions() -> dict[str, list[metadata.EntryPoint]]:
     """Entry points of the group by distribution, each once even where a path is searched twice."""
     found: dict[str, dict[str, metadata.EntryPoint]] = {}
     for point in metadata.entry_points(group=GROUP):
-        name = canonicalize_name(point.dist.name) if point.dist else point.name
+        name = canonicalize_name(_field(point.dist, "Name") or point.name)
         if name != CORE:
             found.setdefault(name, {}).setdefault(point.name, point)
     return {name: list(points.values()) for name, points in found.items()}
@@ -269,11 +269,19 @@ def _check_range(distribution: metadata.Distribution | None) -> None:
             raise RuntimeError(f"needs {CORE}{requirement.specifier}, this is {running}; upgrade one of the two")
 
 
+def _field(distribution: metadata.Distribution | None, name: str) -> str:
+    """A line of its METADATA, or nothing: an uninstall that was stopped leaves a distribution without."""
+    try:
+        return (distribution.metadata[name] if distribution else None) or ""
+    except (KeyError, OSError, DeprecationWarning):
+        return ""
+
+
 def _version(plugin: str) -> str:
     try:
         return metadata.version(plugin)
     except metadata.PackageNotFoundError:
-        return "0.1.0" if plugin == CORE else ""
+        return __version__ if plugin == CORE else ""
 
 
 def _names(listing: str | None) -> frozenset[str] | None:
@@ -289,5 +297,3 @@ def _told(error: BaseException) -> str:
 def _trace(text: str) -> None:
     if os.environ.get("VLMAD_TRACE"):
         sys.stderr.write(f"vlmad: {text}\n")
-
-

@@ -5,7 +5,6 @@ Nothing is built here, so a file can be checked without torch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -57,8 +56,8 @@ class PipelineSpec(Config):
     extractor: PartSpec = Field(description="How to look at an image.")
     prompts: PartSpec | None = Field(None, description="How to say normal and abnormal; none for a memory alone.")
     scorers: tuple[ScorerSpec, ...] = Field(min_length=1, description="How to judge; fused if there are several.")
-    fuse: FuseSpec = Field(default_factory=FuseSpec, description="How several scorers become one.")
-    output: OutputSpec = Field(default_factory=OutputSpec, description="What happens to the fused map.")
+    fuse: FuseSpec = Field(FuseSpec(), description="How several scorers become one.")
+    output: OutputSpec = Field(OutputSpec(), description="What happens to the fused map.")
 
     @field_validator("backbone", "extractor", "prompts", mode="before")
     @classmethod
@@ -100,23 +99,31 @@ def override(spec: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     >>> override({"scorers": [{"use": "memory"}]}, {"scorers.0.config.top": 0.01})
     {'scorers': [{'use': 'memory', 'config': {'top': 0.01}}]}
     """
-    result: dict[str, Any] = json.loads(json.dumps(spec))
+    result: dict[str, Any] = _copy(spec)
     for path, value in changes.items():
         *parents, last = path.split(".")
+        if parents[:1] == ["scorers"] and isinstance(result.get("scorers"), str | dict):
+            result["scorers"] = [result["scorers"]]  # a single one is short for a list
         node: Any = result
         for word in parents:
             node = _step(node, word, path)
         if isinstance(node, list):
             _step(node, last, path)
-            node[int(last)] = value
+            node[int(last)] = _copy(value)
         else:
-            node[last] = value
+            node[last] = _copy(value)
     return result
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _step(node: Any, word: str, path: str) -> Any:
     if isinstance(node, list):
-        if not word.isdigit() or int(word) >= len(node):
+        if not word.isdecimal() or int(word) >= len(node):
             raise ConfigError(f"{path}: '{word}' must be a number from 0 to {len(node) - 1}, the place in the list.")
         if isinstance(node[int(word)], str):
             node[int(word)] = {"use": node[int(word)]}
@@ -166,8 +173,11 @@ def _options(model: type[BaseModel], loc: Sequence[Any]) -> list[str]:
     """Names of the fields at ``loc``, walking through nested models."""
     for step in loc:
         field = model.model_fields.get(step) if isinstance(step, str) else None
-        inner = next((t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)), None) \
-            if field else None
+        inner = (
+            next((t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)), None)
+            if field
+            else None
+        )
         model = inner or model
     return list(model.model_fields)
 

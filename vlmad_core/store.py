@@ -1,4 +1,4 @@
-"""Save and load detectors: a spec in JSON, own tensors in safetensors, versions and hashes. Nothing is ever unpickled."""
+"""Save and load detectors: a spec in JSON, own tensors in safetensors, versions and hashes. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def save(pipeline: Pipeline, folder: str | Path) -> Path:
     if pipeline.spec is None:
         raise ConfigError("this pipeline was put together by hand; build it with vlmad_core.build to save it.")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made a folder ({error.strerror}).") from error
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in pipeline.state_dict().items()}
     state = safetensors.torch.save(tensors)
     record = {
@@ -128,7 +131,7 @@ def _checked(folder: Path, state: Mapping[str, str]) -> bytes:
 
 def _check_versions(folder: Path, record: Mapping[str, Any], registry: Registry) -> None:
     """Another major version is refused, another minor one warned; before 1.0 a minor version counts as major."""
-    here = {plugin.name: plugin.version for plugin in registry.plugins if plugin.status == "loaded"}
+    here = {plugin.name: plugin.version for plugin in registry.plugins if plugin.entries}
     for name, saved in record["plugins"].items():
         if name not in here:
             raise ConfigError(f"{folder}: needs plugin {name} {saved}. Install it: pip install '{name}=={saved}'.")

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from vlmad_core.errors import ConfigError, IncompatibleError
+
 if TYPE_CHECKING:
     from vlmad_core.images import Preprocess
 
-__all__ = ["Backbone", "Block", "TextTower", "VisionTower", "encode", "walk"]
+__all__ = ["Backbone", "Block", "TextTower", "VisionTower", "check_size", "encode", "find_device", "walk"]
 
 
 @runtime_checkable
@@ -65,7 +67,7 @@ class VisionTower(Protocol):
     class_pool: bool
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """``[B, 3, H, W]`` to ``[B, prefix + h*w, W]`` with positions, and ``(h, w)``; what the first block receives."""
+        """``[B, 3, H, W]`` to ``[B, prefix + h*w, W]`` with positions, and ``(h, w)``; as the first block wants it."""
         ...
 
     def norm(self, x: Tensor) -> Tensor:
@@ -95,7 +97,7 @@ class TextTower(Protocol):
         ...
 
     def trim(self, ids: Tensor) -> Tensor:
-        """``[P, L']``: without the columns that cannot change what :meth:`pool` gives, such as padding behind a causal mask."""
+        """``[P, L']``: without columns that cannot change what :meth:`pool` gives, as padding under a causal mask."""
         ...
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -162,6 +164,37 @@ class Backbone(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+
+def find_device(name: str) -> torch.device:
+    """The device, once it is certain that it works; for a backbone's constructor.
+
+    Raises:
+        ConfigError: This machine has none of that name.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"device '{name}' is not there ({reason}); device 'cpu' always is.") from error
+    return device
+
+
+def check_size(size: tuple[int, int], patch: tuple[int, int], backbone: str) -> None:
+    """Refuse a ``(height, width)`` that does not fall into whole patches; for a backbone's constructor and ``embed``.
+
+    Raises:
+        IncompatibleError: The text names the nearest sizes that would do.
+    """
+    if all(side >= cut and side % cut == 0 for side, cut in zip(size, patch, strict=True)):
+        return
+    near = [sorted({max(1, side // cut) * cut, -(-side // cut) * cut}) for side, cut in zip(size, patch, strict=True)]
+    height, width = (" or ".join(map(str, sides)) for sides in near)
+    raise IncompatibleError(
+        f"'{backbone}' cuts pictures into patches of {patch[0]} x {patch[1]} pixels, which {size[0]} x {size[1]} "
+        f"(height x width) is not made of. Take a height of {height} and a width of {width}."
+    )
 
 
 def walk(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from vlmad_core import Anchors, Backbone, Features, Prompts, TextTower, encode, unit
 
 from vlmad_compositional.lists import read_states, read_templates
+from vlmad_core import Anchors, Backbone, Features, Prompts, TextTower, encode, unit
 
 if TYPE_CHECKING:
     from vlmad_compositional.plugin import CompositionalConfig
@@ -38,7 +38,7 @@ class Compositional(Prompts):
         return Anchors(unit(torch.stack([self.prototypes(text, name) for name in names])), self.abnormal)
 
     def prototypes(self, text: TextTower, name: str) -> Tensor:
-        """``[1 + kinds, D]`` before the last normalisation (methods 3.2)."""
+        """``[1 + kinds, D]`` before the last normalisation."""
         sides = [self.sentences(name, states) for states in self.states]
         encoded = encode(text, [sentence for side in sides for sentence in side])
         vectors = unit(encoded) if self.config.average == "unit" else encoded.to(unit(encoded).dtype)

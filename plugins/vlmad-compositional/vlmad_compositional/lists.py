@@ -68,7 +68,9 @@ def _named(name: str, what: str) -> Any:
             raise ValueError(f"{name} is neither YAML nor JSON") from error
     ours: dict[str, Any] = yaml.safe_load((files(__package__) / "data" / f"{what}.yaml").read_text(encoding="utf-8"))
     if name not in ours:
-        raise ValueError(f"no list of {what} is called {name!r}; there are: {', '.join(ours)}, or a .yaml or .json file")
+        raise ValueError(
+            f"no list of {what} is called {name!r}; there are: {', '.join(ours)}, or a .yaml or .json file"
+        )
     return ours[name]
 
 

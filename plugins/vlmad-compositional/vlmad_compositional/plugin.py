@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field, field_validator
-from vlmad_core import Component, Config, hookimpl
 
 from vlmad_compositional.lists import States, read_states, read_templates
+from vlmad_core import Component, Config, hookimpl
 
 
 class CompositionalConfig(Config):
@@ -16,8 +16,8 @@ class CompositionalConfig(Config):
 
     states: str | States = Field(
         "winclip",
-        description="winclip, april-gan, a YAML or JSON file, or {normal: [...], abnormal: [...]} with {} for the class "
-        "name; abnormal may name kinds of defect: {scratch: [...], hole: [...]}.",
+        description="winclip, april-gan, a YAML or JSON file, or {normal: [...], abnormal: [...]} with {} for the "
+        "class name; abnormal may name kinds of defect: {scratch: [...], hole: [...]}.",
     )
     templates: str | tuple[str, ...] = Field(
         "winclip-22",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 from pydantic import Field, model_validator
+
 from vlmad_core import Component, Config, Recipe, hookimpl
 
 PAPER = "Jeong et al., WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation, CVPR 2023"
@@ -50,7 +51,7 @@ def _spec(
     patch_norm: bool = False,
     map_fuse: str = "mean",
 ) -> dict[str, Any]:
-    """WinCLIP (methods 3.5) and WinCLIP+ (3.6), with what the implementations differ in (3.7)."""
+    """WinCLIP and WinCLIP+, with what their implementations differ in."""
     prompts = {"templates": templates, "average": average, "underscores": underscores}
     words = {"temperature": temperature, "levels": ["image", "window*"], "regions": "harmonic", "combine": "harmonic"}
     memory = {"levels": ["window*", "patch"], "regions": "harmonic", "combine": "mean"}

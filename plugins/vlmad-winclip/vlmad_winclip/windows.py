@@ -1,6 +1,6 @@
 """Extractor: windows of patch tokens at several scales, each through the whole tower by itself, with the class token.
 
-WinCLIP (Jeong et al., CVPR 2023); methods 3.3. A window keeps its class token and the patches under it, with their original
+WinCLIP (Jeong et al., CVPR 2023). A window keeps its class token and the patches under it, with their original
 positions; the rest is dropped, not masked.
 """
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
 from vlmad_core import Backbone, Extractor, Features, IncompatibleError, Level, LevelSpec, VisionTower, walk
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["Windows", "window_cells"]
 
 
 class Windows(Extractor):
-    """Levels ``image`` (one region over everything), ``windowN`` for each scale, and ``patch`` (raw tokens, for a memory).
+    """Levels ``image`` (one region over everything), ``windowN`` for each scale, ``patch`` (raw tokens for a memory).
 
     Raises:
         IncompatibleError: A window larger than the grid.
@@ -32,8 +33,8 @@ class Windows(Extractor):
         if max(config.scales) > min(grid):
             height, width = backbone.preprocess.size
             raise IncompatibleError(
-                f"a window of {max(config.scales)} patches is larger than the grid of {grid[0]} x {grid[1]} patches that "
-                f"{height} x {width} pixels give; take a larger image_size, or scales up to {min(grid)}."
+                f"a window of {max(config.scales)} patches is larger than the grid of {grid[0]} x {grid[1]} patches "
+                f"that {height} x {width} pixels give; take a larger image_size, or scales up to {min(grid)}."
             )
         self.config = config
         self.levels = (
@@ -75,7 +76,7 @@ class Windows(Extractor):
             y = y + last.mlp(y)
         else:
             y = last(y)
-        return vision.pool(y).unflatten(0, (len(x), -1))
+        return vision.pool(y).reshape(len(x), len(cells), -1)
 
     def _chunk(self, images: int) -> int:
         return max(1, self.config.chunk // images)

@@ -1,0 +1,57 @@
+# The few commands a person types. `make test` and `make demo` need nothing but Python 3.11 and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
+PLUGINS = $(wildcard plugins/vlmad-*)
+CODE    = vlmad_core plugins tests docs benchmarks
+
+.PHONY: help demo test test-all venv check lint types layers unit format docs wheels benchmark clean
+
+help:  ## list these commands
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+demo:  ## score real solar cells: fresh environment, real pictures, heat maps, in minutes
+	$(PYTHON) -m venv --clear .demo/venv
+	.demo/venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt \
+	  . ./plugins/vlmad-pocket elpv-dataset==1.0.0.post1
+	.demo/venv/bin/python docs/examples/solar_cells.py --out .demo/solar-cells
+
+test: venv check  ## fresh environment, then lint, types, layers and tests
+
+test-all: venv  ## the same with the slow tests
+	$(MAKE) check MARK=""
+
+venv:  ## a fresh environment with everything, the plugins editable
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) torch torchvision
+	$(PIP) --requirement .ci/requirements.txt --editable ".[open-clip]" $(addprefix --editable ./,$(PLUGINS))
+
+check: lint types layers unit  ## lint, types, layers and tests in the environment that is there
+
+lint:  ## ruff: style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:  ## mypy --strict on the core and on each plugin
+	$(BIN)/mypy -p vlmad_core $(foreach plugin,$(PLUGINS),-p $(subst -,_,$(notdir $(plugin))))
+
+layers:  ## who may import whom
+	$(BIN)/lint-imports --no-cache
+
+MARK ?= -m "not slow"
+unit:  ## the tests, every warning an error
+	$(BIN)/python -m pytest -n 2 $(MARK) --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+format:  ## put the code into shape
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+wheels:  ## every distribution as a wheel, in dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . $(addprefix ./,$(PLUGINS))
+
+benchmark:  ## WinCLIP against anomalib, both sides in one run
+	$(BIN)/python plugins/vlmad-winclip/benchmarks/winclip_vs_anomalib.py
+
+clean:  ## remove what these commands made
+	rm -rf .venv .demo dist .mypy_cache .ruff_cache .pytest_cache .coverage
