@@ -349,7 +349,7 @@ class Pipeline(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # .to(device) must move the shared backbone too, for every pipeline that uses it.
         self._cache.clear()
-        self.backbone._apply(fn)
+        self.backbone._apply(fn)  # type: ignore[no-untyped-call]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 

@@ -20,7 +20,7 @@ __all__ = ["Memory"]
 
 
 class Memory(Scorer):
-    """A bank of unit vectors for each level, one kind of object a memory (methods 3.6).
+    """A bank of unit vectors for each level, one kind of object a memory (WinCLIP+, CVPR 2023).
 
     The value of a region is half of one minus the cosine to the nearest remembered one, wherever that was in its image.
 
@@ -60,7 +60,7 @@ class Memory(Scorer):
             setattr(self, _bank(name), self.bank(name)[:0])
 
     def forward(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
-        """Maps in [0, 1] (for ``sum``: up to the number of levels); the image score is read off the cells, before the resize."""
+        """Maps in [0, 1] (for ``sum``: up to the number of levels); the image score is read off the cells."""
         if not self.is_fitted:
             raise NotFittedError("the memory is empty. Call detector.fit('folder of normal images') first.")
         cells = {}

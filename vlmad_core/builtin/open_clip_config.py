@@ -20,8 +20,8 @@ class OpenClipConfig(Config):
     model: str = Field("ViT-B-16-plus-240", min_length=1, description="Architecture, by open_clip's name.")
     pretrained: str = Field(
         "",
-        description="Weights: a tag that open_clip downloads, such as laion400m_e31; or a local .safetensors, .pt, .pth or "
-        ".bin file; or random, for tests.",
+        description="Weights: a tag that open_clip downloads, such as laion400m_e31; or a local .safetensors, .pt, "
+        ".pth or .bin file; or random, for tests.",
     )
     image_size: _Pixels | tuple[_Pixels, _Pixels] | None = Field(
         None, description="Side, or (height, width), in pixels; a multiple of the patch. Empty: the model's own."

@@ -21,7 +21,8 @@ class PatchesConfig(Config):
         (-1,), min_length=1, description="Blocks whose output is taken, from 1; -1 is the last one."
     )
     space: Literal["auto", "joint", "raw", "both"] = Field(
-        "auto", description="joint: projected, comparable with text; raw: as the tower has them; auto: joint if there is text."
+        "auto",
+        description="joint: projected, comparable with text; raw: as the tower has them; auto: joint if there is text.",
     )
     norm: bool = Field(True, description="Put raw tokens through the tower's last norm.")
 

@@ -20,7 +20,7 @@ __all__ = ["TextMatch"]
 
 
 class TextMatch(Scorer):
-    """Probability of "abnormal" for each region, averaged over the regions above a cell, then over levels (methods 3.5).
+    """Probability of "abnormal" for each region, averaged over the regions above a cell, then over levels.
 
     Raises:
         IncompatibleError: No text, or no level that can be compared with it.

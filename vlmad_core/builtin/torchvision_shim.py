@@ -1,13 +1,15 @@
 """Import a library that imports torchvision, also where torchvision was built for other hardware than torch.
 
-pip gives a CUDA build of torchvision beside a CPU build of torch where no other exists; importing it then stops at operators
-that its compiled part would have brought. This file declares them, and does nothing where the plain import works.
+pip gives a CUDA build of torchvision beside a CPU build of torch where no other exists; importing it then stops at
+operators that its compiled part would have brought. This file declares them, and does nothing where the plain import
+works.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from types import ModuleType
 
 from vlmad_core.errors import ConfigError
@@ -43,7 +45,10 @@ def import_with_torchvision(name: str, *, extra: str = "") -> ModuleType:
 
 def _import(name: str, extra: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with warnings.catch_warnings():  # older releases import each other by names that have moved
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in {name, "torchvision"}:
             raise
