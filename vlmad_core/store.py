@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from vlmad_core import __version__
 from vlmad_core.assemble import assemble
 from vlmad_core.errors import ConfigError
+from vlmad_core.files import write_whole
 from vlmad_core.pipeline import Pipeline
 from vlmad_core.registry import Registry, default_registry
 from vlmad_core.spec import PipelineSpec, override, validate
@@ -58,8 +58,8 @@ def save(pipeline: Pipeline, folder: str | Path) -> Path:
         "backbone": dict(pipeline.backbone.provenance),
         "state": {"file": _STATE, "sha256": hashlib.sha256(state).hexdigest()},
     }
-    _replace(folder / _STATE, state)
-    _replace(folder / _SPEC, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
+    write_whole(folder / _STATE, state, sync=True)
+    write_whole(folder / _SPEC, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode(), sync=True)
     return folder
 
 
@@ -105,16 +105,20 @@ def load(
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / _SPEC
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{folder}: holds no detector ({_SPEC} is missing). `vlmad fit` makes one.") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as JSON: {error}") from error
     needed = {"format", "vlmad", "name", "spec", "plugins", "backbone", "state"}
-    if not isinstance(record, dict) or not needed <= record.keys():
-        raise ConfigError(f"{path}: is not a detector; it lacks {', '.join(sorted(needed - set(record or ())))}.")
+    missing = needed - record.keys() if isinstance(record, dict) else needed
+    if missing:
+        raise ConfigError(f"{path}: is not a detector; it lacks {', '.join(sorted(missing))}.")
     if record["format"] != _FORMAT:
         raise ConfigError(f"{path}: has format {record['format']}, this vlmad reads {_FORMAT}; upgrade vlmad-core.")
+    for field in ("backbone", "plugins", "spec", "state"):
+        if not isinstance(record[field], dict):
+            raise ConfigError(f"{path}: {field} must be a mapping, got {record[field]!r}.")
     return record
 
 
@@ -144,13 +148,3 @@ def _check_versions(folder: Path, record: Mapping[str, Any], registry: Registry)
             )
         if then.minor != now.minor:
             warnings.warn(f"{folder}: was made with {name} {saved}, this is {now}.", UserWarning, stacklevel=3)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside and rename, so that a stop in the middle leaves the old file or the new one."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

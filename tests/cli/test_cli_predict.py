@@ -1,0 +1,133 @@
+"""`vlmad predict` and `vlmad fit`, in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Vlmad = Callable[..., object]
+
+
+def test_table_of_scores(vlmad: Vlmad, pictures: Path, normals: Path) -> None:
+    seen = vlmad("predict", pictures, "-r", "remember", "-n", normals)
+    assert seen.code == 0
+    assert seen.out.count(".png") == 6
+    assert "6 images judged" in seen.err
+    scores = [float(line.split()[0]) for line in seen.out.splitlines() if ".png" in line]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_json_lines_and_nothing_else(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path) -> None:
+    arguments = ["predict", pictures, "-r", "remember", "-n", normals, "--json", "-o", tmp_path / "out"]
+    for _ in range(2):  # the second time from the folder
+        seen = vlmad(*arguments)
+        found = [json.loads(line) for line in seen.out.splitlines()]
+        assert [Path(line["path"]).name for line in found] == [f"{i:03}.png" for i in range(6)]
+        assert all((tmp_path / "out" / line["overlay"]).is_file() for line in found)
+
+
+def test_words_without_normal_images(vlmad: Vlmad, pictures: Path) -> None:
+    seen = vlmad("predict", pictures, "-r", "words", "-c", "metal nut", "--quiet")
+    assert (seen.code, seen.out, seen.err) == (0, "", "")
+
+
+def test_normal_images_call_the_few_shot_recipe(vlmad: Vlmad, pictures: Path, normals: Path) -> None:
+    seen = vlmad("predict", pictures, "-r", "words", "-c", "nut", "-n", normals)
+    assert seen.code == 0
+    assert "'words' remembers nothing; with normal images 'remember' takes over" in seen.err
+
+
+def test_parts_and_values_can_be_exchanged(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path) -> None:
+    seen = vlmad(
+        *("predict", pictures, "-r", "words", "-n", normals, "--prompts", "none", "--scorer", "memory"),
+        *("--extractor", "patches", "--set", "scorers.0.config.top=0.25", "--set", "extractor.config.taps=[1, 2]"),
+        *("-o", tmp_path / "out", "--maps", "npy", "--no-overlays", "--scale", 0, 0.5, "--threads", 1),
+    )
+    assert seen.code == 0
+    settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+    assert settings["spec"]["extractor"]["config"]["taps"] == [1, 2]
+    assert settings["spec"]["scorers"][0]["config"]["top"] == 0.25
+    assert settings["scale"] == [0, 0.5]
+    assert len(settings["normals"]) == 3
+
+
+def test_a_pipeline_file(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("{backbone: tiny, extractor: patches, scorers: memory}")
+    assert vlmad("predict", pictures, "-r", tmp_path / "mine.yaml", "-n", normals).code == 0
+
+
+def test_fit_then_predict(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path) -> None:
+    seen = vlmad("fit", normals, "-r", "remember", "-o", tmp_path / "detector", "-c", "nut")
+    assert seen.code == 0
+    assert "scorer     memory" in seen.out
+    assert "3 normal images" in seen.out
+    direct = vlmad("predict", pictures, "-r", "remember", "-n", normals, "--json").out.splitlines()
+    loaded = vlmad("predict", pictures, "-d", tmp_path / "detector", "--json", "-o", tmp_path / "out").out.splitlines()
+    assert [json.loads(a)["score"] for a in direct] == pytest.approx([json.loads(b)["score"] for b in loaded])
+    assert "detector" in json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+
+
+def test_images_that_cannot_be_read_make_3(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path) -> None:
+    (pictures / "002.png").write_bytes(b"")
+    for _ in range(2):
+        seen = vlmad("predict", pictures, "-r", "remember", "-n", normals, "-o", tmp_path / "out")
+        assert seen.code == 3
+        assert "002.png: the file is empty." in seen.err
+        assert "5 images judged, 1 could not be judged" in seen.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["nowhere"], 1, "nowhere: no such file or folder."),
+        (["{pictures}", "-r", "wrods"], 1, "no recipe 'wrods'. Did you mean 'words'?"),
+        (["{pictures}", "-r", "words", "--backbone", "tinny"], 1, "Did you mean 'tiny'?"),
+        (["{pictures}", "-r", "words", "--prompts", "nine"], 1, "no prompts 'nine'"),
+        (["{pictures}", "-r", "words"], 1, "no name was given"),
+        (["{pictures}", "-r", "remember"], 1, "compares with normal images, and none were given"),
+        (["{pictures}", "-r", "words", "-n", "nowhere"], 1, "nowhere: no such file or folder."),
+        (["{pictures}", "-r", "words", "-n", "{pictures}", "--scorer", "text-match"], 1, "remembers nothing"),
+        (["{pictures}", "-r", "words", "-c", "x", "--set", "scorers.0.config.temprature=1"], 1, "'temperature'"),
+        (["{pictures}", "-r", "words", "-c", "x", "--set", "scorers.4.use=memory"], 1, "from 0 to 0"),
+        (["{pictures}", "-r", "gone.yaml"], 1, "gone.yaml: cannot be read"),
+        (["{pictures}", "-d", "{pictures}"], 1, "holds no detector"),
+        (["{pictures}", "-r", "words", "--set", "nothing"], 2, "PATH=VALUE"),
+        (["{pictures}", "-r", "words", "--set", "a=[1"], 2, "YAML"),
+        (["{pictures}", "-r", "words", "-d", "{pictures}"], 2, "--detector has its parts"),
+        (["{pictures}", "-r", "words", "--scale", "1", "0"], 2, "lower value"),
+        (["{pictures}", "-r", "words", "--maps", "jpeg"], 2, "png16"),
+        (["{pictures}", "-r", "words", "--batch-size", "0"], 2, "batch-size"),
+        (["{pictures}", "-r", "words", "-o", "{pictures}/000.png"], 2, "file"),
+        ([], 2, "paths"),
+    ],
+)
+def test_refusals(vlmad: Vlmad, pictures: Path, arguments: list[str], code: int, text: str) -> None:
+    seen = vlmad("predict", *(argument.format(pictures=pictures) for argument in arguments))
+    assert seen.code == code
+    assert text in " ".join(seen.err.split())
+    assert "Traceback" not in seen.err
+    assert seen.out == ""
+
+
+def test_other_settings_in_the_same_folder(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path) -> None:
+    first = ["predict", pictures, "-r", "remember", "-n", normals, "-o", tmp_path / "out"]
+    assert vlmad(*first).code == 0
+    seen = vlmad(*first, "--set", "scorers.0.config.top=0.5")
+    assert seen.code == 1
+    assert "scorers.0.config.top was not there and is now 0.5. Use another --out, or --overwrite." in seen.err
+    assert vlmad(*first, "--set", "scorers.0.config.top=0.5", "--overwrite").code == 0
+
+
+def test_more_than_a_table_holds(vlmad: Vlmad, pictures: Path, normals: Path) -> None:
+    for i in range(30):
+        (pictures / f"more{i}.png").write_bytes((pictures / "000.png").read_bytes())
+    assert "16 more (--out keeps them all" in vlmad("predict", pictures, "-r", "remember", "-n", normals).out
+
+
+def test_progress_where_it_is_asked_for(vlmad: Vlmad, pictures: Path, normals: Path) -> None:
+    seen = vlmad("predict", pictures, "-r", "remember", "-n", normals, "--progress", "--json")
+    assert "6/6" in seen.err
+    assert len(seen.out.splitlines()) == 6

@@ -1,0 +1,100 @@
+"""The command ``vlmad``: finds the file of a command when it is called, and turns every refusal into one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from vlmad_core import __version__
+from vlmad_core.cli import terminal
+from vlmad_core.errors import VlmadError
+
+__all__ = ["app", "main"]
+
+_COMMANDS = ("predict", "fit", "list", "show", "plugins", "doctor")
+
+
+class _Lazy(TyperGroup):
+    """Imports a command's file only when that command is called, or all are listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _COMMANDS:
+            for name in _COMMANDS:  # so that a slip can be told from all names
+                self.get_command(ctx, name)
+        elif cmd_name not in self.commands:
+            module = import_module(f"vlmad_core.cli.{cmd_name}")
+            one = typer.Typer(add_completion=False)
+            one.command(cmd_name)(getattr(module, f"{cmd_name}_command"))
+            self.commands[cmd_name] = typer.main.get_command(one)
+        return self.commands.get(cmd_name)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            terminal.complain(str(error) or "stopped.")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Lazy,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 all judged; 1 refused or failed; 2 wrong usage; 3 some images could not be judged; "
+    "130 interrupted.",
+)
+
+
+def _tell_version(value: bool) -> None:
+    if value:
+        typer.echo(f"vlmad {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True)
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks; so does VLMAD_DEBUG=1.")] = False,
+) -> None:
+    """Find defects in images with vision-language models."""
+    terminal.verbose = verbose or bool(os.environ.get("VLMAD_DEBUG"))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    warnings.showwarning = terminal.show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file name may hold what the terminal cannot write
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            typer.main.get_command(app)(args=None if arguments is None else list(arguments), prog_name="vlmad")
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `vlmad list | head -1`: nobody listens, so there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if terminal.verbose:
+            raise
+        known = isinstance(error, VlmadError | OSError)
+        terminal.complain(str(error) if known else f"{type(error).__name__}: {error} (see where with vlmad --verbose)")
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""From what was typed to a detector. Everything that can be refused is refused here, the cheap things first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+import yaml
+
+from vlmad_core.component import Recipe
+from vlmad_core.errors import IncompatibleError, NotFittedError
+from vlmad_core.registry import default_registry
+
+if TYPE_CHECKING:
+    from vlmad_core.pipeline import Pipeline
+    from vlmad_core.spec import PipelineSpec
+
+__all__ = ["DEFAULT_RECIPE", "Choice", "Detector", "build"]
+
+DEFAULT_RECIPE = {"zero-shot": "winclip", "few-shot": "patch-memory"}
+"""What is built where no recipe is named: without normal images, and with them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What was typed, as it was typed."""
+
+    recipe: str | None = None
+    backbone: str | None = None
+    extractor: str | None = None
+    prompts: str | None = None
+    scorers: Sequence[str] = ()
+    weights: str | None = None
+    settings: Sequence[str] = ()
+    class_name: str | None = None
+    normals: Sequence[str] = ()
+    detector: Path | None = None
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A pipeline that may still have to see its normal images.
+
+    Args:
+        pipeline: As built or loaded.
+        normals: Images to show it.
+        about: What decides its results beside the settings of its parts.
+    """
+
+    pipeline: Pipeline
+    normals: Sequence[Path] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def fit(self, *, batch_size: int, progress: Callable[[int], None] | None = None) -> None:
+        """Show it the normal images, if there are any."""
+        if self.normals:
+            self.pipeline.fit(self.normals, batch_size=batch_size, progress=progress)
+
+
+def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
+    """Build or load what was chosen; ``tell`` is called with what the user should know."""
+    changes = _changes(choice)
+    if choice.detector is not None:
+        return _load(choice, changes)
+    _check_names(choice)
+    from vlmad_core.assemble import assemble
+    from vlmad_core.images import find_images
+
+    spec = _spec(choice, changes, tell)
+    normals = find_images(choice.normals) if choice.normals else []
+    pipeline = assemble(spec)
+    pipeline.name = choice.class_name
+    return Detector(pipeline, normals, {"normals": {str(path): _hash(path) for path in normals}})
+
+
+def _changes(choice: Choice) -> dict[str, Any]:
+    parts = {"backbone": choice.backbone, "extractor": choice.extractor, "prompts": choice.prompts}
+    changes: dict[str, Any] = {kind: name for kind, name in parts.items() if name is not None}
+    if choice.prompts == "none":
+        changes["prompts"] = None
+    if choice.scorers:
+        changes["scorers"] = list(choice.scorers)
+    if choice.weights is not None:
+        changes["backbone.config.pretrained"] = choice.weights
+    for setting in choice.settings:
+        path, equals, value = setting.partition("=")
+        if not equals or not path.strip():
+            raise typer.BadParameter(f"--set wants PATH=VALUE, such as output.smooth=4; got '{setting}'.")
+        try:
+            changes[path.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise typer.BadParameter(f"--set {path}: '{value}' is not a YAML value.") from error
+    return changes
+
+
+def _check_names(choice: Choice) -> None:
+    """Look up every name before torch is imported, so that a slip costs no waiting."""
+    named = [("backbone", choice.backbone), ("extractor", choice.extractor), ("prompts", choice.prompts)]
+    named += [("scorer", name) for name in choice.scorers]
+    if choice.recipe is not None and not _is_file(choice.recipe):
+        named.append(("recipe", choice.recipe))
+    for kind, name in named:
+        if name is not None and (kind, name) != ("prompts", "none"):
+            default_registry().get(kind, name)
+
+
+def _is_file(recipe: str) -> bool:
+    return Path(recipe).suffix in {".yaml", ".yml", ".json"}
+
+
+def _spec(choice: Choice, changes: Mapping[str, Any], tell: Callable[[str], None]) -> PipelineSpec:
+    from vlmad_core.assemble import resolve
+
+    name = choice.recipe or DEFAULT_RECIPE["few-shot" if choice.normals else "zero-shot"]
+    spec = resolve(name, changes)
+    remembers = _remembers(spec)
+    if choice.normals and not remembers and not _is_file(name):
+        item = default_registry().get("recipe", name).item
+        if isinstance(item, Recipe) and item.few_shot:
+            tell(f"recipe '{name}' remembers nothing; with normal images '{item.few_shot}' takes over.")
+            spec = resolve(item.few_shot, changes)
+            remembers = _remembers(spec)
+    if choice.normals and not remembers:
+        raise IncompatibleError(
+            f"recipe '{name}' remembers nothing, so normal images are of no use to it. "
+            "Leave them out, add --scorer memory, or take a recipe with few-shot in its name."
+        )
+    if remembers and not choice.normals:
+        raise NotFittedError(f"recipe '{name}' compares with normal images, and none were given. Say --normal FOLDER.")
+    return spec
+
+
+def _remembers(spec: PipelineSpec) -> bool:
+    return any(default_registry().get("scorer", part.use).load().needs_fit for part in spec.scorers)
+
+
+def _load(choice: Choice, changes: Mapping[str, Any]) -> Detector:
+    parts = [choice.recipe, choice.backbone, choice.extractor, choice.prompts, *choice.scorers, *choice.normals]
+    if any(part is not None for part in parts):
+        raise typer.BadParameter(
+            "--detector has its parts and its normal images already; beside it, only --set and --class-name make sense."
+        )
+    from vlmad_core.store import load
+
+    assert choice.detector is not None
+    pipeline = load(choice.detector, set=changes)
+    pipeline.name = choice.class_name or pipeline.name
+    return Detector(pipeline, about={"detector": _hash(choice.detector / "state.safetensors")})
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,55 @@
+"""``vlmad fit``: show a detector normal images, and keep it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vlmad_core.cli import options, terminal
+from vlmad_core.cli.detector import Choice, build
+from vlmad_core.cli.report import bar
+
+
+def fit_command(
+    normals: Annotated[list[str], typer.Argument(help="Normal images: files, folders, glob patterns.")],
+    out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder of the detector; made if needed.")],
+    recipe: options.RecipeName = None,
+    class_name: options.ClassName = None,
+    backbone: options.BackboneName = None,
+    extractor: options.ExtractorName = None,
+    prompts: options.PromptsName = None,
+    scorer: options.ScorerNames = None,
+    weights: options.Weights = None,
+    settings: options.Settings = None,
+    quiet: options.Quiet = False,
+    progress: options.ProgressFlag = None,
+    batch_size: options.BatchSize = 8,
+    threads: options.Threads = None,
+) -> None:
+    """Fit a detector on normal images and save it; `vlmad predict --detector OUT IMAGES` uses it."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    choice = Choice(
+        recipe=recipe,
+        backbone=backbone,
+        extractor=extractor,
+        prompts=prompts,
+        scorers=scorer or (),
+        weights=weights,
+        settings=settings or (),
+        class_name=class_name,
+        normals=normals,
+    )
+    made = build(choice, (lambda text: None) if quiet else terminal.note)
+    with bar("normal images", len(made.normals), False if quiet else progress) as normal:
+        made.fit(batch_size=batch_size, progress=normal.reach)
+    folder = made.pipeline.save(out)
+    if not quiet:
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        sys.stdout.write(f"{made.pipeline.explain()}\n")
+        sys.stdout.write(f"saved      {folder}: {len(made.normals)} normal images, {size / 1e6:.1f} MB\n")

@@ -1,0 +1,98 @@
+"""What `predict` tells while it works and when it is done: a bar, JSON lines, or a table of the highest scores."""
+
+from __future__ import annotations
+
+import heapq
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from vlmad_core.cli import terminal
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from vlmad_core.run.results import Result
+
+__all__ = ["Report", "bar"]
+
+_ROWS = 20
+
+
+@contextmanager
+def bar(what: str, total: int, wanted: bool | None) -> Iterator[Bar]:
+    """A progress bar with the time that is left, on stderr; by default only on a terminal."""
+    if not (sys.stderr.isatty() if wanted is None else wanted):
+        yield Bar(None, None)
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = terminal.console(stderr=True)
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as progress:
+        yield Bar(progress, progress.add_task(what, total=total))
+
+
+class Bar:
+    """A progress bar, or nothing."""
+
+    def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, count: int = 1) -> None:
+        """So many more are done."""
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task, count)
+
+    def reach(self, count: int) -> None:
+        """So many are done in all."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=count)
+
+
+class Report:
+    """Takes results one by one and keeps the few that the table needs.
+
+    Args:
+        as_json: Write each as a line of JSON on stdout at once.
+        quiet: Say nothing about single images.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self.as_json, self.quiet = as_json, quiet
+        self.judged = self.failed = 0
+        self._top: list[tuple[float, int, Result]] = []
+
+    def add(self, result: Result) -> None:
+        """One more."""
+        if self.as_json:
+            sys.stdout.write(result.to_json() + "\n")
+            sys.stdout.flush()
+        if result.error is not None or result.score is None:
+            self.failed += 1
+            if not self.quiet:
+                terminal.complain(result.error or "")
+            return
+        self.judged += 1
+        item = (result.score, -self.judged, result)
+        (heapq.heappush if len(self._top) < _ROWS else heapq.heappushpop)(self._top, item)
+
+    def show(self, where: str) -> None:
+        """The table, unless JSON or nothing was asked for; ``where`` says where the rest is."""
+        if self.as_json or self.quiet or not self._top:
+            return
+        rows = [
+            (f"{result.score:.4f}", f"{result.width} x {result.height}", terminal.shown(result.path))
+            for _, _, result in sorted(self._top, reverse=True)
+        ]
+        terminal.table(["score", "pixels", "image"], rows, right=["score", "pixels"])
+        if self.judged > _ROWS:
+            sys.stdout.write(f"{self.judged - _ROWS} more {where}\n")

@@ -1,0 +1,82 @@
+"""What a person reads: tables on stdout, sentences on stderr. rich is imported when something is printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["complain", "console", "note", "print_json", "show_warning", "shown", "table"]
+
+verbose = False
+"""Whether errors are shown with their traceback."""
+
+_PIPE_WIDTH = 160
+
+
+@cache
+def console(*, stderr: bool = False) -> Console:
+    """The console of a stream; wide where it is no terminal, so that tables can be searched."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _PIPE_WIDTH)
+
+
+def shown(path: str) -> str:
+    """A path that cannot disturb the terminal: what is not printable becomes a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in path)
+
+
+def _say(text: str, style: str) -> None:
+    from rich.text import Text
+
+    line = Text("vlmad: ", style=style)
+    line.append("\n".join(map(shown, text.splitlines())), style=style if style == "red" else "")
+    console(stderr=True).print(line, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """An error, on stderr."""
+    _say(text, "red")
+
+
+def note(text: str) -> None:
+    """Something worth knowing, on stderr."""
+    _say(text, "yellow")
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as one line, in place of Python's two."""
+    note(" ".join(str(message).split()))
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """A table on stdout; columns named in ``right`` hold numbers."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for i, name in enumerate(columns):
+        grid.add_column(name, justify="right" if name in right else "left", no_wrap=i == 0, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    console().print(grid)

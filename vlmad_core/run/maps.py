@@ -1,0 +1,77 @@
+"""Anomaly maps as files: 16-bit grey PNG on a fixed scale, which can be undone, or float32 npy."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from vlmad_core.data import Prediction
+from vlmad_core.errors import ConfigError
+from vlmad_core.parts import select_levels
+from vlmad_core.pipeline import Pipeline
+
+__all__ = ["MapFormat", "encode", "highest", "read_map", "shrunk"]
+
+MapFormat = Literal["png16", "npy", "none"]
+_UNIT = "vlmad-unit"
+
+
+def highest(pipeline: Pipeline) -> float:
+    """The value that a map of this pipeline cannot exceed, as far as its settings tell.
+
+    Probabilities and half-cosines lie in [0, 1], and so do their means; sums over levels or scorers reach further.
+    """
+    tops = []
+    for scorer in pipeline.scorers:
+        config: Any = getattr(scorer, "config", None)
+        summed = getattr(config, "combine", "mean") == "sum"
+        patterns = getattr(config, "levels", ("*",))
+        tops.append(float(len(select_levels(pipeline.extractor.levels, patterns))) if summed else 1.0)
+    return sum(tops) if pipeline.fuse.map == "sum" else max(tops)
+
+
+def shrunk(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """``(height, width)`` with the longer side at most ``longest``.
+
+    >>> shrunk((6000, 3000), 4096)
+    (4096, 2048)
+    """
+    share = min(1.0, longest / max(size))
+    return max(1, round(size[0] * share)), max(1, round(size[1] * share))
+
+
+def encode(prediction: Prediction, kind: MapFormat, maximum: float, max_side: int) -> tuple[bytes, bool]:
+    """The file of a map, and whether values had to be cut at 0 or ``maximum``, which only png16 does."""
+    values = prediction.map_at(shrunk(prediction.size, max_side))
+    buffer = io.BytesIO()
+    if kind == "npy":
+        np.save(buffer, values.astype(np.float32), allow_pickle=False)
+        return buffer.getvalue(), False
+    slack = maximum / 65535  # rounding is no news
+    cut = bool(values.min() < -slack or values.max() > maximum + slack)
+    pixels = np.rint(np.clip(values, 0, maximum) * (65535 / maximum)).astype(np.uint16)
+    note = PngImagePlugin.PngInfo()
+    note.add_text(_UNIT, repr(maximum / 65535))
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=note, compress_level=3)
+    return buffer.getvalue(), cut
+
+
+def read_map(path: str | Path) -> np.ndarray:
+    """A map that :func:`vlmad_core.run.run` wrote, as float32 on the detector's own scale.
+
+    Raises:
+        ConfigError: Not such a file.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".npy":
+            values: np.ndarray = np.load(path, allow_pickle=False)
+            return values
+        with Image.open(path) as image:
+            return np.asarray(image, dtype=np.float32) * np.float32(image.info[_UNIT])
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(f"{path}: is not a map written by vlmad ({error}).") from error

@@ -1,0 +1,88 @@
+"""``run.json``: what a run was made with, so that a folder never holds the results of two different detectors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vlmad_core import __version__
+from vlmad_core.errors import ConfigError
+from vlmad_core.files import write_whole
+from vlmad_core.pipeline import Pipeline
+
+__all__ = ["check_same", "read_record", "settings_of", "write_record"]
+
+RUN = "run.json"
+_FORMAT = 1
+
+
+def settings_of(pipeline: Pipeline, **options: Any) -> dict[str, Any]:
+    """Everything that decides what the results are, as JSON would give it back."""
+    settings = {
+        "vlmad": __version__,
+        "plugins": dict(pipeline.plugins),
+        "spec": pipeline.spec.model_dump(mode="json") if pipeline.spec else None,
+        "class_name": pipeline.name,
+        "backbone": dict(pipeline.backbone.provenance),
+        **options,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(settings))
+    return plain
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What ``run.json`` says, or None if there is none.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    path = folder / RUN
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as JSON ({error}); use another --out, or --overwrite.") from error
+    if not isinstance(record, dict) or record.get("format") != _FORMAT or not isinstance(record.get("settings"), dict):
+        raise ConfigError(f"{path}: is not a record of this vlmad; use another --out, or --overwrite.")
+    return record
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write ``run.json`` in one step."""
+    write_whole(folder / RUN, (json.dumps({"format": _FORMAT, **record}, indent=2) + "\n").encode())
+
+
+def check_same(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse to mix the results of two detectors.
+
+    Raises:
+        ConfigError: The folder holds results made with other settings; the text says which differ.
+    """
+    record = read_record(folder)
+    if record is None:
+        return
+    then, now = dict(_flat(record["settings"])), dict(_flat(settings))
+    changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
+    if changed:
+        told = "; ".join(f"{key} was {_told(then.get(key))} and is now {_told(now.get(key))}" for key in changed[:4])
+        more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
+        raise ConfigError(f"{folder}: was made with other settings: {told}{more}. Use another --out, or --overwrite.")
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for number, inner in enumerate(value):
+            yield from _flat(inner, f"{path}.{number}")
+    else:
+        yield path, value
+
+
+def _told(value: Any) -> str:
+    text = json.dumps(value)
+    return "not there" if value is None else text if len(text) <= 60 else text[:57] + "..."
