@@ -25,7 +25,7 @@ test-all: venv  ## the same with the slow tests
 venv:  ## a fresh environment with everything, the plugins editable
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) torch torchvision
-	$(PIP) --requirement .ci/requirements.txt --editable ".[open-clip]" $(addprefix --editable ./,$(PLUGINS))
+	$(PIP) --requirement .ci/requirements.txt --editable ".[open-clip,evaluation]" $(addprefix --editable ./,$(PLUGINS))
 
 check: lint types layers unit  ## lint, types, layers and tests in the environment that is there
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vlmad_core.images import find_images as find_images
     from vlmad_core.images import open_image as open_image
     from vlmad_core.ops import combine as combine
+    from vlmad_core.ops import highest as highest
     from vlmad_core.ops import linear as linear
     from vlmad_core.ops import match as match
     from vlmad_core.ops import nearest as nearest
@@ -74,7 +75,7 @@ _HOMES = {
     ),
     "hookspecs": ("hookimpl",),
     "images": ("Preprocess", "find_images", "open_image"),
-    "ops": ("combine", "linear", "match", "nearest", "resize", "smooth", "unit"),
+    "ops": ("combine", "highest", "linear", "match", "nearest", "resize", "smooth", "unit"),
     "parts": ("Extractor", "Prompts", "Scorer", "select_levels"),
     "pipeline": ("Fuse", "Pipeline"),
     "registry": ("Registry", "default_registry"),

@@ -56,7 +56,7 @@ def build(
     """
     ready = backbone if isinstance(backbone, Backbone) else None
     parts: dict[str, Any] = {"extractor": extractor, "prompts": prompts, "scorers": scorers}
-    parts["backbone"] = {"use": ready.provenance.get("backbone", type(ready).__name__)} if ready else backbone
+    parts["backbone"] = _said_of(ready) if ready else backbone
     changes = {kind: part for kind, part in parts.items() if part is not KEEP}
     if weights is not None:
         changes["backbone.config.pretrained"] = str(weights)
@@ -101,6 +101,7 @@ def assemble(spec: PipelineSpec, *, backbone: Backbone | None = None, registry: 
     # All names and options are looked at before the first heavy import, so that a slip costs no waiting.
     maker.check(spec, skip_backbone=backbone is not None)
     model = backbone if backbone is not None else maker.make("backbone", spec.backbone, "backbone", ())
+    model.made_from = model.made_from or spec.backbone
     text = model.text
     met = f"on backbone '{spec.backbone.use}'"
     extractor = maker.make("extractor", spec.extractor, "extractor", (model,), met)
@@ -141,6 +142,13 @@ def assemble(spec: PipelineSpec, *, backbone: Backbone | None = None, registry: 
     if model.device.type != "cpu":
         pipeline.to(model.device)
     return pipeline
+
+
+def _said_of(backbone: Backbone) -> Mapping[str, Any]:
+    """What a spec says of a backbone that was built already."""
+    if backbone.made_from is not None:
+        return backbone.made_from.model_dump()
+    return {"use": backbone.provenance.get("backbone", type(backbone).__name__)}
 
 
 class _Maker:

@@ -19,6 +19,10 @@ from torch.nn import functional as F
 __all__ = ["Anchors", "Features", "Level", "LevelSpec", "Prediction", "Scores"]
 
 
+LEAST = 1e-18
+"""What a harmonic mean takes for 0: small enough to be none, and its inverse squared is still a float32."""
+
+
 @dataclass(frozen=True)
 class LevelSpec:
     """What is known of a level before any image is seen.
@@ -77,7 +81,9 @@ class Level:
         if self.cover is not None:
             cover = self.cover.to(values)  # [M, h*w]
             count = cover.sum(0)
-            values = count / (1 / values @ cover) if mean == "harmonic" else values @ cover / count
+            # Never 1/0: infinity times "not under this region" would be NaN in every other cell.
+            inverse = 1 / values.clamp_min(LEAST)
+            values = count / (inverse @ cover) if mean == "harmonic" else values @ cover / count
         return values.reshape(*values.shape[:-1], *self.grid)
 
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Combine", "combine", "linear", "match", "nearest", "resize", "smooth", "unit"]
+from vlmad_core.data import LEAST
+
+__all__ = ["Combine", "combine", "highest", "linear", "match", "nearest", "resize", "smooth", "unit"]
 
 Combine = Literal["mean", "sum", "harmonic", "max"]
 
@@ -48,6 +50,16 @@ def _is_watched(x: Tensor, weight: Tensor) -> bool:
     """Whether autograd, autocast or a compiler wants to see the plain operation."""
     wants_gradient = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     return wants_gradient or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+
+
+def highest(maps: Tensor, share: float = 0.0) -> Tensor:
+    """Mean of the highest ``share`` of the cells of each map, ``[B, h, w]`` to ``[B]``; 0: the single highest.
+
+    >>> highest(torch.tensor([[[1.0, 2], [3, 4]]]), 0.5)
+    tensor([3.5000])
+    """
+    cells = maps.flatten(1)
+    return cells.topk(max(1, round(share * cells.shape[1])), dim=1).values.mean(1)
 
 
 def match(vectors: Tensor, anchors: Tensor, temperature: float) -> Tensor:
@@ -89,7 +101,7 @@ def nearest(vectors: Tensor, bank: Tensor, *, chunk: int = 16384) -> Tensor:
     queries = unit(vectors)
     best: Tensor | None = None
     for rows in bank.split(chunk):
-        cosine = (queries @ rows.to(queries.dtype).T).amax(-1)
+        cosine = linear(queries, rows.to(queries.dtype)).amax(-1)  # queries @ rows.T
         best = cosine if best is None else torch.maximum(best, cosine)
     assert best is not None  # bank is never empty: a scorer refuses before it is fitted
     return ((1 - best) / 2).clamp_min(0)
@@ -134,7 +146,7 @@ def combine(items: Sequence[Tensor], how: Combine) -> Tensor:
     """
     stack = torch.stack(torch.broadcast_tensors(*items))
     if how == "harmonic":
-        return len(items) / (1 / stack).sum(0)
+        return len(items) / (1 / stack.clamp_min(LEAST)).sum(0)
     if how == "max":
         return stack.amax(0)
     return stack.sum(0) if how == "sum" else stack.mean(0)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -93,12 +93,12 @@ class Pipeline(nn.Module):
         self.register_buffer("normal_range", torch.full((2,), math.nan))
         self.normal_range: Tensor
         self._cache: dict[str, tuple[Any, Tensor, Tensor]] = {}
-        wordy = [type(scorer).__name__ for scorer in scorers if scorer.needs_anchors]
+        wordy = [label for scorer, label in zip(scorers, self.labels, strict=False) if scorer.needs_anchors]
         if not scorers:
             raise IncompatibleError("a pipeline needs at least one scorer.")
         if wordy and (prompts is None or backbone.text is None):
             lack = "no prompts were given" if backbone.text is not None else "the backbone has no text tower"
-            raise IncompatibleError(f"{', '.join(wordy)} compares with words, but {lack}. Use scorer 'memory' alone.")
+            raise IncompatibleError(f"scorer '{wordy[0]}' compares with words, but {lack}. Use scorer 'memory' alone.")
         self.eval()
 
     @property
@@ -133,7 +133,9 @@ class Pipeline(nn.Module):
         if prompts.per_image or self.training or torch.is_grad_enabled():
             made: Anchors = prompts(text, names, features)
             return made
-        key = [(id(p), p._version) for p in prompts.parameters()]  # a change in place makes the cache stale
+        # A change in place makes the cache stale, and so does another pipeline that moves the shared backbone.
+        own = [(id(t), t._version) for t in (*prompts.parameters(), *prompts.buffers())]
+        key = (self.backbone.device, self.backbone.dtype, own)
         for name in dict.fromkeys(names):
             if name not in self._cache or self._cache[name][0] != key:
                 one: Anchors = prompts(text, [name])
@@ -158,11 +160,11 @@ class Pipeline(nn.Module):
             images: A folder, or paths, PIL images and arrays.
             name: What they show, such as ``"metal nut"``; the default of later predictions.
             batch_size: Images through the backbone at a time.
-            keep: Add to what is remembered instead of starting afresh.
+            keep: Add to what is remembered instead of starting afresh; ``normal_range`` is then that of the new images.
             progress: Called with the number of images done.
 
         Raises:
-            ImageError: An image cannot be read, or there are none.
+            ImageError: An image cannot be read, or there are none; what was remembered before is kept.
             IncompatibleError: No scorer remembers anything.
         """
         if not any(scorer.needs_fit for scorer in self._scorers):
@@ -176,9 +178,25 @@ class Pipeline(nn.Module):
         if self.prompts is not None:
             self._names(None, 1)  # a missing name is refused before an image is read
         remembering = [scorer for scorer in self._scorers if scorer.needs_fit]
-        if not keep:
-            for scorer in remembering:
-                scorer.forget()
+        before = [{name: t.clone() for name, t in scorer.state_dict().items()} for scorer in remembering]
+        try:
+            if not keep:
+                for scorer in remembering:
+                    scorer.forget()
+            self._remember(sources, remembering, batch_size, progress)
+        except BaseException:  # half a memory would look like a whole one
+            for scorer, state in zip(remembering, before, strict=True):
+                scorer.load_state_dict(state)
+            raise
+        return self
+
+    def _remember(
+        self,
+        sources: Iterable[ImageLike],
+        remembering: Sequence[Scorer],
+        batch_size: int,
+        progress: Callable[[int], None] | None,
+    ) -> None:
         done = 0
         held: list[Features] = []
         # Not inference_mode: a memory filled under it could never stand in a graph that is trained.
@@ -198,7 +216,6 @@ class Pipeline(nn.Module):
             if not done:
                 raise ImageError("no normal images were given.")
             self._measure_normal(held)
-        return self
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is one path here, not an iterable of letters
@@ -246,23 +263,23 @@ class Pipeline(nn.Module):
         batch_size: int = 8,
     ) -> Iterator[Prediction]:
         """As :meth:`predict`, for a folder or any number of images, one prediction at a time in flat memory."""
+        # Checked when called, not when the first prediction is asked for.
         self.check_ready(name if isinstance(name, str) else None if name is None else "given")
         sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else _listed(images)
-        names = None if name is None or isinstance(name, str) else iter(name)
-        for pictures in read(sources, self.backbone.preprocess, batch_size=batch_size):
+        names = repeat(name) if name is None or isinstance(name, str) else iter(name)
+        return self._stream(read(sources, self.backbone.preprocess, batch_size=batch_size), names)
+
+    def _stream(self, batches: Iterable[list[Picture]], names: Iterator[str | None]) -> Iterator[Prediction]:
+        for pictures in batches:
             for picture in pictures:
                 if picture.error:
                     raise ImageError(picture.error)
-            given = (
-                [name] * len(pictures)
-                if isinstance(name, str)
-                else list(islice(names, len(pictures)))
-                if names
-                else None
-            )
-            if given is not None and len(given) < len(pictures):
+            given = [name for name in islice(names, len(pictures)) if name is not None]
+            if given and len(given) < len(pictures):
                 raise ConfigError("fewer names than images were given; give one name for all, or one for each.")
-            yield from self.score(pictures, given)
+            yield from self.score(pictures, given or None)
+        if not isinstance(names, repeat) and next(names, None) is not None:
+            raise ConfigError("more names than images were given; give one name for all, or one for each.")
 
     def score(self, pictures: Sequence[Picture], names: Sequence[str] | None = None) -> list[Prediction]:
         """Judge one batch of pictures that were read already."""

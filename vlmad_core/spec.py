@@ -18,6 +18,12 @@ from vlmad_core.errors import ConfigError, did_you_mean
 __all__ = ["FuseSpec", "OutputSpec", "PartSpec", "PipelineSpec", "ScorerSpec", "override", "read_spec", "validate"]
 
 _Combine = Literal["mean", "sum", "harmonic", "max"]
+_PLAIN = {  # where pydantic speaks of Python's types
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "too_short": "must have at least {min_length} item",
+}
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -151,12 +157,19 @@ def validate(model: type[_Model], data: Any, where: str = "", owner: str = "") -
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_retell(model, issue, where, owner) for issue in error.errors()]
+        issues = error.errors()
+        # pydantic counts wrong items as missing ones, and says so beside what is wrong with them
+        told = [i for i in issues if i["type"] != "too_short" or not any(_inside(j["loc"], i["loc"]) for j in issues)]
+        lines = [_retell(model, issue, where, owner) for issue in told]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from error
 
 
+def _inside(loc: Sequence[Any], outer: Sequence[Any]) -> bool:
+    return len(loc) > len(outer) and loc[: len(outer)] == outer
+
+
 def _retell(model: type[BaseModel], issue: Any, where: str, owner: str) -> str:
-    path = ".".join([where] * bool(where) + [str(step) for step in issue["loc"]])
+    path = ".".join([where] * bool(where) + [str(step) for step in issue["loc"]]) or "pipeline"
     if issue["type"] == "extra_forbidden":
         options = _options(model, issue["loc"][:-1])
         whose = f" of '{owner}'" if owner else ""
@@ -164,6 +177,8 @@ def _retell(model: type[BaseModel], issue: Any, where: str, owner: str) -> str:
         return f"{path}: no such option{whose}.{hint} Options: {', '.join(options) or 'none'}."
     if issue["type"] == "missing":
         return f"{path}: is missing."
+    if issue["type"] in _PLAIN:
+        return f"{path}: {_PLAIN[issue['type']].format(**issue.get('ctx', {}))}, got {issue['input']!r}."
     text = issue["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     text = text if issue["msg"] == text else f"must be {text}" if issue["type"] != "value_error" else text
     return f"{path}: {text[0].lower() + text[1:]}, got {issue['input']!r}."

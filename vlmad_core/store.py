@@ -25,7 +25,7 @@ from vlmad_core.towers import Backbone
 __all__ = ["load", "save"]
 
 _FORMAT = 1
-_SPEC, _STATE = "detector.json", "state.safetensors"
+_SPEC = "detector.json"
 
 
 def save(pipeline: Pipeline, folder: str | Path) -> Path:
@@ -35,7 +35,7 @@ def save(pipeline: Pipeline, folder: str | Path) -> Path:
 
     Args:
         pipeline: Made by :func:`vlmad_core.build`.
-        folder: Made if needed; a detector that is there is replaced, file by file, each in one step.
+        folder: Made if needed; a detector that is there is replaced in one step.
 
     Raises:
         ConfigError: The pipeline was put together by hand, so there is no spec to save.
@@ -49,6 +49,8 @@ def save(pipeline: Pipeline, folder: str | Path) -> Path:
         raise ConfigError(f"{folder}: cannot be made a folder ({error.strerror}).") from error
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in pipeline.state_dict().items()}
     state = safetensors.torch.save(tensors)
+    digest = hashlib.sha256(state).hexdigest()
+    name = f"state-{digest[:12]}.safetensors"  # named by its content: until the spec names it, the old one is in force
     record = {
         "format": _FORMAT,
         "vlmad": __version__,
@@ -56,10 +58,13 @@ def save(pipeline: Pipeline, folder: str | Path) -> Path:
         "spec": pipeline.spec.model_dump(mode="json"),
         "plugins": dict(pipeline.plugins),
         "backbone": dict(pipeline.backbone.provenance),
-        "state": {"file": _STATE, "sha256": hashlib.sha256(state).hexdigest()},
+        "state": {"file": name, "sha256": digest},
     }
-    write_whole(folder / _STATE, state, sync=True)
+    write_whole(folder / name, state, sync=True)
     write_whole(folder / _SPEC, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode(), sync=True)
+    for old in folder.glob("state-*.safetensors"):
+        if old.name != name:
+            old.unlink()
     return folder
 
 
@@ -97,7 +102,7 @@ def load(
     try:
         pipeline.load_state_dict(safetensors.torch.load(state))
     except (SafetensorError, RuntimeError) as error:
-        raise ConfigError(f"{folder / _STATE}: does not fit this detector: {error}") from error
+        raise ConfigError(f"{folder}: what was saved does not fit this detector: {error}") from error
     pipeline.name = record["name"]
     return pipeline
 
@@ -123,7 +128,7 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _checked(folder: Path, state: Mapping[str, str]) -> bytes:
-    path = folder / _STATE
+    path = folder / Path(str(state.get("file"))).name  # a name alone: it must not lead out of the folder
     try:
         data = path.read_bytes()
     except OSError as error:

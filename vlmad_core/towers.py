@@ -15,6 +15,7 @@ from vlmad_core.errors import ConfigError, IncompatibleError
 
 if TYPE_CHECKING:
     from vlmad_core.images import Preprocess
+    from vlmad_core.spec import PartSpec
 
 __all__ = ["Backbone", "Block", "TextTower", "VisionTower", "check_size", "encode", "find_device", "walk"]
 
@@ -128,6 +129,8 @@ class Backbone(nn.Module):
     text: TextTower | None
     preprocess: Preprocess
     provenance: Mapping[str, str]
+    made_from: PartSpec | None = None
+    """The name and options it was built from, where that is known; saved with detectors that share it."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 RUN = [sys.executable, "-m", "vlmad_core.cli"]
-COUNT = 80
+COUNT = 240  # enough that a process does not finish while a busy machine lets its reader wait
 
 
 @pytest.fixture

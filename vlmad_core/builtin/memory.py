@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlmad_core.data import Anchors, Features, LevelSpec, Scores
 from vlmad_core.errors import NotFittedError
-from vlmad_core.ops import combine, nearest, resize, unit
+from vlmad_core.ops import combine, highest, nearest, resize, unit
 from vlmad_core.parts import Scorer, select_levels
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ class Memory(Scorer):
         maps = {name: resize(grid, size) for name, grid in cells.items()}
         grids = {tuple(grid.shape[-2:]) for grid in cells.values()}
         fused = combine(list((cells if len(grids) == 1 else maps).values()), self.config.combine)
-        flat = fused.flatten(1)
-        count = max(1, round(self.config.top * flat.shape[1]))
-        return Scores(flat.topk(count, dim=1).values.mean(1), resize(fused, size), maps)
+        return Scores(highest(fused, self.config.top), resize(fused, size), maps)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         # Banks have no fixed length, and load_state_dict refuses another shape: make room first.

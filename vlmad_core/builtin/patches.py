@@ -40,7 +40,7 @@ class Patches(Extractor):
         self.norm = config.norm
         self.joint = vision.joint and config.space != "raw"
         self.raw = config.space in ("raw", "both") or not vision.joint
-        self.whole = vision.joint
+        self.whole = vision.joint and config.space != "raw"  # nobody compares raw levels with text
         self.levels = (
             *(LevelSpec(f"block{tap}", vision.dim, True) for tap in self.taps if self.joint),
             *(LevelSpec(f"raw{tap}", vision.width, False) for tap in self.taps if self.raw),
@@ -49,7 +49,8 @@ class Patches(Extractor):
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
         """``[B, 3, H, W]`` to one level a tap and space, each ``[B, h*w, dim]``."""
         x, grid = vision.embed(images)
-        last, kept = walk(vision.blocks, x, taps=self.taps)
+        blocks = vision.blocks if self.whole else vision.blocks[: self.taps[-1]]  # what nobody reads need not run
+        last, kept = walk(blocks, x, taps=self.taps)
         tokens = {tap: kept[tap][:, vision.prefix :] for tap in self.taps}
         vectors = [vision.project(vision.norm(t)) for t in tokens.values() if self.joint]
         vectors += [vision.norm(t) if self.norm else t for t in tokens.values() if self.raw]

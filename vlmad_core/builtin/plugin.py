@@ -56,9 +56,10 @@ class TextMatchConfig(Config):
     levels: tuple[str, ...] = Field(("*",), min_length=1, description="Names of levels, or patterns such as 'window*'.")
     regions: Literal["harmonic", "arithmetic"] = Field("harmonic", description="Mean over the regions above a cell.")
     combine: Combine = Field("mean", description="Over the levels.")
-    image: Literal["class", "max"] = Field(
-        "class", description="Image score: from the whole-image feature, or the highest point of the map."
+    image: Literal["class", "max", "both"] = Field(
+        "class", description="Image score: from the whole-image feature, from the highest cells, or the mean of both."
     )
+    top: float = Field(0.0, ge=0, le=1, description="Share of the cells that 'max' averages; 0: the single highest.")
 
 
 class MemoryConfig(Config):

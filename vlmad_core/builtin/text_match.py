@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlmad_core.data import Anchors, Features, LevelSpec, Scores
 from vlmad_core.errors import IncompatibleError
-from vlmad_core.ops import combine, match, resize
+from vlmad_core.ops import combine, highest, match, resize
 from vlmad_core.parts import Scorer, select_levels
 
 if TYPE_CHECKING:
@@ -46,15 +46,17 @@ class TextMatch(Scorer):
         cells = {name: self.cells(features, anchors, name) for name in self.chosen}
         maps = {name: resize(grid, size) for name, grid in cells.items()}
         # Levels may differ in grid; on one grid, combining before the resize is the papers' order and is cheaper.
-        if len({grid.shape[-2:] for grid in cells.values()}) == 1:
-            fused = resize(combine(list(cells.values()), self.config.combine), size)
-        else:
-            fused = combine(list(maps.values()), self.config.combine)
+        grids = {tuple(grid.shape[-2:]) for grid in cells.values()}
+        fused = combine(list((cells if len(grids) == 1 else maps).values()), self.config.combine)
+        return Scores(self.image_score(features, anchors, fused), resize(fused, size), maps)
+
+    def image_score(self, features: Features, anchors: Anchors, fused: Tensor) -> Tensor:
+        """``[B]``, from the whole image, the highest cells, or both."""
+        top = highest(fused, self.config.top)
         if self.config.image == "max" or features.image is None:
-            image = fused.flatten(1).amax(1)
-        else:
-            image = self.probability(features.image, anchors)
-        return Scores(image, fused, maps)
+            return top
+        whole = self.probability(features.image, anchors)
+        return (whole + top) / 2 if self.config.image == "both" else whole
 
     def cells(self, features: Features, anchors: Anchors, name: str) -> Tensor:
         """``[B, h, w]`` of one level."""

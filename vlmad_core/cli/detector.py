@@ -149,7 +149,7 @@ def _load(choice: Choice, changes: Mapping[str, Any]) -> Detector:
     assert choice.detector is not None
     pipeline = load(choice.detector, set=changes)
     pipeline.name = choice.class_name or pipeline.name
-    return Detector(pipeline, about={"detector": _hash(choice.detector / "state.safetensors")})
+    return Detector(pipeline, about={"detector": _hash(choice.detector / "detector.json")})
 
 
 def _hash(path: Path) -> str:

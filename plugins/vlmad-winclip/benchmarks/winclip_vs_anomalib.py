@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vlmad_core.builtin.open_clip import OpenClip
-from vlmad_core.builtin.open_clip_config import OpenClipConfig
+from vlmad_core import import_with_torchvision
 
 HERE = Path(__file__).parent
 PACKAGES = ["anomalib==2.7.0", "open_clip_torch>=2.23,<2.26.1", "torch==2.13.0", "torchvision==0.28.0"]
@@ -82,14 +81,9 @@ def environment(folder: Path) -> Path:
 def inputs(folder: Path) -> None:
     """Random weights and pictures, the same for both sides."""
     torch.manual_seed(0)
-    backbone = OpenClip(OpenClipConfig(pretrained="random"))
-    torch.save({name: t.clone() for name, t in library_state(backbone).items()}, folder / "weights.pt")
+    model = import_with_torchvision("open_clip").create_model("ViT-B-16-plus-240", pretrained=None)
+    torch.save(model.state_dict(), folder / "weights.pt")
     np.save(folder / "images.npy", torch.randn(12, 3, SIDE, SIDE).numpy())
-
-
-def library_state(backbone: OpenClip) -> dict[str, torch.Tensor]:
-    """The weights under open_clip's own names."""
-    return dict(backbone.model.state_dict())
 
 
 def measure(command: list[str], folder: Path, batch: int, shots: int, name: str) -> dict[str, float]:

@@ -1,0 +1,8 @@
+"""A name with capitals."""
+
+from vlmad_core import Component, hookimpl
+
+
+@hookimpl
+def vlmad_extractors():
+    yield Component(name="Bad_Name", target="vlmad_core.builtin.patches:Patches", summary="For tests.")

@@ -1,0 +1,3 @@
+"""The entry point that does not."""
+
+raise RuntimeError("this half is broken")

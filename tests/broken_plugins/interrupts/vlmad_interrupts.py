@@ -1,0 +1,3 @@
+"""As if someone pressed Ctrl-C while it is imported."""
+
+raise KeyboardInterrupt

@@ -1,0 +1,9 @@
+"""The other of two that chose the same name."""
+
+from vlmad_core import Component, hookimpl
+
+
+@hookimpl
+def vlmad_extractors():
+    yield Component(name="twin", target="vlmad_core.builtin.patches:Patches", summary="For tests.")
+    yield Component(name="only-two", target="vlmad_core.builtin.patches:Patches", summary="For tests.")

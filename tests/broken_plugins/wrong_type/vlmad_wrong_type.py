@@ -1,0 +1,8 @@
+"""A hook that yields a word."""
+
+from vlmad_core import hookimpl
+
+
+@hookimpl
+def vlmad_extractors():
+    yield "windows"

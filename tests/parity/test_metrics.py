@@ -1,0 +1,58 @@
+"""Metrics equal scikit-learn, anomalib 2.7.0 and the exact definition, on all recorded sets."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_clip import FOLDER
+
+from vlmad_core.evaluation import metrics
+
+SETS = ["plain", "ties", "heavy", "components", "saturated", "constant", "flat_images"]
+
+
+def stored():
+    return np.load(FOLDER / "metrics.npz")
+
+
+def of(name, what):
+    with stored() as arrays:
+        return arrays[f"{name}.{what}"]
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("what", ["auroc", "ap", "f1max"])
+def test_image_and_pixel_metrics(name, what):
+    function = {"auroc": metrics.auroc, "ap": metrics.average_precision, "f1max": metrics.f1max}[what]
+    image = function(of(name, "image_scores"), of(name, "image_labels"))
+    pixel = function(of(name, "maps"), of(name, "masks"))
+    np.testing.assert_allclose(image, of(name, f"image_{what}"), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(pixel, of(name, f"pixel_{what}"), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize(("limit", "suffix"), [(0.3, "30"), (0.05, "05")])
+@pytest.mark.parametrize("source", ["exact", "anomalib"])
+def test_aupro(name, limit, suffix, source):
+    value = metrics.aupro(of(name, "maps"), of(name, "masks"), limit=limit)
+    np.testing.assert_allclose(value, of(name, f"aupro_{source}_{suffix}"), atol=1e-6, rtol=0)
+
+
+def test_monotone_changes_change_nothing():
+    maps, masks = of("heavy", "maps"), of("heavy", "masks")
+    for function in (metrics.auroc, metrics.average_precision, metrics.f1max, metrics.aupro):
+        np.testing.assert_allclose(function(maps, masks), function(np.log(maps), masks), rtol=1e-12)
+
+
+def test_json_and_arrays_are_of_one_recording():
+    with stored() as arrays:
+        assert set(json.loads((FOLDER / "metrics.json").read_text())["arrays"]) == set(arrays.files)
+
+
+def test_bootstrap_holds_the_value():
+    draw = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    scores = labels + draw.normal(size=200)
+    low, high = metrics.bootstrap(metrics.auroc, (scores, labels), draws=200)
+    assert low < metrics.auroc(scores, labels) < high
+    assert 0.02 < high - low < 0.2

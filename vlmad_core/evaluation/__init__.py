@@ -1,0 +1,1 @@
+"""How good is it: exact metrics on raw scores and maps."""
