@@ -41,7 +41,7 @@ layers:  ## who may import whom
 
 MARK ?= -m "not slow"
 unit:  ## the tests, every warning an error
-	$(BIN)/python -m pytest -n 2 $(MARK) --cov --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(MARK) --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 format:  ## put the code into shape
 	$(BIN)/ruff check --fix-only .

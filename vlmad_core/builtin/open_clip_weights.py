@@ -125,7 +125,7 @@ def load(config: OpenClipConfig, blank: nn.Module) -> Found:
     tags: list[str] = library().list_pretrained_tags_by_model(name)
     offer = f"{_offer(name, tags)}; {_LOCAL}."
     if not given:
-        raise ConfigError(f"no weights named for '{name}': {offer}")
+        raise ConfigError(f"no weights named for '{name}'. Name them: --weights TAG, or weights= in Python. {offer}")
     if given == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlmad_core import Backbone, Preprocess, check_size, find_device, linear
+from vlmad_core import Backbone, Preprocess, check_size, find_device
+from vlmad_pocket.block import PocketBlock
 from vlmad_pocket.weights import read_note, read_weights
 
 if TYPE_CHECKING:
@@ -26,44 +27,6 @@ __all__ = ["Pocket", "PocketBlock", "PocketVision"]
 WIDTH, HEADS, DEPTH, PATCH, SIDE = 384, 6, 12, 14, 37
 _EPSILON = 1e-6
 _MOST_GRIDS = 16  # tables of positions that are kept
-
-
-class PocketBlock(nn.Module):
-    """A pre-norm block with layer scale; see :class:`vlmad_core.towers.Block` for its law."""
-
-    def __init__(self, width: int = WIDTH, heads: int = HEADS) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm1 = nn.LayerNorm(width, eps=_EPSILON)
-        self.to_qkv = nn.Linear(width, 3 * width)
-        self.to_out = nn.Linear(width, width)
-        self.scale1 = nn.Parameter(torch.empty(width))
-        self.norm2 = nn.LayerNorm(width, eps=_EPSILON)
-        self.up = nn.Linear(width, 4 * width)
-        self.down = nn.Linear(4 * width, width)
-        self.scale2 = nn.Parameter(torch.empty(width))
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``[B, L, W]`` to the same."""
-        x = x + self.attend(*self.qkv(x), mask)
-        return x + self.mlp(x)
-
-    def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key, value, each ``[B, heads, L, W/heads]``; the norm is inside."""
-        packed = linear(self.norm1(x), self.to_qkv.weight, self.to_qkv.bias)
-        packed = packed.unflatten(-1, (3, self.heads, -1))  # [B, L, 3, heads, W/heads]
-        q, k, v = packed.permute(2, 0, 3, 1, 4).unbind(0)
-        return q, k, v
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``[B, L, W]``; out-projection and layer scale are inside, the residual is not."""
-        x = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return linear(x.transpose(1, 2).flatten(2), self.to_out.weight, self.to_out.bias) * self.scale1
-
-    def mlp(self, x: Tensor) -> Tensor:
-        """``[B, L, W]``; norm and layer scale are inside, the residual is not."""
-        hidden = linear(self.norm2(x), self.up.weight, self.up.bias, gelu=True)
-        return linear(hidden, self.down.weight, self.down.bias) * self.scale2
 
 
 class PocketVision(nn.Module):
@@ -82,7 +45,7 @@ class PocketVision(nn.Module):
         self.to_tokens = nn.Conv2d(3, WIDTH, PATCH, stride=PATCH)
         self.class_token = nn.Parameter(torch.empty(1, 1, WIDTH))
         self.positions = nn.Parameter(torch.empty(1, 1 + SIDE * SIDE, WIDTH))
-        self.blocks = nn.ModuleList(PocketBlock() for _ in range(DEPTH))  # type: ignore[assignment]
+        self.blocks = nn.ModuleList(PocketBlock(WIDTH, HEADS) for _ in range(DEPTH))  # type: ignore[assignment]
         self.final = nn.LayerNorm(WIDTH, eps=_EPSILON)
         self._resized: dict[tuple[tuple[int, int], torch.dtype, torch.device], Tensor] = {}
 

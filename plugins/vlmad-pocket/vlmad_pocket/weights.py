@@ -1,4 +1,8 @@
-"""The weights that lie beside this file, checked against their sha256 and read once. Made by ``build/extract.py``."""
+"""The weights that lie beside this file, checked against their sha256 and read once.
+
+``pocket.safetensors`` is the encoder as others published it (``build/extract.py``); ``joint.safetensors`` and
+``tokenizer.json`` are what was trained here on top of it (``build/train.py``).
+"""
 
 from __future__ import annotations
 
@@ -13,45 +17,80 @@ from vlmad_core import ConfigError
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Tokenizer
     from torch import Tensor
 
-__all__ = ["read_note", "read_weights"]
+__all__ = ["read_joint_note", "read_note", "read_tokenizer", "read_weights"]
 
 FOLDER = Path(__file__).parent
 
 
 def read_note() -> dict[str, str]:
-    """Where the weights come from: sha256, name, source, licence.
+    """Where the encoder comes from: sha256, name, source, licence.
 
     Raises:
         ConfigError: The note is not there or cannot be read.
     """
-    try:
-        note = json.loads((FOLDER / "pocket.json").read_text(encoding="utf-8"))
-        return {key: str(note[key]) for key in ("sha256", "name", "source", "licence")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"pocket.json of vlmad-pocket cannot be read ({error}); reinstall vlmad-pocket.") from error
+    return _read_note("pocket.json", ("sha256", "name", "source", "licence"))
 
 
-def read_weights(sha256: str, *, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+def read_joint_note() -> dict[str, str]:
+    """What was trained on top of it: sha256 of the weights and of the tokenizer, name, the data it saw.
+
+    Raises:
+        ConfigError: The note is not there or cannot be read.
+    """
+    return _read_note("joint.json", ("sha256", "tokenizer_sha256", "name", "trained_on"))
+
+
+def read_weights(
+    sha256: str, *, dtype: torch.dtype, device: torch.device, file: str = "pocket.safetensors"
+) -> dict[str, Tensor]:
     """All tensors by name.
 
     Args:
         sha256: What the file must have. The bytes that are hashed are those that are used.
         dtype: To convert to.
         device: To move to.
+        file: Which one.
 
     Raises:
         ConfigError: The file is not there, or is not the one that was shipped.
     """
+    data = _read(file, sha256)
+    return {name: tensor.to(device, dtype) for name, tensor in safetensors.torch.load(data).items()}
+
+
+def read_tokenizer(sha256: str) -> Tokenizer:
+    """The tokenizer; here the library ``tokenizers`` is imported.
+
+    Raises:
+        ConfigError: The file is not there, is not the one that was shipped, or the library is missing.
+    """
+    data = _read("tokenizer.json", sha256)
     try:
-        data = (FOLDER / "pocket.safetensors").read_bytes()
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise ConfigError(f"backbone 'pocket' reads words with 'tokenizers' ({error}); install tokenizers.") from error
+    return Tokenizer.from_buffer(data)
+
+
+def _read_note(file: str, keys: tuple[str, ...]) -> dict[str, str]:
+    try:
+        note = json.loads((FOLDER / file).read_text(encoding="utf-8"))
+        return {key: str(note[key]) for key in keys}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} of vlmad-pocket cannot be read ({error}); reinstall vlmad-pocket.") from error
+
+
+def _read(file: str, sha256: str) -> bytes:
+    try:
+        data = (FOLDER / file).read_bytes()
     except OSError as error:
         raise ConfigError(f"the weights of backbone 'pocket' are missing ({error}); reinstall vlmad-pocket.") from error
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise ConfigError(
-            f"pocket.safetensors is damaged or was changed; reinstall vlmad-pocket. "
-            f"Its sha256 is {found}, and should be {sha256}."
+            f"{file} is damaged or was changed; reinstall vlmad-pocket. Its sha256 is {found}, and should be {sha256}."
         )
-    return {name: tensor.to(device, dtype) for name, tensor in safetensors.torch.load(data).items()}
+    return data
