@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 PLUGINS = $(wildcard plugins/vlmad-*)
 CODE    = vlmad_core plugins tests docs benchmarks
 
-.PHONY: help demo test test-all venv check lint types layers unit format docs wheels benchmark clean
+.PHONY: help demo test test-all venv check lint types layers unit format wheels benchmark accuracy clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,11 @@ wheels:  ## every distribution as a wheel, in dist/
 
 benchmark:  ## WinCLIP against anomalib, both sides in one run
 	$(BIN)/python plugins/vlmad-winclip/benchmarks/winclip_vs_anomalib.py
+
+DATA ?= data
+accuracy:  ## accuracy on real pictures: sets in DATA, solar cells, textile; goes on after a stop
+	$(PIP) elpv-dataset==1.0.0.post1 conformal-clip-data==0.1.4
+	$(BIN)/python plugins/vlmad-pocket/benchmarks/accuracy.py --data $(DATA) --recipes patch-memory pocket pocket-few-shot
 
 clean:  ## remove what these commands made
 	rm -rf .venv .demo dist .mypy_cache .ruff_cache .pytest_cache .coverage

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from vlmad_core import Component, Config, hookimpl
+from vlmad_core import Component, Config, Recipe, hookimpl
 
-__all__ = ["PocketConfig", "vlmad_backbones"]
+__all__ = ["PocketConfig", "vlmad_backbones", "vlmad_recipes"]
 
 Pixels = Annotated[int, Field(gt=0)]
 
@@ -25,6 +25,10 @@ class PocketConfig(Config):
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32", description="Type of the weights; bfloat16 needs half the memory and hardware that knows it."
     )
+    words: bool = Field(
+        False,
+        description="Read words too. Trained on generated pictures; the model card says what it can and cannot do.",
+    )
     device: str = Field("cpu", min_length=1, description="Where the model runs, such as 'cpu', 'cuda' or 'mps'.")
 
 
@@ -35,6 +39,43 @@ def vlmad_backbones() -> Iterator[Component]:
         name="pocket",
         target="vlmad_pocket.vision:Pocket",
         config=PocketConfig,
-        summary="DINOv2 ViT-S/14 inside the wheel: no download, seconds on a CPU.",
+        summary="DINOv2 ViT-S/14 inside the wheel: no download, seconds on a CPU; words on request.",
         paper="Oquab et al., DINOv2: Learning Robust Visual Features without Supervision, 2023 (arXiv 2304.07193)",
+    )
+
+
+_NEEDS = {"compositional": "vlmad-compositional"}
+
+
+def _spec(*, few_shot: bool) -> dict[str, Any]:
+    """Patches of the last block against words; few-shot: also the published blocks against a memory."""
+    words = {"use": "text-match", "config": {"levels": ["block14"], "image": "max"}}
+    memory = {"use": "memory", "config": {"levels": ["raw6", "raw9", "raw12"], "top": 0.01}}
+    taps = {"taps": [6, 9, 12, 14], "space": "both"} if few_shot else {"taps": [14]}
+    return {
+        "backbone": {"use": "pocket", "config": {"words": True}},
+        "extractor": {"use": "patches", "config": taps},
+        "prompts": {"use": "compositional", "config": {"states": "winclip", "templates": "winclip-22"}},
+        "scorers": [words, memory] if few_shot else [words],
+        # Probabilities and distances have different scales; the harmonic mean asks that both are high.
+        "fuse": {"image": "harmonic", "map": "harmonic"} if few_shot else {},
+        "output": {"smooth": 4.0},
+    }
+
+
+@hookimpl
+def vlmad_recipes() -> Iterator[Recipe]:
+    """Zero-shot and few-shot, with nothing to download."""
+    yield Recipe(
+        name="pocket",
+        spec=_spec(few_shot=False),
+        summary="Patches of pocket against words for normal and damaged; zero-shot, no download; experimental.",
+        few_shot="pocket-few-shot",
+        needs=_NEEDS,
+    )
+    yield Recipe(
+        name="pocket-few-shot",
+        spec=_spec(few_shot=True),
+        summary="The words of 'pocket' and a memory of 1 or more normal images, fused; experimental.",
+        needs=_NEEDS,
     )

@@ -1,52 +1,67 @@
-"""The backbone 'pocket': DINOv2 ViT-S/14 in plain torch, opened into the parts that the contracts ask for.
+"""The backbone 'pocket': DINOv2 ViT-S/14 in plain torch, opened into the parts of the contracts.
 
-It sees and does not read yet. Its parameters are called as in the file of weights, where those of this half begin with
-``vision.``, so that a half that reads can lie beside it.
+Its twelve blocks and its norm are as they were published. With words, two blocks behind them and a projection follow,
+trained here together with the half that reads (``text.py``). Its parameters are called as in the files of weights.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+import importlib.util
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlmad_core import Backbone, Preprocess, check_size, find_device
+from vlmad_core import Backbone, ConfigError, Preprocess, check_size, find_device, linear
 from vlmad_pocket.block import PocketBlock
-from vlmad_pocket.weights import read_note, read_weights
+from vlmad_pocket.text import DIM, PocketText, causal_mask
+from vlmad_pocket.weights import read_joint_note, read_note, read_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from vlmad_core import Block
     from vlmad_pocket.plugin import PocketConfig
 
-__all__ = ["Pocket", "PocketBlock", "PocketVision"]
+__all__ = ["Pocket", "PocketVision"]
 
-WIDTH, HEADS, DEPTH, PATCH, SIDE = 384, 6, 12, 14, 37
+WIDTH, HEADS, PATCH, SIDE = 384, 6, 14, 37
+PUBLISHED, ADDED = 12, 2
+"""Blocks of DINOv2, and blocks trained here, behind them."""
+
+_Half = TypeVar("_Half", bound=nn.Module)
 _EPSILON = 1e-6
+MIDDLE = 512  # width inside the projection
 _MOST_GRIDS = 16  # tables of positions that are kept
 
 
 class PocketVision(nn.Module):
-    """The half that sees (:class:`vlmad_core.towers.VisionTower`): a class token, then patches of 14 x 14 pixels."""
+    """The half that sees (:class:`vlmad_core.towers.VisionTower`): a class token, then patches of 14 x 14 pixels.
+
+    Args:
+        words: Whether the blocks and the projection that lead to the words are there.
+    """
 
     blocks: Sequence[Block]
     width = WIDTH
-    dim = WIDTH
     prefix = 1
     patch = (PATCH, PATCH)
-    joint = False
     class_pool = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, words: bool = False) -> None:
         super().__init__()
+        self.joint, self.dim = words, DIM if words else WIDTH
+        depth = PUBLISHED + ADDED if words else PUBLISHED
         self.to_tokens = nn.Conv2d(3, WIDTH, PATCH, stride=PATCH)
         self.class_token = nn.Parameter(torch.empty(1, 1, WIDTH))
         self.positions = nn.Parameter(torch.empty(1, 1 + SIDE * SIDE, WIDTH))
-        self.blocks = nn.ModuleList(PocketBlock(WIDTH, HEADS) for _ in range(DEPTH))  # type: ignore[assignment]
+        self.blocks = nn.ModuleList(PocketBlock(WIDTH, HEADS) for _ in range(depth))  # type: ignore[assignment]
         self.final = nn.LayerNorm(WIDTH, eps=_EPSILON)
+        if words:
+            self.up = nn.Linear(WIDTH, MIDDLE)
+            self.down = nn.Linear(MIDDLE, DIM)
         self._resized: dict[tuple[tuple[int, int], torch.dtype, torch.device], Tensor] = {}
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -67,11 +82,13 @@ class PocketVision(nn.Module):
         return out
 
     def project(self, x: Tensor) -> Tensor:
-        """The same: there is no joint space yet."""
-        return x
+        """``[..., 384]``, normed, to ``[..., 256]`` among the text vectors; the same without words."""
+        if not self.joint:
+            return x
+        return linear(linear(x, self.up.weight, self.up.bias, gelu=True), self.down.weight, self.down.bias)
 
     def pool(self, x: Tensor) -> Tensor:
-        """``[B, L, 384]`` after the last block to the normed class token, ``[B, 384]``."""
+        """``[B, L, 384]`` after the last block to the projected class token, ``[B, D]``."""
         return self.project(self.norm(x[:, 0]))
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
@@ -102,19 +119,31 @@ class Pocket(Backbone):
     def __init__(self, config: PocketConfig) -> None:
         size = (config.image_size, config.image_size) if isinstance(config.image_size, int) else config.image_size
         check_size(size, (PATCH, PATCH), "pocket")
-        note = read_note()
-        device, dtype = find_device(config.device), getattr(torch, config.dtype)
+        note, device, dtype = read_note(), find_device(config.device), getattr(torch, config.dtype)
         tensors = read_weights(note["sha256"], dtype=dtype, device=device)
-        with torch.device("meta"):  # numbers that are about to be replaced need not be drawn
-            vision = PocketVision()
-        own = {name.removeprefix("vision."): t for name, t in tensors.items() if name.startswith("vision.")}
-        vision.load_state_dict(own, assign=True)
-        super().__init__(
-            vision,
-            None,
-            Preprocess(size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), interpolation="bicubic"),
-            provenance={"backbone": "pocket", "weights": note["name"], "sha256": note["sha256"]},
-        )
+        provenance = {"backbone": "pocket", "weights": note["name"], "sha256": note["sha256"]}
+        text = None
+        if config.words:
+            if importlib.util.find_spec("tokenizers") is None:
+                raise ConfigError("words need the library 'tokenizers': pip install 'vlmad-pocket[words]'.")
+            joint = read_joint_note()
+            tensors |= read_weights(joint["sha256"], dtype=dtype, device=device, file="joint.safetensors")
+            text = _filled(PocketText, "text.", tensors, len(tensors["text.words"]), joint["tokenizer_sha256"])
+            text.mask = causal_mask().to(device, dtype)
+            provenance["weights"] += f" + {joint['name']}"
+            provenance["sha256"] = hashlib.sha256(f"{note['sha256']}{joint['sha256']}".encode()).hexdigest()
+        vision = _filled(PocketVision, "vision.", tensors, words=config.words)
+        pixels = Preprocess(size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), interpolation="bicubic")
+        super().__init__(vision, text, pixels, provenance=provenance)
+
+
+def _filled(half: type[_Half], prefix: str, tensors: Mapping[str, Tensor], *sizes: Any, **options: Any) -> _Half:
+    """Half of the model over tensors that were read, without drawing numbers that would be replaced."""
+    with torch.device("meta"):
+        made = half(*sizes, **options)
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    made.load_state_dict(own, assign=True)
+    return made
 
 
 def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -65,13 +65,11 @@ def read_tokenizer(sha256: str) -> Tokenizer:
     """The tokenizer; here the library ``tokenizers`` is imported.
 
     Raises:
-        ConfigError: The file is not there, is not the one that was shipped, or the library is missing.
+        ConfigError: The file is not there, or is not the one that was shipped.
     """
     data = _read("tokenizer.json", sha256)
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise ConfigError(f"backbone 'pocket' reads words with 'tokenizers' ({error}); install tokenizers.") from error
+    from tokenizers import Tokenizer
+
     return Tokenizer.from_buffer(data)
 
 

@@ -1,0 +1,45 @@
+"""Draw the logs of the two training stages."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+
+def read(path: Path) -> list[dict[str, float]]:
+    """Rows of a log."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="the --out of train.py")
+    folder = parser.parse_args().folder
+    rows = [row for row in read(folder / "joint.jsonl") if "total" in row]
+    losses = [name for name in rows[0] if name not in ("step", "seconds", "done")]
+    figure, axes = pyplot.subplots(3, 4, figsize=(16, 10))
+    for axis, name in zip(axes.flat, losses, strict=False):
+        axis.plot([row["step"] for row in rows], [row[name] for row in rows], linewidth=0.8)
+        axis.set_title(name)
+    held = [(row["step"], row.get("val") or row["heads alone"]) for row in read(folder / "joint.jsonl")
+            if "val" in row or "heads alone" in row]  # fmt: skip
+    for name in ("image both", "cell AUROC"):
+        axes.flat[-1].plot([step for step, _ in held], [val[name] for _, val in held], marker="o", label=name)
+    axes.flat[-1].legend()
+    axes.flat[-1].set_title("generated validation")
+    text = [row for row in read(folder / "text.jsonl") if row["stage"] == "text"]
+    axes.flat[-2].plot([row["step"] for row in text], [row["cosine"] for row in text])
+    axes.flat[-2].set_title("text: cosine to the teacher")
+    figure.tight_layout()
+    figure.savefig(folder / "curves.png", dpi=80)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""How good a checkpoint is, on generated validation pictures only: finding, placing, and understanding words.
+
+Anchors are made as at test time, by the states of WinCLIP in a few templates. Areas under curves are counted over
+scores cut into 4096 steps, so that millions of pixels cost nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from anchors import _odd
+from pictures.captions import KIND_WORDS
+from torch import Tensor
+from torch.nn import functional
+from vocabulary import HELD_OUT_ABNORMAL, HELD_OUT_NORMAL
+
+from vlmad_core.ops import resize, smooth
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from joint import Reading, Seeing
+
+STATES = (
+    ["{}", "flawless {}", "perfect {}", "unblemished {}", "{} without flaw", "{} without defect", "{} without damage"],
+    ["damaged {}", "{} with flaw", "{} with defect", "{} with damage"],
+)
+TEMPLATES = ("a photo of a {}.", "a close-up photo of the {}.", "a cropped photo of a {}.")
+
+
+@dataclass
+class Judged:
+    """All numbers, and the few to look at while training."""
+
+    table: dict[str, Any]
+
+    def short(self) -> dict[str, float]:
+        """The headline."""
+        return {k: v for k, v in self.table.items() if isinstance(v, float)}
+
+
+def areas(score: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Area under the ROC curve and average precision."""
+    low, high = float(score.min()), float(score.max())
+    steps = ((score - low) / max(high - low, 1e-9) * 4095).astype(np.int64)
+    good = np.bincount(steps[~truth], minlength=4096)[::-1].astype(float)
+    bad = np.bincount(steps[truth], minlength=4096)[::-1].astype(float)
+    if good.sum() == 0 or bad.sum() == 0:
+        return float("nan"), float("nan")
+    hit, false = bad.cumsum() / bad.sum(), good.cumsum() / good.sum()
+    roc = float(np.sum(np.diff(np.r_[0, false]) * (hit + np.r_[0, hit[:-1]]) / 2))
+    found = bad.cumsum() + good.cumsum()
+    precision = bad.cumsum() / np.maximum(found, 1)
+    return roc, float(np.sum(np.diff(np.r_[0, hit]) * precision))
+
+
+@torch.no_grad()
+def pair(reading: Reading, states: Sequence[Sequence[str]], name: str, templates: Sequence[str] = TEMPLATES) -> Tensor:
+    """Anchors ``[2, D]`` for normal and abnormal."""
+    sides = [[t.replace("{}", s.replace("{}", name)) for s in side for t in templates] for side in states]
+    return torch.stack([reading.ensemble(side) for side in sides])
+
+
+def image_scores(cells: Tensor, pooled: Tensor) -> dict[str, np.ndarray]:
+    """Ways to make one number of probabilities ``[B, M]`` and ``[B]``."""
+    top = cells.topk(max(1, round(0.01 * cells.shape[1])), dim=1).values.mean(1)
+    ways = {"class": pooled, "max": cells.amax(1), "top": top, "both": (pooled + top) / 2}
+    return {name: value.numpy() for name, value in ways.items()}
+
+
+@torch.no_grad()
+def evaluate(
+    seeing: Seeing, reading: Reading, held: list[dict[str, Any]], *, device: str = "cpu", full: bool = False
+) -> Judged:
+    """Judge; ``full`` adds maps at pixels, kinds, materials and words."""
+    seeing.eval()
+    shards = held if full else held[:1]
+    seen = []
+    for shard in shards:
+        with torch.autocast(device, torch.bfloat16):
+            parts = [seeing(t.to(device).float()).float().cpu() for t in shard["tokens"].split(16)]
+        seen.append(torch.cat(parts))
+    words = [word for shard in shards for word in shard["words"]]
+    truth = np.array([bool((row > 0).any()) for shard in shards for row in shard["share"]])
+
+    def judge(anchors: Tensor | dict[str, Tensor]) -> tuple[list[Tensor], dict[str, np.ndarray]]:
+        maps, images = [], defaultdict(list)
+        for shard, vectors in zip(shards, seen, strict=True):
+            both = torch.stack([anchors[w["thing"]] if isinstance(anchors, dict) else anchors for w in shard["words"]])
+            cosine = torch.einsum("bmd,bsd->bms", vectors, both.cpu())
+            probability = (cosine / 0.07).softmax(-1)[..., 1]
+            maps.append(probability[:, 1:])
+            for name, value in image_scores(probability[:, 1:], probability[:, 0]).items():
+                images[name].append(value)
+        return maps, {name: np.concatenate(v) for name, v in images.items()}
+
+    base = pair(reading, STATES, "object")
+    maps, images = judge(base)
+    table: dict[str, Any] = {f"image {name}": round(areas(v, truth)[0], 4) for name, v in images.items()}
+    flat = torch.cat([m.flatten() for m in maps]).numpy()
+    cells = torch.cat([(shard["share"] > 0.1).flatten() for shard in shards]).numpy()
+    table["cell AUROC"], table["cell AP"] = (round(v, 4) for v in areas(flat, cells))
+    if not full:
+        return Judged(table)
+    names = {w["thing"]: pair(reading, STATES, w["thing"], TEMPLATES[:2]) for w in words}
+    named_maps, named = judge(names)
+    table |= {f"named image {name}": round(areas(v, truth)[0], 4) for name, v in named.items()}
+    table |= _pixels(shards, named_maps)
+    score = named["both"]
+    kinds, stuff = np.array([str(w["kind"]) for w in words]), np.array([w["material"] for w in words])
+    table["kinds"], table["materials"] = {}, {}
+    for kind in sorted(set(kinds) - {"None"}):
+        mine = (kinds == kind) | ~truth
+        table["kinds"][kind] = [round(areas(score[mine], truth[mine])[0], 3), int((kinds == kind).sum())]
+    for one in sorted(set(stuff)):
+        mine = stuff == one
+        if 2 <= truth[mine].sum() < mine.sum() - 1:
+            table["materials"][one] = [round(areas(score[mine], truth[mine])[0], 3), int(mine.sum())]
+    table |= _words(reading, judge, truth, seen, shards, table["image both"])
+    return Judged(table)
+
+
+def _pixels(shards: list[dict[str, Any]], maps: list[Tensor]) -> dict[str, float]:
+    scores: dict[int, list[np.ndarray]] = defaultdict(list)
+    truths: dict[int, list[np.ndarray]] = defaultdict(list)
+    for shard, cells in zip(shards, maps, strict=True):
+        size, side = shard["size"], shard["size"] // 14
+        grown = smooth(resize(cells.reshape(-1, side, side), (size, size)), 4 * size / 224)
+        scores[size].append(grown.half().numpy().ravel())
+        truths[size].append(np.unpackbits(shard["bits"], axis=1, count=size * size).astype(bool).ravel())
+    out = {}
+    for size in scores:
+        roc, ap = areas(np.concatenate(scores[size]).astype(np.float32), np.concatenate(truths[size]))
+        out |= {f"pixel AUROC {size}": round(roc, 4), f"pixel AP {size}": round(ap, 4)}
+    return out
+
+
+def _words(
+    reading: Reading, judge: Any, truth: np.ndarray, seen: list[Tensor], shards: list[dict[str, Any]], base: float
+) -> dict[str, Any]:
+    """Are words understood?"""
+    out: dict[str, Any] = {}
+    _, unseen = judge(pair(reading, (HELD_OUT_NORMAL, HELD_OUT_ABNORMAL), "object"))
+    out["words held out"] = round(areas(unseen["both"], truth)[0], 4)
+    out["words held out loses"] = round(base - out["words held out"], 4)
+    singles = {}
+    for state in HELD_OUT_ABNORMAL:
+        singles[state] = round(
+            areas(judge(pair(reading, (["flawless {}"], [state]), "object"))[1]["both"], truth)[0], 3
+        )
+    for state in HELD_OUT_NORMAL:
+        singles[state] = round(areas(judge(pair(reading, ([state], ["damaged {}"]), "object"))[1]["both"], truth)[0], 3)
+    out["words one by one"] = singles
+    swapped = judge(pair(reading, STATES[::-1], "object"))[1]["both"]
+    out["words swapped"] = round(areas(swapped, truth)[0], 4)
+    draw, common = random.Random(1), ["river", "seven", "music", "april", "yellow", "teacher", "sudden", "orbit"]
+    chance, spread = [], []
+    for _ in range(16):
+        odd = torch.stack([reading.ensemble([_odd("object", draw, common) for _ in range(4)]) for _ in range(2)])
+        _, images = judge(odd)
+        chance.append(areas(images["both"], truth)[0])
+        spread.append(float(np.abs(images["both"] - 0.5).mean()))
+    out["nonsense AUROC mean"] = round(float(np.mean(chance)), 4)
+    out["nonsense AUROC spread"] = round(float(np.std(chance)), 4)
+    out["nonsense distance from 0.5"] = round(float(np.mean(spread)), 4)
+    return out | _naming(reading, seen, shards)
+
+
+def _naming(reading: Reading, seen: list[Tensor], shards: list[dict[str, Any]]) -> dict[str, Any]:
+    """Does the name of a kind raise the map on that kind more than on others?"""
+    kinds = list(KIND_WORDS)
+    read = torch.stack([reading.ensemble([f"a photo of an object with {n}" for n in KIND_WORDS[k][1].split("|")[:3]])
+                        for k in kinds]).cpu()  # fmt: skip
+    regions, labels = [], []
+    for shard, vectors in zip(shards, seen, strict=True):
+        for word, row, share in zip(shard["words"], vectors[:, 1:], shard["share"].float(), strict=True):
+            if word["kind"] is not None and share.amax() > 0.1:
+                regions.append(functional.normalize((row * share[:, None]).sum(0), dim=0))
+                labels.append(kinds.index(word["kind"]))
+    similarity = torch.stack(regions) @ read.T  # [R, K]
+    label = torch.tensor(labels)
+    order = (similarity - similarity.mean(0)).argsort(1, descending=True)
+    own = {}
+    for k, kind in enumerate(kinds):
+        if (label == k).sum() >= 2:
+            own[kind] = round(areas(similarity[:, k].numpy(), (label == k).numpy())[0], 3)
+    return {
+        "naming top 1": round((order[:, 0] == label).float().mean().item(), 4),
+        "naming top 5": round((order[:, :5] == label[:, None]).any(1).float().mean().item(), 4),
+        "naming AUROC mean": round(float(np.mean(list(own.values()))), 4),
+        "naming AUROC": own,
+    }

@@ -1,0 +1,93 @@
+"""The generator of training pictures: seeded, exact masks, every kind and material, and no held-out word."""
+
+import re
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BUILD = str(Path(__file__).parents[1] / "build")
+if BUILD not in sys.path:
+    sys.path.insert(0, BUILD)
+
+from pictures import captions, defects, materials  # noqa: E402
+from pictures.sample import make, stream  # noqa: E402
+
+
+def test_same_seed_gives_same_picture():
+    first, second, other = make(11), make(11), make(12)
+    assert np.array_equal(first.image, second.image)
+    assert np.array_equal(first.mask, second.mask)
+    assert first.caption == second.caption
+    assert not np.array_equal(first.image, other.image)
+
+
+@pytest.mark.parametrize("size", [96, 224, 336])
+def test_shapes_and_types(size):
+    sample = make(3, size=size)
+    assert sample.image.shape == (size, size, 3)
+    assert sample.image.dtype == np.uint8
+    assert sample.mask.shape == (size, size)
+    assert sample.mask.dtype == np.bool_
+
+
+def test_mask_is_set_exactly_where_there_is_a_defect_and_words_follow():
+    start = time.process_time()
+    samples = [make(seed) for seed in range(200)]
+    print(f"{1000 * (time.process_time() - start) / len(samples):.1f} ms a picture")
+    for sample in samples:
+        assert sample.mask.any() == (sample.kind is not None)
+        assert bool(sample.place) == bool(sample.extent) == (sample.kind is not None)
+        assert sample.caption
+        assert sample.normal
+        assert sample.abnormal
+    normals = sum(sample.kind is None for sample in samples)
+    assert 70 < normals < 130
+    assert all(sample.mask.mean() < 0.6 for sample in samples)
+
+
+@pytest.mark.parametrize("kind", list(defects.BY_NAME))
+def test_every_kind_makes_pictures(kind):
+    sample = make(5, kind=kind)
+    assert sample.mask.any()
+    # A camera that cannot show this kind here shows a particle in its stead, and says so.
+    assert sample.kind in (kind, "contamination")
+
+
+@pytest.mark.parametrize("material", list(materials.BY_NAME))
+def test_every_material_makes_pictures(material):
+    sample = make(5, kind=None, material=material)
+    assert sample.material == material
+    assert sample.image.std() > 0
+    assert not sample.mask.any()
+
+
+def test_every_kind_has_words():
+    assert set(captions.KIND_WORDS) == set(defects.BY_NAME)
+
+
+def test_held_out_words_never_occur():
+    rng = np.random.default_rng(0)
+    kinds = [None, *defects.BY_NAME]
+    for k in range(7000):
+        stuff = materials.ALL[k % len(materials.ALL)]
+        kind = kinds[k % len(kinds)]
+        thing = captions.choose(rng, stuff.sheets)
+        sentence = captions.caption(rng, thing, stuff.words, kind, "upper left", "small", 2)
+        for text in (sentence, *captions.pair(rng, thing, stuff.words, kind)):
+            assert captions.HELD_OUT.isdisjoint(re.findall(r"[a-z]+", text.lower())), text
+
+
+def test_stream_keeps_order():
+    seeds = [4, 1, 9, 2]
+    for seed, sample in zip(seeds, stream(seeds, size=64, workers=2), strict=True):
+        assert np.array_equal(sample.image, make(seed, size=64).image)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(KeyError):
+        make(0, kind="no such kind")
+    with pytest.raises(KeyError):
+        make(0, material="no such material")
