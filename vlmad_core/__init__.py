@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vlmad_core.errors import NotFittedError as NotFittedError
     from vlmad_core.errors import UnknownComponentError as UnknownComponentError
     from vlmad_core.errors import VlmadError as VlmadError
+    from vlmad_core.fuse import Fuse as Fuse
     from vlmad_core.hookspecs import hookimpl as hookimpl
     from vlmad_core.images import Preprocess as Preprocess
     from vlmad_core.images import find_images as find_images
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from vlmad_core.parts import Prompts as Prompts
     from vlmad_core.parts import Scorer as Scorer
     from vlmad_core.parts import select_levels as select_levels
-    from vlmad_core.pipeline import Fuse as Fuse
     from vlmad_core.pipeline import Pipeline as Pipeline
     from vlmad_core.registry import Registry as Registry
     from vlmad_core.registry import default_registry as default_registry
@@ -73,11 +73,12 @@ _HOMES = {
         "UnknownComponentError",
         "VlmadError",
     ),
+    "fuse": ("Fuse",),
     "hookspecs": ("hookimpl",),
     "images": ("Preprocess", "find_images", "open_image"),
     "ops": ("combine", "highest", "linear", "match", "nearest", "resize", "smooth", "unit"),
     "parts": ("Extractor", "Prompts", "Scorer", "select_levels"),
-    "pipeline": ("Fuse", "Pipeline"),
+    "pipeline": ("Pipeline",),
     "registry": ("Registry", "default_registry"),
     "spec": ("PipelineSpec",),
     "store": ("load", "save"),

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from vlmad_core.component import Recipe
 from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentError
-from vlmad_core.pipeline import Fuse, Pipeline
+from vlmad_core.fuse import Fuse
+from vlmad_core.pipeline import Pipeline
 from vlmad_core.registry import Entry, Registry, default_registry
 from vlmad_core.spec import PartSpec, PipelineSpec, override, read_spec, validate
 from vlmad_core.towers import Backbone

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, replace
 from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -18,39 +16,16 @@ from torch import Tensor, nn
 from vlmad_core.data import Anchors, Features, Prediction, Scores
 from vlmad_core.describe import describe
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError
+from vlmad_core.fuse import Fuse
 from vlmad_core.images import ImageLike, Picture, find_images, read, stack
-from vlmad_core.ops import Combine, combine, smooth
+from vlmad_core.normal import HELD_OUT, normal_range, pick
 from vlmad_core.parts import Extractor, Prompts, Scorer
 from vlmad_core.towers import Backbone
 
 if TYPE_CHECKING:
     from vlmad_core.spec import PipelineSpec
 
-__all__ = ["Fuse", "Pipeline"]
-
-_HELD_OUT = 8
-"""How many normal images are held out in turn to see how high a normal one can score."""
-
-
-@dataclass(frozen=True)
-class Fuse:
-    """How several scorers become one, and what happens to the map afterwards.
-
-    Args:
-        image: Over the scorers' image scores.
-        map: Over the scorers' maps.
-        smooth: Sigma of a Gaussian over the fused map, in pixels.
-    """
-
-    image: Combine = "mean"
-    map: Combine = "mean"
-    smooth: float = 0.0
-
-    def __call__(self, scores: Sequence[Scores], names: Sequence[str]) -> Scores:
-        """One :class:`Scores` from several; levels are named ``scorer/level``."""
-        levels = {f"{name}/{key}": m for name, s in zip(names, scores, strict=True) for key, m in s.levels.items()}
-        fused = combine([s.map for s in scores], self.map)
-        return Scores(combine([s.image for s in scores], self.image), smooth(fused, self.smooth), levels)
+__all__ = ["Pipeline"]
 
 
 class Pipeline(nn.Module):
@@ -209,13 +184,15 @@ class Pipeline(nn.Module):
                 features = self.extractor(self.backbone.vision, pixels)
                 for scorer in remembering:
                     scorer.fit(features)
-                held += [_pick(features, i) for i in range(min(len(pictures), _HELD_OUT - len(held)))]
+                held += [pick(features, i) for i in range(min(len(pictures), HELD_OUT - len(held)))]
                 done += len(pictures)
                 if progress is not None:
                     progress(done)
             if not done:
                 raise ImageError("no normal images were given.")
-            self._measure_normal(held)
+            names = self._names(None, 1)
+            given = [self.anchors(names, features) for features in held]
+            self.normal_range.copy_(normal_range(self._scorers, self.fuse, held, given, self.backbone.preprocess.size))
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is one path here, not an iterable of letters
@@ -343,26 +320,6 @@ class Pipeline(nn.Module):
             )
         return [self.name or "object"] * count
 
-    def _measure_normal(self, held: Sequence[Features]) -> None:
-        """What maps of normal images look like to a memory of the others: median, and highest value seen."""
-        self.normal_range.fill_(math.nan)
-        if len(held) < 2:
-            return
-        trial = deepcopy(self._scorers)
-        maps = []
-        for i, features in enumerate(held):
-            for scorer in trial:
-                if scorer.needs_fit:
-                    scorer.forget()
-                    for j, other in enumerate(held):
-                        if j != i:
-                            scorer.fit(other)
-            anchors = self.anchors(self._names(None, 1), features)
-            scores = [scorer(features, anchors, self.backbone.preprocess.size) for scorer in trial]
-            maps.append(self.fuse(scores, self.labels).map)
-        values = torch.stack(maps)
-        self.normal_range.copy_(torch.stack([values.median(), values.max()]))
-
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # .to(device) must move the shared backbone too, for every pipeline that uses it.
         self._cache.clear()
@@ -385,8 +342,3 @@ def _listed(images: Iterable[ImageLike]) -> Iterable[ImageLike]:
     if isinstance(images, Image.Image | np.ndarray):
         return [images]
     return images
-
-
-def _pick(features: Features, i: int) -> Features:
-    levels = tuple(replace(level, vectors=level.vectors[i : i + 1]) for level in features.levels)
-    return Features(levels, None if features.image is None else features.image[i : i + 1])
