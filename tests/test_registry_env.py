@@ -15,27 +15,7 @@ BROKEN = Path(__file__).with_name("broken_plugins")
 BUILTINS = {"open-clip", "patches", "templates", "text-match", "memory", "clip", "patch-memory"}
 
 
-@pytest.fixture(autouse=True)
-def forget_fakes(monkeypatch):
-    """Each test imports the fakes anew, and leaves nothing of them behind."""
-    fakes = {path.stem for path in BROKEN.glob("*/*.py")}
-    for name in ("VLMAD_PLUGINS", "VLMAD_DISABLE_PLUGINS", "VLMAD_TRACE", "VLMAD_WRONG_VERSION_IMPORTED"):
-        monkeypatch.delenv(name, raising=False)
-    yield
-    for name in fakes & sys.modules.keys():
-        del sys.modules[name]
-
-
-@pytest.fixture
-def install(monkeypatch):
-    """Put fake distributions where importlib.metadata finds them, and discover."""
-
-    def run(*folders: str, env: dict[str, str] | None = None) -> Registry:
-        for folder in folders:
-            monkeypatch.syspath_prepend(str(BROKEN / folder))
-        return Registry.discover({} if env is None else env)
-
-    return run
+pytestmark = pytest.mark.usefixtures("forget_fakes")
 
 
 def offered(registry: Registry, plugin: str) -> set[str]:

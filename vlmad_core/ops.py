@@ -77,7 +77,8 @@ def match(vectors: Tensor, anchors: Tensor, temperature: float) -> Tensor:
     >>> match(torch.tensor([[1.0, 0, 0]]), anchors, 1.0)
     tensor([[0.3302, 0.6698]])
     """
-    cosine = torch.einsum("b...d,bsd->b...s", unit(vectors), anchors.to(unit(vectors).dtype))
+    queries = unit(vectors)
+    cosine = torch.einsum("b...d,bsd->b...s", queries, anchors.to(queries.dtype))
     return (cosine / temperature).softmax(-1)
 
 
