@@ -176,7 +176,12 @@ def test_reading_does_not_run_ahead(numbered, opened, batch_size):
     reader.close()
 
 
+def reading_threads():
+    return {thread for thread in threading.enumerate() if thread.name.startswith("vlmad-read")}
+
+
 def test_reading_stops_with_its_consumer(numbered, opened):
+    before = reading_threads()
     reader = read(numbered, PLAIN, batch_size=4)
     next(reader)
     reader.close()
@@ -184,7 +189,7 @@ def test_reading_stops_with_its_consumer(numbered, opened):
     assert count < len(numbered)
     time.sleep(0.05)
     assert len(opened) == count
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("vlmad-read")]
+    assert reading_threads() == before
 
 
 def test_pictures_that_wait_are_not_opened_after_the_consumer_stopped(numbered, monkeypatch):
@@ -203,13 +208,15 @@ def test_pictures_that_wait_are_not_opened_after_the_consumer_stopped(numbered, 
 
 
 def test_error_in_the_source_itself_is_passed_on(numbered):
+    before = reading_threads()
+
     def broken():
         yield numbered[0]
         raise RuntimeError("the camera fell")
 
     with pytest.raises(RuntimeError, match="the camera fell"):
         list(read(broken(), PLAIN))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("vlmad-read")]
+    assert reading_threads() == before
 
 
 def test_picture_knows_its_path(tmp_path, noise):

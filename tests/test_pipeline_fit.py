@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -224,3 +226,16 @@ def test_an_unreadable_normal_leaves_the_memory_as_it_was(memory, photos, tmp_pa
             memory.fit([*photos, broken], keep=keep, batch_size=1)
         after = memory.state_dict()
         assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_an_error_that_is_kept_keeps_no_thread(memory, photos, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    before = set(threading.enumerate())
+    with pytest.raises(ImageError) as fitted:
+        memory.fit([photos[0], broken, *photos], batch_size=1)
+    memory.fit(photos)
+    with pytest.raises(ImageError) as judged:
+        memory.predict([photos[0], broken, *photos], batch_size=1)
+    assert fitted.value and judged.value
+    assert set(threading.enumerate()) <= before

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,7 +244,7 @@ def _is_shown(path: Path, root: Path) -> bool:
 
 def read(
     sources: Iterable[ImageLike], preprocess: Preprocess, *, batch_size: int = 8, workers: int = 2
-) -> Iterator[list[Picture]]:
+) -> Generator[list[Picture]]:
     """Pictures in order, ``batch_size`` at a time, decoded ahead in threads; unreadable ones carry their error.
 
     At most two batches wait at any moment, so the memory needed does not depend on how many images there are.

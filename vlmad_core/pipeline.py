@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -175,8 +176,9 @@ class Pipeline(nn.Module):
         done = 0
         held: list[Features] = []
         # Not inference_mode: a memory filled under it could never stand in a graph that is trained.
-        with torch.no_grad():
-            for pictures in read(sources, self.backbone.preprocess, batch_size=batch_size):
+        batches = read(sources, self.backbone.preprocess, batch_size=batch_size)
+        with torch.no_grad(), closing(batches):
+            for pictures in batches:
                 for picture in pictures:
                     if picture.error:
                         raise ImageError(f"a normal image cannot be read: {picture.error}")
@@ -229,7 +231,8 @@ class Pipeline(nn.Module):
         if isinstance(images, str | Path | Image.Image | np.ndarray):
             if isinstance(images, str | Path) and Path(images).is_dir():
                 raise ImageError(f"{images}: is a folder; list(detector.stream('{images}')) judges each image in it.")
-            return next(self.stream([images], name))
+            (one,) = self.stream([images], name)
+            return one
         return list(self.stream(images, name, batch_size=batch_size))
 
     def stream(
@@ -246,15 +249,16 @@ class Pipeline(nn.Module):
         names = repeat(name) if name is None or isinstance(name, str) else iter(name)
         return self._stream(read(sources, self.backbone.preprocess, batch_size=batch_size), names)
 
-    def _stream(self, batches: Iterable[list[Picture]], names: Iterator[str | None]) -> Iterator[Prediction]:
-        for pictures in batches:
-            for picture in pictures:
-                if picture.error:
-                    raise ImageError(picture.error)
-            given = [name for name in islice(names, len(pictures)) if name is not None]
-            if given and len(given) < len(pictures):
-                raise ConfigError("fewer names than images were given; give one name for all, or one for each.")
-            yield from self.score(pictures, given or None)
+    def _stream(self, batches: Generator[list[Picture]], names: Iterator[str | None]) -> Iterator[Prediction]:
+        with closing(batches):  # its threads end here, also where an error keeps this frame alive
+            for pictures in batches:
+                for picture in pictures:
+                    if picture.error:
+                        raise ImageError(picture.error)
+                given = [name for name in islice(names, len(pictures)) if name is not None]
+                if given and len(given) < len(pictures):
+                    raise ConfigError("fewer names than images were given; give one name for all, or one for each.")
+                yield from self.score(pictures, given or None)
         if not isinstance(names, repeat) and next(names, None) is not None:
             raise ConfigError("more names than images were given; give one name for all, or one for each.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -46,16 +47,17 @@ class Summary:
 def judge(pipeline: Pipeline, paths: Iterable[str | Path], *, batch_size: int = 8) -> Iterator[list[Judged]]:
     """Results and predictions, a batch at a time and in order; an image that cannot be read has an error instead."""
     started = time.perf_counter()
-    for pictures in read(map(str, paths), pipeline.backbone.preprocess, batch_size=batch_size):
-        good = [picture for picture in pictures if picture.error is None]
-        predictions = iter(pipeline.score(good) if good else ())
-        share = round((time.perf_counter() - started) * 1000 / len(pictures), 2)
-        batch: list[Judged] = []
-        for picture in pictures:
-            seen = Result(path=str(picture.source), milliseconds=share, error=picture.error)
-            batch.append((seen, None) if picture.error is not None else _told(seen, next(predictions)))
-        yield batch
-        started = time.perf_counter()
+    with closing(read(map(str, paths), pipeline.backbone.preprocess, batch_size=batch_size)) as batches:
+        for pictures in batches:
+            good = [picture for picture in pictures if picture.error is None]
+            predictions = iter(pipeline.score(good) if good else ())
+            share = round((time.perf_counter() - started) * 1000 / len(pictures), 2)
+            batch: list[Judged] = []
+            for picture in pictures:
+                seen = Result(path=str(picture.source), milliseconds=share, error=picture.error)
+                batch.append((seen, None) if picture.error is not None else _told(seen, next(predictions)))
+            yield batch
+            started = time.perf_counter()
 
 
 def _told(seen: Result, prediction: Prediction) -> Judged:
