@@ -35,6 +35,7 @@ FAILS = {
     "wrong_type": ("vlmad-wrong-type", "register", ["must yield Component entries, got 'windows'"], set()),
     "not_iterable": ("vlmad-not-iterable", "register", ["vlmad_extractors: TypeError", "not iterable"], set()),
     "recipe_as_part": ("vlmad-recipe-as-part", "register", ["must yield Component entries, got Recipe("], set()),
+    "late_dataset": ("vlmad-late-dataset", "register", ["vlmad_datasets: RuntimeError: no more"], {"late-view"}),
     "same_name_twice": ("vlmad-same-name-twice", "register", ["yields two entries called 'echo'"], {"echo"}),
     "bad_name": ("vlmad-bad-name", "register", ["lower-case words joined by dashes", "'Bad_Name'"], set()),
     "bad_target": ("vlmad-bad-target", "register", ["'package.module:Class'", "'somewhere.module'"], set()),
@@ -49,11 +50,16 @@ WORKS = {
     "late_target": ("vlmad-late-target", {"no-module", "no-class", "exits-later"}),
     "prints": ("vlmad-prints", {"chatty-look"}),
     "shadows_builtin": ("vlmad-shadows-builtin", {"memory", "own-score"}),
+    "cutlery": ("vlmad-cutlery", {"cutlery"}),
     "twin_one": ("vlmad-twin-one", {"twin", "only-one"}),
     "twin_two": ("vlmad-twin-two", {"twin", "only-two"}),
 }
 
-BUILTINS = {"open-clip", "patches", "templates", "text-match", "memory", "clip", "patch-memory"}
+DATASETS = {
+    *("mvtec-ad", "mvtec-ad-2", "mvtec-loco", "visa", "visa-converted", "btad", "mpdd", "real-iad"),
+    *("kolektor-sdd", "kolektor-sdd2", "dagm", "elpv", "mvtec-layout", "folders", "manifest"),
+}
+BUILTINS = {"open-clip", "patches", "templates", "text-match", "memory", "clip", "patch-memory"} | DATASETS
 
 
 pytestmark = pytest.mark.usefixtures("forget_fakes")

@@ -12,7 +12,11 @@ from vlmad_core.registry import Registry, default_registry
 from vlmad_core.testing import memory_registry
 
 BROKEN = Path(__file__).with_name("broken_plugins")
-BUILTINS = {"open-clip", "patches", "templates", "text-match", "memory", "clip", "patch-memory"}
+DATASETS = {
+    *("mvtec-ad", "mvtec-ad-2", "mvtec-loco", "visa", "visa-converted", "btad", "mpdd", "real-iad"),
+    *("kolektor-sdd", "kolektor-sdd2", "dagm", "elpv", "mvtec-layout", "folders", "manifest"),
+}
+BUILTINS = {"open-clip", "patches", "templates", "text-match", "memory", "clip", "patch-memory"} | DATASETS
 
 
 pytestmark = pytest.mark.usefixtures("forget_fakes")

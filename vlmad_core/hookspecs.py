@@ -44,3 +44,8 @@ def vlmad_scorers() -> Iterable[Component]:  # type: ignore[empty-body]
 @hookspec
 def vlmad_recipes() -> Iterable[Recipe]:  # type: ignore[empty-body]
     """Pipelines with a name: a paper's choice of parts."""
+
+
+@hookspec
+def vlmad_datasets() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Layouts of data sets: ``target(config) -> Reader``."""

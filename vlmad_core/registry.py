@@ -36,6 +36,7 @@ _HOOKS = {
     "prompts": "vlmad_prompts",
     "scorer": "vlmad_scorers",
     "recipe": "vlmad_recipes",
+    "dataset": "vlmad_datasets",
 }
 
 
@@ -78,7 +79,7 @@ class Entry:
 
     @property
     def component(self) -> Component:
-        """The item of an entry that is a part.
+        """The item of an entry that has options and a target: a part or a data set.
 
         Raises:
             UnknownComponentError: It is a recipe.
@@ -202,7 +203,11 @@ class Registry:
         return tuple(entries.values())
 
     def entries(self, kind: str | None = None) -> Iterator[Entry]:
-        """Every entry, or those of one kind: ``backbone``, ``extractor``, ``prompts``, ``scorer``, ``recipe``."""
+        """Every entry, or those of one kind.
+
+        Args:
+            kind: ``backbone``, ``extractor``, ``prompts``, ``scorer``, ``recipe`` or ``dataset``.
+        """
         for plugin in self.plugins:
             yield from (entry for entry in plugin.entries if kind in (None, entry.kind))
 

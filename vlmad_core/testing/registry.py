@@ -42,6 +42,7 @@ def memory_registry(
     prompts: Sequence[Component] = (),
     scorers: Sequence[Component] = (),
     recipes: Sequence[Recipe] = (),
+    datasets: Sequence[Component] = (),
     plugin: str = "in-memory",
     base: Registry | None = None,
 ) -> Registry:
@@ -53,6 +54,7 @@ def memory_registry(
         prompts: Ways to say.
         scorers: Ways to judge.
         recipes: Pipelines with a name.
+        datasets: Layouts of data sets.
         plugin: Name of the distribution that seems to offer them.
         base: What else there is, instead of the built-ins; it is not changed.
     """
@@ -62,6 +64,7 @@ def memory_registry(
         "vlmad_prompts": prompts,
         "vlmad_scorers": scorers,
         "vlmad_recipes": recipes,
+        "vlmad_datasets": datasets,
     }
     module = ModuleType(plugin.replace("-", "_"))
     for hook, items in offered.items():

@@ -1,0 +1,178 @@
+"""Is a data set whole, and as it was published? A problem is one sentence: file or folder, what is wrong, what to do.
+
+The quick half looks at names and counts, without torch; the other opens every image and mask, and compares the
+contents of the splits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlmad_core.datasets.base import Dataset, Sample
+from vlmad_core.datasets.masks import MaskFacts, describe_mask
+from vlmad_core.errors import ImageError
+
+if TYPE_CHECKING:
+    from vlmad_core.images import ImageLike
+
+__all__ = ["check"]
+
+_LOSSY = {".jpg", ".jpeg", ".webp"}
+
+
+def check(
+    dataset: Dataset, *, fast: bool = False, workers: int = 4, progress: Callable[[int], None] | None = None
+) -> list[str]:
+    """Everything that is wrong with a data set; nothing is changed.
+
+    Args:
+        dataset: As it was read.
+        fast: Look at names, counts and sizes of files, and open none.
+        workers: Threads that open files.
+        progress: Called with 1 after each image.
+
+    Returns:
+        One sentence a problem: first those of the whole, then those of images in the order of the samples, then
+        images that are in several places.
+    """
+    problems = [*dataset.problems, *_counts(dataset), *_masks_missing(dataset)]
+    hashes: dict[str, list[Sample]] = {}
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="vlmad-check") as pool:
+        try:
+            for sample, seen in zip(dataset, pool.map(_look_quickly if fast else _look, dataset), strict=True):
+                problems += seen.problems
+                if seen.content:
+                    hashes.setdefault(seen.content, []).append(sample)
+                if progress is not None:
+                    progress(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return [*problems, *(sentence for same in hashes.values() for sentence in _twins(same))]
+
+
+def _counts(dataset: Dataset) -> Iterator[str]:
+    """Categories and counts that differ from the published ones."""
+    facts = dataset.facts
+    if facts is None or not facts.counts:
+        return
+    where, found = dataset.root or dataset.name, dataset.count()
+    single = dataset.root is not None and dataset.categories == (dataset.root.resolve().name,)
+    for category, cells in facts.counts.items():
+        if category not in found:
+            if not single:
+                yield f"{where}: category {category} is missing; {facts.title} has it, see {facts.home}."
+            continue
+        for cell, published in cells.items():
+            number = sum(n for name, n in found[category].items() if cell in ("all", name, *name.split("/")))
+            if number != published:
+                todo = "unpack it again" if number < published else "remove what was added"
+                yield f"{where}: {category} has {number} images in {cell}, published are {published}; {todo}."
+    for category in found.keys() - facts.counts.keys():
+        yield f"{where}: {category} is no category of {facts.title}; read it with another --layout, or move it away."
+
+
+def _masks_missing(dataset: Dataset) -> Iterator[str]:
+    """Defective images without a mask, where the others have one."""
+    expected = dataset.facts.has_masks if dataset.facts else any(sample.masks for sample in dataset)
+    if expected:
+        for sample in dataset:
+            if sample.label and not sample.masks:
+                yield f"{_name(sample.image)}: is defective and has no mask; add one, or it counts for images alone."
+
+
+@dataclass(frozen=True)
+class _Seen:
+    problems: tuple[str, ...]
+    content: str = ""
+
+
+def _look_quickly(sample: Sample) -> _Seen:
+    """Without opening a file."""
+    return _Seen(tuple(text for source in (sample.image, *sample.masks) if (text := _absent(source))))
+
+
+def _absent(source: ImageLike) -> str:
+    if not isinstance(source, str | Path):
+        return ""
+    path = Path(source)
+    if not path.is_file():
+        return f"{path}: no such file; copy it there, or unpack the data set again."
+    return f"{path}: the file is empty; copy it again." if path.stat().st_size == 0 else ""
+
+
+def _look(sample: Sample) -> _Seen:
+    """With the image and its masks opened."""
+    from vlmad_core.images import open_image
+
+    problems: list[str] = []
+    size, content, name = None, "", _name(sample.image)
+    if text := _absent(sample.image):
+        problems.append(text)
+    else:
+        try:
+            width, height = open_image(sample.image).size
+            size = (height, width)
+        except ImageError as error:
+            problems.append(f"{_after(error)} Copy it again, or leave it out.")
+        if size is not None and isinstance(sample.image, str | Path):
+            with Path(sample.image).open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+    seen: list[MaskFacts] = []
+    for mask in sample.masks:
+        if text := _absent(mask):
+            problems.append(text)
+            continue
+        try:
+            seen.append(describe_mask(mask))
+        except ImageError as error:
+            problems.append(f"{_after(error)} Copy it again.")
+            continue
+        problems += _mask_problems(mask, seen[-1], size, name)
+    first, marked = _name(sample.masks[0], "mask") if sample.masks else "", any(mask.any for mask in seen)
+    if sample.label and not marked and len(seen) == len(sample.masks) > 0:
+        problems.append(f"{first}: is all zero, but {name} is defective; mark the defect, or move the image.")
+    if sample.label is False and marked:
+        problems.append(f"{first}: marks a defect, but {name} is normal; one of the two is wrong.")
+    return _Seen(tuple(problems), content)
+
+
+def _mask_problems(mask: ImageLike, found: MaskFacts, wanted: tuple[int, int] | None, image: str) -> Iterator[str]:
+    name = _name(mask, "mask")
+    if wanted is not None and found.size != wanted:
+        (height, width), (rows, columns) = found.size, wanted
+        yield f"{name}: is {width} x {height} pixels, but {image} is {columns} x {rows}; make it the same size."
+    if found.coloured:
+        yield f"{name}: is a picture in colour and not a mask; save it in grey, 0 where nothing is defective."
+    if isinstance(mask, str | Path) and Path(mask).suffix.lower() in _LOSSY:
+        yield f"{name}: is stored with losses, so that pixels beside a defect are not 0; save it as PNG."
+
+
+def _twins(same: list[Sample]) -> Iterator[str]:
+    """One sentence for each file that is the same as an earlier one in another split, or with another label."""
+    for i, sample in enumerate(same):
+        for other in same[:i]:
+            if sample.split != other.split:
+                yield (
+                    f"{_name(sample.image)}: is the same picture as {_name(other.image)}, so {sample.split} repeats "
+                    f"{other.split}; remove one of them."
+                )
+                break
+            if sample.label != other.label:
+                yield (
+                    f"{_name(sample.image)}: is the same picture as {_name(other.image)}, which has another label; "
+                    "remove one of them."
+                )
+                break
+
+
+def _name(source: ImageLike, what: str = "picture") -> str:
+    return str(source) if isinstance(source, str | Path) else f"a {what} in memory"
+
+
+def _after(error: ImageError) -> str:
+    return str(error).rstrip(".") + "."

@@ -1,0 +1,142 @@
+"""Where a sample is defective: masks of any kind as one array of bool.
+
+A mask's pixels above 0 are defective, whatever its mode: VisA numbers its kinds of defect from 1, so a mask may look
+black and is not. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vlmad_core.datasets.base import Sample
+from vlmad_core.errors import ImageError
+
+if TYPE_CHECKING:
+    from vlmad_core.images import ImageLike
+
+__all__ = ["MaskFacts", "describe_mask", "mask_of", "mask_values", "open_mask"]
+
+
+def mask_of(sample: Sample, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Where it is defective.
+
+    Args:
+        sample: One without masks gives an array of False; its image is opened for its size, where none is given.
+        size: ``(height, width)`` of the result; None: that of the masks. A mask of another size is resized in 8 bits,
+            bilinear with antialiasing, and cut at one half, as APRIL-GAN and AnomalyCLIP do it.
+
+    Returns:
+        ``[height, width]`` bool, all masks joined.
+
+    Raises:
+        ImageError: A mask that cannot be read, or masks of different sizes.
+    """
+    if not sample.masks:
+        return np.zeros(size or _size(sample.image), bool)
+    masks = [open_mask(mask) for mask in sample.masks]
+    for mask, source in zip(masks, sample.masks, strict=True):
+        if mask.shape != masks[0].shape:
+            height, width = masks[0].shape
+            raise ImageError(
+                f"{_name(source)}: is {mask.shape[1]} x {mask.shape[0]} pixels, but {_name(sample.masks[0])}, for the "
+                f"same image, {width} x {height}; masks of one image must be of one size."
+            )
+    joined: np.ndarray = np.logical_or.reduce(masks)
+    return joined if size is None or size == joined.shape else _resize(joined, size)
+
+
+def open_mask(source: ImageLike) -> np.ndarray:
+    """Any mask as ``[height, width]`` bool: True where a pixel is above 0 in any channel, and not transparent.
+
+    Raises:
+        ImageError: Not there, not an image, empty or cut short; or an array that is not ``[H, W]``.
+    """
+    values = mask_values(source)
+    return np.asarray(values.any(-1) if values.ndim == 3 else values > 0)
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What the checker wants to know of a mask: ``(height, width)``, is anything marked, do its channels differ."""
+
+    size: tuple[int, int]
+    any: bool
+    coloured: bool
+
+
+def describe_mask(source: ImageLike) -> MaskFacts:
+    """A mask without its pixels.
+
+    Raises:
+        ImageError: As :func:`open_mask`.
+    """
+    values = mask_values(source)
+    coloured = values.ndim == 3 and bool((values != values[..., :1]).any())
+    return MaskFacts((values.shape[0], values.shape[1]), bool((values > 0).any()), coloured)
+
+
+def mask_values(source: ImageLike) -> np.ndarray:
+    """A mask as it is stored.
+
+    Returns:
+        ``[height, width]`` numbers, or ``[height, width, channels]`` of one in colour, whose transparent pixels are 0.
+
+    Raises:
+        ImageError: As :func:`open_mask`.
+    """
+    if isinstance(source, np.ndarray):
+        if source.ndim != 2 or source.size == 0:
+            raise ImageError(f"a mask must be an array [height, width], not empty; got shape {source.shape}.")
+        return source
+    image = _opened(source)
+    if image.mode == "P":  # the colours count and not their numbers: white may be number 0
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        image = image.convert("RGB")
+    values = np.asarray(image)
+    if image.mode in ("LA", "La", "RGBA", "RGBa"):
+        values = values[..., :-1] * (values[..., -1:] > 0)
+    return values
+
+
+def _opened(source: str | Path | Image.Image) -> Image.Image:
+    if isinstance(source, Image.Image):
+        return source
+    path = Path(source)
+    try:
+        with path.open("rb") as file, Image.open(file) as image:
+            image.load()
+            return image.copy()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError(f"{path}: no such file.") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{path}: is a folder, not a mask.") from error
+    except PermissionError as error:
+        raise ImageError(f"{path}: may not be read (permission denied).") from error
+    except UnidentifiedImageError as error:
+        empty = path.stat().st_size == 0
+        raise ImageError(f"{path}: {'the file is empty.' if empty else 'is not an image that can be read.'}") from error
+    except Exception as error:  # PIL's decoders raise all sorts of things on damage
+        raise ImageError(f"{path}: is damaged or cut short ({error or type(error).__name__}).") from error
+
+
+def _size(source: ImageLike) -> tuple[int, int]:
+    if isinstance(source, np.ndarray):
+        return source.shape[0], source.shape[1]
+    upright = ImageOps.exif_transpose(_opened(source))  # as open_image shows it
+    return upright.height, upright.width
+
+
+def _resize(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    picture = Image.fromarray(mask.astype(np.uint8) * 255)
+    resized = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(resized) > 127
+
+
+def _name(source: ImageLike) -> str:
+    return str(source) if isinstance(source, str | Path) else "a mask in memory"
