@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vlmad_core.data import LEAST
 
-__all__ = ["Combine", "combine", "highest", "linear", "match", "nearest", "resize", "smooth", "unit"]
+__all__ = ["Combine", "combine", "highest", "linear", "logits", "match", "nearest", "resize", "smooth", "unit"]
 
 Combine = Literal["mean", "sum", "harmonic", "max"]
 
@@ -62,6 +62,21 @@ def highest(maps: Tensor, share: float = 0.0) -> Tensor:
     return cells.topk(max(1, round(share * cells.shape[1])), dim=1).values.mean(1)
 
 
+def logits(vectors: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+    """Cosine to each anchor over the temperature: what :func:`match` takes the softmax of.
+
+    Args:
+        vectors: ``[B, ..., D]``, any length.
+        anchors: ``[B, S, D]``, unit length.
+        temperature: Divides the cosine; small is sharp.
+
+    Returns:
+        ``[B, ..., S]``, in [-1, 1] over the temperature.
+    """
+    queries = unit(vectors)
+    return torch.einsum("b...d,bsd->b...s", queries, anchors.to(queries.dtype)) / temperature
+
+
 def match(vectors: Tensor, anchors: Tensor, temperature: float) -> Tensor:
     """Softmax over states of the cosine to each anchor (CLIP, 2021).
 
@@ -77,9 +92,7 @@ def match(vectors: Tensor, anchors: Tensor, temperature: float) -> Tensor:
     >>> match(torch.tensor([[1.0, 0, 0]]), anchors, 1.0)
     tensor([[0.3302, 0.6698]])
     """
-    queries = unit(vectors)
-    cosine = torch.einsum("b...d,bsd->b...s", queries, anchors.to(queries.dtype))
-    return (cosine / temperature).softmax(-1)
+    return logits(vectors, anchors, temperature).softmax(-1)
 
 
 def nearest(vectors: Tensor, bank: Tensor, *, chunk: int = 16384) -> Tensor:
@@ -109,7 +122,7 @@ def nearest(vectors: Tensor, bank: Tensor, *, chunk: int = 16384) -> Tensor:
 
 
 def resize(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
-    """Bilinear, ``[..., h, w]`` to ``[..., H, W]``."""
+    """Bilinear, ``[..., h, w]`` to ``[..., H, W]``; ``align_corners``: corner cells lie on corner pixels."""
     lead = maps.shape[:-2]
     flat = maps.reshape(-1, 1, *maps.shape[-2:])
     return F.interpolate(flat, size=size, mode="bilinear", align_corners=align_corners).reshape(*lead, *size)

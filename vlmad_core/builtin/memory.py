@@ -22,7 +22,8 @@ __all__ = ["Memory"]
 class Memory(Scorer):
     """A bank of unit vectors for each level, one kind of object a memory (WinCLIP+, CVPR 2023).
 
-    The value of a region is half of one minus the cosine to the nearest remembered one, wherever that was in its image.
+    The value of a region is half of one minus the cosine to the nearest remembered one, wherever that was in its image;
+    with ``halve`` false it is one minus the cosine (APRIL-GAN, 2023).
 
     Raises:
         IncompatibleError: A pattern that matches no level.
@@ -60,17 +61,21 @@ class Memory(Scorer):
             setattr(self, _bank(name), self.bank(name)[:0])
 
     def forward(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
-        """Maps in [0, 1] (for ``sum``: up to the number of levels); the image score is read off the cells."""
+        """Maps in [0, 1], doubled without ``halve``, times the levels for ``sum``; the image score is of the cells."""
         if not self.is_fitted:
             raise NotFittedError("the memory is empty. Call detector.fit('folder of normal images') first.")
-        cells = {}
-        for name in self.chosen:
-            level = features[name]
-            cells[name] = level.to_map(nearest(level.vectors, self.bank(name)), self.config.regions)
-        maps = {name: resize(grid, size) for name, grid in cells.items()}
+        corners = self.config.align_corners
+        cells = {name: self.cells(features, name) for name in self.chosen}
+        maps = {name: resize(grid, size, align_corners=corners) for name, grid in cells.items()}
         grids = {tuple(grid.shape[-2:]) for grid in cells.values()}
         fused = combine(list((cells if len(grids) == 1 else maps).values()), self.config.combine)
-        return Scores(highest(fused, self.config.top), resize(fused, size), maps)
+        return Scores(highest(fused, self.config.top), resize(fused, size, align_corners=corners), maps)
+
+    def cells(self, features: Features, name: str) -> Tensor:
+        """``[B, h, w]`` of one level."""
+        level = features[name]
+        distance = nearest(level.vectors, self.bank(name))
+        return level.to_map(distance if self.config.halve else 2 * distance, self.config.regions)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         # Banks have no fixed length, and load_state_dict refuses another shape: make room first.

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
 from vlmad_core.component import Component, Config, Recipe
+from vlmad_core.datasets.plugin import vlmad_datasets as vlmad_datasets
 from vlmad_core.hookspecs import hookimpl
 
 Combine = Literal["mean", "sum", "harmonic", "max"]
@@ -55,6 +56,12 @@ class TextMatchConfig(Config):
     temperature: float = Field(0.07, gt=0, description="Divides the cosine before the softmax; small is sharp.")
     levels: tuple[str, ...] = Field(("*",), min_length=1, description="Names of levels, or patterns such as 'window*'.")
     regions: Literal["harmonic", "arithmetic"] = Field("harmonic", description="Mean over the regions above a cell.")
+    upsample: Literal["probability", "logits"] = Field(
+        "probability",
+        description="What is resized to pixels: probabilities; or the cosines over the temperature, with the softmax "
+        "after it (regions above a cell then count by their arithmetic mean).",
+    )
+    align_corners: bool = Field(False, description="Resize so that the corner cells lie on the corner pixels.")
     combine: Combine = Field("mean", description="Over the levels.")
     image: Literal["class", "max", "both"] = Field(
         "class", description="Image score: from the whole-image feature, from the highest cells, or the mean of both."
@@ -67,6 +74,8 @@ class MemoryConfig(Config):
 
     levels: tuple[str, ...] = Field(("*",), min_length=1, description="Names of levels, or patterns such as 'window*'.")
     regions: Literal["harmonic", "arithmetic"] = Field("harmonic", description="Mean over the regions above a cell.")
+    halve: bool = Field(True, description="Half of one minus the cosine, in [0, 1]; false: all of it, in [0, 2].")
+    align_corners: bool = Field(False, description="Resize so that the corner cells lie on the corner pixels.")
     combine: Combine = Field("mean", description="Over the levels.")
     top: float = Field(
         0.0, ge=0, le=1, description="Share of the cells whose mean is the image score; 0: the single highest cell."
@@ -140,7 +149,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="patch-memory",
         spec={
-            "backbone": "pocket",
+            "backbone": {"use": "pocket", "config": {"words": False}},
             "extractor": {"use": "patches", "config": {"taps": [6, 9, 12], "space": "raw"}},
             "scorers": [{"use": "memory", "config": {"top": 0.01}}],
         },

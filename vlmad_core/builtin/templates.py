@@ -25,7 +25,7 @@ class Templates(Prompts):
     def __init__(self, config: TemplatesConfig, backbone: Backbone) -> None:
         super().__init__()
         self.sides = (config.normal, config.abnormal)
-        self.needs_names = any("{}" in sentence for side in self.sides for sentence in side)
+        self.needs_names = self.takes_names = any("{}" in sentence for side in self.sides for sentence in side)
         self.register_buffer("abnormal", torch.tensor([False, True]), persistent=False)
         self.abnormal: Tensor
 

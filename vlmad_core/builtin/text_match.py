@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlmad_core.data import Anchors, Features, LevelSpec, Scores
 from vlmad_core.errors import IncompatibleError
-from vlmad_core.ops import combine, highest, match, resize
+from vlmad_core.ops import combine, highest, logits, match, resize
 from vlmad_core.parts import Scorer, select_levels
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ __all__ = ["TextMatch"]
 
 class TextMatch(Scorer):
     """Probability of "abnormal" for each region, averaged over the regions above a cell, then over levels.
+
+    It is resized to pixels as a probability (WinCLIP, AnomalyCLIP), or its logits are, before the softmax (APRIL-GAN).
 
     Raises:
         IncompatibleError: No text, or no level that can be compared with it.
@@ -43,15 +45,20 @@ class TextMatch(Scorer):
         """Maps in [0, 1] for ``combine`` mean, harmonic and max; up to the number of levels for sum."""
         if anchors is None:
             raise IncompatibleError("compares with words and was given none; the pipeline has no prompts.")
+        corners = self.config.align_corners
+        if self.config.upsample == "logits":
+            maps = {name: self.pixels(features, anchors, name, size) for name in self.chosen}
+            fused = combine(list(maps.values()), self.config.combine)
+            return Scores(self.image_score(features, anchors, fused), fused, maps)
         cells = {name: self.cells(features, anchors, name) for name in self.chosen}
-        maps = {name: resize(grid, size) for name, grid in cells.items()}
+        maps = {name: resize(grid, size, align_corners=corners) for name, grid in cells.items()}
         # Levels may differ in grid; on one grid, combining before the resize is the papers' order and is cheaper.
         grids = {tuple(grid.shape[-2:]) for grid in cells.values()}
         fused = combine(list((cells if len(grids) == 1 else maps).values()), self.config.combine)
-        return Scores(self.image_score(features, anchors, fused), resize(fused, size), maps)
+        return Scores(self.image_score(features, anchors, fused), resize(fused, size, align_corners=corners), maps)
 
     def image_score(self, features: Features, anchors: Anchors, fused: Tensor) -> Tensor:
-        """``[B]``, from the whole image, the highest cells, or both."""
+        """``[B]``, from the whole image, the highest cells (pixels, where logits are resized), or both."""
         top = highest(fused, self.config.top)
         if self.config.image == "max" or features.image is None:
             return top
@@ -62,6 +69,13 @@ class TextMatch(Scorer):
         """``[B, h, w]`` of one level."""
         level = features[name]
         return level.to_map(self.probability(level.vectors, anchors), self.config.regions)
+
+    def pixels(self, features: Features, anchors: Anchors, name: str, size: tuple[int, int]) -> Tensor:
+        """``[B, H, W]`` of one level, with the softmax after the resize."""
+        level = features[name]
+        states = logits(level.vectors, anchors.vectors, self.config.temperature).movedim(-1, 1)  # [B, S, M]
+        states = resize(level.to_map(states), size, align_corners=self.config.align_corners)  # [B, S, H, W]
+        return states.softmax(1)[:, anchors.abnormal.to(torch.bool)].sum(1)
 
     def probability(self, vectors: Tensor, anchors: Anchors) -> Tensor:
         """``[B, ..., D]`` to the probability of any abnormal state, ``[B, ...]``."""

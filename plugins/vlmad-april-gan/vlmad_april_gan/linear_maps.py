@@ -1,0 +1,80 @@
+"""Extractor: patch tokens of several blocks, each block's through a linear map of its own to the space of the words.
+
+APRIL-GAN (Chen et al., 2023). The maps are all that is learned; the tower stays as it is, so what it sees of an image
+(:meth:`Projections.look`) needs to be computed only once while they are trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from torch import Tensor, nn
+
+from vlmad_core import Backbone, Extractor, Features, IncompatibleError, Level, LevelSpec, VisionTower, linear, walk
+
+if TYPE_CHECKING:
+    from vlmad_april_gan.plugin import ProjectionsConfig
+
+__all__ = ["Projections"]
+
+
+class Projections(Extractor):
+    """Levels ``stageN`` (comparable with text) for each tap, and ``rawN`` (the tokens as they are) if asked.
+
+    Tokens are taken after the block, without the tower's last norm and projection. The maps start at random, so the
+    stages mean nothing before training. On a backbone without text there is nothing to map to, and only ``rawN``.
+
+    Raises:
+        IncompatibleError: A tap beyond the tower.
+    """
+
+    def __init__(self, config: ProjectionsConfig, backbone: Backbone) -> None:
+        super().__init__()
+        vision, text = backbone.vision, backbone.text
+        self.taps = _taps(config.taps, len(vision.blocks))
+        self.joint = vision.joint  # whether the whole image can be compared with text too
+        mapped = () if text is None else self.taps
+        dim = 0 if text is None else text.dim
+        self.fc = nn.ModuleList(nn.Linear(vision.width, dim) for _ in mapped)
+        self._raw = tuple(LevelSpec(f"raw{tap}", vision.width, False) for tap in self.taps)
+        self._stages = tuple(LevelSpec(f"stage{tap}", dim, True) for tap in mapped)
+        self.levels = (*self._stages, *(self._raw if config.raw or text is None else ()))
+
+    def forward(self, vision: VisionTower, images: Tensor) -> Features:
+        """``[B, 3, H, W]`` to one level ``[B, h*w, D]`` a tap, then perhaps the raw ones ``[B, h*w, W]``."""
+        return self.refine(self.look(vision, images))
+
+    def look(self, vision: VisionTower, images: Tensor) -> Features:
+        """``[B, 3, H, W]`` to the raw tokens of each tap, ``[B, h*w, W]``, and the whole image, ``[B, D]``."""
+        x, grid = vision.embed(images)
+        blocks = vision.blocks if self.joint else vision.blocks[: self.taps[-1]]  # what nobody reads need not run
+        last, kept = walk(blocks, x, taps=self.taps)
+        levels = tuple(
+            Level(spec, kept[tap][:, vision.prefix :], grid) for spec, tap in zip(self._raw, self.taps, strict=True)
+        )
+        return Features(levels, vision.pool(last) if self.joint else None)
+
+    def refine(self, features: Features) -> Features:
+        """From the raw tokens of :meth:`look` to the declared levels."""
+        maps = cast("Iterable[nn.Linear]", self.fc)
+        stages = [
+            # In the precision of the maps, whatever the tower's.
+            Level(spec, linear(level.vectors.to(fc.weight.dtype), fc.weight, fc.bias), level.grid)
+            for spec, fc, level in zip(self._stages, maps, features.levels, strict=False)
+        ]
+        kept = features.levels if self._raw[0] in self.levels else ()
+        return Features((*stages, *kept), features.image)
+
+
+def _taps(given: Sequence[int], depth: int) -> tuple[int, ...]:
+    """In order, each once; empty: the last block of each quarter of the tower, rounded up."""
+    if not given:
+        return tuple(sorted({-(-depth * quarter // 4) for quarter in (1, 2, 3, 4)}))
+    taps = tuple(sorted({tap + depth + 1 if tap < 0 else tap for tap in given}))
+    if not all(1 <= tap <= depth for tap in taps):
+        raise IncompatibleError(
+            f"taps {list(given)} leave this tower; it has blocks 1 to {depth}, -1 being the last. "
+            "Without taps it is the last of each quarter."
+        )
+    return taps

@@ -1,0 +1,1 @@
+"""A second, local path through a vision transformer: value-to-value attention and its relatives."""

@@ -1,0 +1,111 @@
+"""Extractor: a second, local path beside the stream of a vision transformer.
+
+In CLIP's last blocks a patch hears mostly the whole image, which blurs where things are. CLIP Surgery (Li et al., 2023)
+and AnomalyCLIP's diagonally prominent attention (DPAM; Zhou et al., ICLR 2024) run a second path in which values attend
+to values; others attend query to query or key to key, or not at all. Nothing is learned: the weights are the block's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vlmad_core import Backbone, Block, Extractor, Features, IncompatibleError, Level, LevelSpec, VisionTower
+
+if TYPE_CHECKING:
+    from vlmad_dpam.plugin import Attention, DpamConfig
+
+__all__ = ["Dpam", "attend_locally"]
+
+
+class Dpam(Extractor):
+    """Levels ``localN``, the second path after block N: in the joint space, or normed tokens where there is none.
+
+    From block ``start`` on, with q, k, v of the *stream* x before the block (not of the second path)::
+
+        local = local + attend(v, v, v)
+        x     = x + attend(q, k, v);  x = x + mlp(x)
+
+    so the whole image is seen exactly as without the second path. Before ``start`` both are one.
+
+    Raises:
+        IncompatibleError: A block beyond the tower, or ``pool_norm: false`` where no class token is pooled.
+    """
+
+    def __init__(self, config: DpamConfig, backbone: Backbone) -> None:
+        super().__init__()
+        vision = backbone.vision
+        depth = len(vision.blocks)
+        start = max(1, depth // 4) if config.start is None else _from_one(config.start, depth)
+        taps = sorted({_from_one(tap, depth) for tap in config.taps})
+        for name, value, blocks in (("start", config.start, [start]), ("taps", list(config.taps), taps)):
+            if not all(1 <= block <= depth for block in blocks):
+                raise IncompatibleError(
+                    f"{name} {value} leaves this tower; it has blocks 1 to {depth}, -1 being the last."
+                )
+        if not (config.pool_norm or vision.class_pool) and vision.joint:
+            raise IncompatibleError(
+                "pool_norm false projects the class token, and this tower pools none; use pool_norm true."
+            )
+        self.config, self.start, self.taps = config, start, tuple(taps)
+        dim = vision.dim if vision.joint else vision.width
+        self.levels = tuple(LevelSpec(f"local{tap}", dim, vision.joint) for tap in self.taps)
+
+    def forward(self, vision: VisionTower, images: Tensor) -> Features:
+        """``[B, 3, H, W]`` to one level a tap, each ``[B, h*w, dim]``."""
+        tokens, grid = vision.embed(images)
+        vectors, image = [], None
+        for i, x, local in self.paths(vision, tokens):
+            if i in self.taps:
+                patches = vision.norm(local[:, vision.prefix :])
+                vectors.append(vision.project(patches) if vision.joint else patches)
+            if i == self.taps[-1] and not vision.joint:
+                break  # nobody reads the whole image
+            if i == len(vision.blocks):
+                image = vision.pool(x) if self.config.pool_norm else vision.project(x[:, 0])
+        levels = tuple(Level(spec, v, grid) for spec, v in zip(self.levels, vectors, strict=True))
+        return Features(levels, image)
+
+    def paths(self, vision: VisionTower, x: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Number of each block, stream and second path after it, ``[B, L, W]``; the latter ends with the last tap."""
+        local = x
+        for i, block in enumerate(vision.blocks, start=1):
+            if self.start <= i <= self.taps[-1]:
+                q, k, v = block.qkv(x)
+                if i == self.start and not self.config.residual:
+                    local = torch.zeros_like(x)
+                local = local + attend_locally(block, q, k, v, self.config.attention)
+                x = x + block.attend(q, k, v)
+                x = x + block.mlp(x)
+            else:
+                x = block(x)
+                local = x if i < self.start else local
+            yield i, x, local
+
+
+def attend_locally(block: Block, q: Tensor, k: Tensor, v: Tensor, attention: Attention) -> Tensor:
+    """What the second path adds in one block: ``[B, heads, L, W/heads]`` each, to ``[B, L, W]``.
+
+    Args:
+        block: Whose output projection is used.
+        q: Queries.
+        k: Keys.
+        v: Values.
+        attention: ``"vv"``, ``"qq"`` and ``"kk"`` attend with the values, queries or keys in the place of both queries
+            and keys. ``"qq+kk"`` is the mean of two of them; SCLIP (Wang et al., ECCV 2024) adds the two tables of
+            attention, the mean keeps the size of the others. ``"value"`` gives each token its own value.
+    """
+    if attention == "value":
+        alone = [v.transpose(1, 2).flatten(0, 1).unsqueeze(2)] * 3  # a batch of single tokens: softmax of one is 1
+        return block.attend(*alone).view(len(v), v.shape[2], -1)
+    if attention == "qq+kk":
+        return (block.attend(q, q, v) + block.attend(k, k, v)) / 2
+    peers = {"vv": v, "qq": q, "kk": k}[attention]
+    return block.attend(peers, peers, v)
+
+
+def _from_one(block: int, depth: int) -> int:
+    return block + depth + 1 if block < 0 else block

@@ -1,0 +1,1 @@
+"""Learned prompts for normal and abnormal, and AnomalyCLIP."""
