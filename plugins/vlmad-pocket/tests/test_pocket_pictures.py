@@ -13,7 +13,7 @@ if BUILD not in sys.path:
     sys.path.insert(0, BUILD)
 
 from pictures import captions, defects, materials  # noqa: E402
-from pictures.sample import make, stream  # noqa: E402
+from pictures.sample import camouflage, make, stream, visible  # noqa: E402
 
 
 def test_same_seed_gives_same_picture():
@@ -46,6 +46,43 @@ def test_mask_is_set_exactly_where_there_is_a_defect_and_words_follow():
     normals = sum(sample.kind is None for sample in samples)
     assert 70 < normals < 130
     assert all(sample.mask.mean() < 0.6 for sample in samples)
+
+
+def test_strength_is_recorded_and_spreads_from_faint_to_plain():
+    samples = [make(seed, size=112) for seed in range(400, 560)]
+    for sample in samples:
+        assert (sample.strength > 0) == (sample.kind is not None)
+        assert sample.strength <= 1
+    shown = [sample.strength for sample in samples if sample.kind]
+    assert np.percentile(shown, 10) < 0.2
+    assert np.percentile(shown, 90) > 0.3
+
+
+def test_a_second_kind_is_another_one_and_is_told():
+    samples = [sample for seed in range(300) if (sample := make(seed, size=64)).second]
+    assert len(samples) >= 3
+    for sample in samples:
+        assert sample.second != sample.kind
+        nouns = captions.KIND_WORDS[sample.second][1].split("|")
+        assert any(sample.caption.endswith(noun) for noun in nouns)
+
+
+def test_a_change_that_texture_hides_is_no_defect():
+    rng = np.random.default_rng(0)
+    rough = np.repeat(rng.uniform(0.2, 0.8, (64, 64, 1)).astype(np.float32), 3, -1)
+    even = np.full_like(rough, 0.5)
+    step = np.zeros_like(rough)
+    step[20:40, 20:40] = 0.06
+    assert visible(even, even + step, 0.03, camouflage(even))[20:40, 20:40].all()
+    assert not visible(rough, rough + step, 0.03, camouflage(rough)).any()
+    assert visible(rough, rough + 8 * step, 0.03, camouflage(rough))[20:40, 20:40].all()
+
+
+@pytest.mark.parametrize("material", ["even wafer", "crystalline wafer"])
+def test_solar_cells_are_grey(material):
+    cells = [one for seed in range(12) if (one := make(seed, size=96, material=material)).layout == "solar cell"]
+    assert cells
+    assert all(np.ptp(one.image.astype(int), axis=-1).max() < 8 for one in cells)
 
 
 @pytest.mark.parametrize("kind", list(defects.BY_NAME))

@@ -16,6 +16,7 @@ from pictures.noise import Array, Rng, between, field, grid, pick, smooth, step
 
 Bytes = npt.NDArray[np.uint8]
 LOOKS = ("colour", "grey", "inverted", "luminescence", "x-ray", "thermal", "backlit")
+EXPOSED = 0.4  # what the brightest parts of a picture reach at least
 SHARES = (0.50, 0.34, 0.03, 0.05, 0.03, 0.02, 0.03)
 
 
@@ -38,7 +39,7 @@ class Camera:
     quality: int
 
     @classmethod
-    def draw(cls, rng: Rng, size: int) -> "Camera":
+    def draw(cls, rng: Rng, size: int, *, grey: bool = False) -> "Camera":
         x, y = grid(size)
         lighting = np.ones((size, size), np.float32)
         if rng.random() < 0.6:  # a gradient
@@ -56,18 +57,30 @@ class Camera:
             lighting = lighting * (1 - rng.uniform(0.1, 0.5) * step(edge, 0, between(rng, 0.01, 0.4)))
         if rng.random() < 0.12:
             lighting = lighting * (1 + rng.uniform(0.02, 0.1) * field(rng, size, zoom=14, slope=2.6))
+        if rng.random() < 0.06:  # the border of the field of view, dark: strips, or the circle of a lens
+            along = x if rng.random() < 0.5 else y
+            rim = np.minimum(along, 1 - along + pick(rng, 0, 1))
+            rim = np.float32(0.68) - np.hypot(x - 0.5, y - 0.5) if rng.random() < 0.4 else rim
+            low = rng.uniform(0.01, 0.12)
+            lighting = lighting * (1 - rng.uniform(0.6, 1) * step(-rim, -low - between(rng, 0.005, 0.05), -low))
         view = None
-        if rng.random() < 0.45:
+        if rng.random() < (0.15 if grey else 0.45):
             view = perspective(rng, size)
         noisy = rng.random() < 0.6
         return cls(
-            look=str(rng.choice(LOOKS, p=SHARES)), view=view, lighting=lighting.astype(np.float32),
+            look="grey" if grey else str(rng.choice(LOOKS, p=SHARES)), view=view, lighting=lighting.astype(np.float32),
             gain=float(np.exp(rng.normal(0, 0.18))), lift=pick(rng, 0, rng.uniform(-0.05, 0.12)),
             gamma=float(np.exp(rng.normal(0, 0.2))), tint=np.exp(rng.normal(0, 0.05, 3)).astype(np.float32),
             blur=pick(rng, 0, between(rng, 0.3, 1.6)), noise=between(rng, 0.003, 0.04) * noisy,
             shot=pick(rng, 0, 0, rng.uniform(0.005, 0.03)), lines=pick(rng, 0, 0, 0, 0, 0, rng.uniform(0.004, 0.02)),
             coarse=pick(rng, 1, 1, 1, rng.uniform(0.45, 0.9)), quality=int(pick(rng, 0, 0, rng.integers(35, 96))),
         )  # fmt: skip
+
+    def expose(self, colours: Array) -> None:
+        """Light what would be all but black, as whoever set the camera up would have done."""
+        bright = float(np.percentile(colours[::4, ::4].max(-1) * self.lighting[::4, ::4], 97)) * self.gain
+        if bright < EXPOSED:
+            self.gain *= EXPOSED / max(bright, 0.02)
 
     def develop(self, colours: Array) -> Array:
         """What reaches the sensor, [S, S, 3] in 0..1."""

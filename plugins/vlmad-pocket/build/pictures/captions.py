@@ -134,6 +134,20 @@ KIND_WORDS: dict[str, tuple[str, str]] = {
     "nick": ("nicked|damaged|notched", "a nick in the edge|a notch|a missing bit at the edge|damaged edges"),
     "odd cell": ("uneven|irregular|mismatched", "a wrong colour element|one dark element|one deviating piece|an element of the wrong tone"),
     "interrupted pattern": ("interrupted|broken|irregular", "an interrupted line|a broken line|a gap in the pattern|a break in the pattern|a disconnected line"),
+    "cell crack": ("cracked|split", "a crack in the cell|a micro crack|a dark crack|a crack in the silicon"),
+    "disconnected area": ("inactive|partly dead", "a disconnected area|an inactive area|a dark cut-off area|an electrically dead region"),
+    "finger interruption": ("interrupted|defective", "a finger interruption|broken fingers|dark finger stripes|an interrupted grid finger"),
+    "solder spot": ("corroded|badly soldered", "a dark solder spot|bad soldering|corrosion at the busbar|dark spots along the busbar"),
+    "broken corner": ("broken|incomplete", "a broken corner|a missing corner|a broken-off corner|a broken rim"),
+    "bite": ("bitten|incomplete", "a bite|a missing bite|a piece bitten off|a missing piece at the edge"),
+    "split": ("split|broken", "a break through the middle|two broken pieces|a split|broken pieces"),
+    "crumbs": ("crumbling|crumbly", "crumbs|crumbs beside it|broken crumbs|loose crumbs"),
+    "impurity": ("impure|speckled", "an impurity|a dark speck|a shive|specks|an embedded particle"),
+    "missing yarn": ("badly woven|faulty", "a missing yarn|a missing pick|a missing end|a thin place in the weave"),
+    "thick yarn": ("badly woven|uneven", "a thick yarn|a coarse thread|a yarn of the wrong thickness|a thick place"),
+    "weave fault": ("badly woven|distorted", "a weaving fault|a distorted weave|a wrong weave|shifted yarns"),
+    "density change": ("uneven|irregular", "a density change|a change of weave density|a wrong thread spacing|an area of another texture scale"),
+    "knot": ("knotted|lumpy", "a knot|a slub|a lump in the yarn|a neps knot"),
     "misprint": ("misprinted|badly printed", "a misprint|a printing error|faulty print|missing print|smudged print"),
 }  # fmt: skip
 SHOTS = (
@@ -253,3 +267,11 @@ def pair(rng: Rng, thing: str, adjectives: tuple[str, ...], kind: str | None) ->
     shot, other = choose(rng, SHOTS), choose(rng, SHOTS)
     kind = kind or choose(rng, list(KIND_WORDS))
     return shot.format(state(rng, what, None)), other.format(state(rng, what, kind, particular=0.55))
+
+
+def with_second(rng: Rng, sentence: str, kind: str) -> str:
+    """The sentence, and that there is a defect of another kind too."""
+    noun = choose(rng, KIND_WORDS[kind][1].split("|"))
+    return (
+        f"{sentence}{choose(rng, (' and {}', ', also {}', ', and there is also {}', ', as well as {}')).format(noun)}"
+    )

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pictures import structure, surface
+from pictures import baked, photovoltaic, small, structure, surface, weave
 from pictures.noise import Array, Rng
 from pictures.scene import Scene
 
@@ -73,6 +73,20 @@ KINDS = (
     edit("nick", structure.nicked, "bordered items", weight=1.5),
     edit("odd cell", structure.odd, "items many", weight=1.5),
     edit("interrupted pattern", structure.interrupted, "items regular", weight=2.0),
+    mark("cell crack", photovoltaic.cell_crack, "", "cell", 1.5),
+    mark("disconnected area", photovoltaic.disconnected, "", "cell", 1.5),
+    mark("finger interruption", photovoltaic.finger, "", "cell", 1.5),
+    mark("solder spot", photovoltaic.solder, "", "cell", 1.0),
+    mark("broken corner", photovoltaic.corner, "", "cell", 0.7),
+    edit("bite", baked.bite, "bordered items"),
+    edit("split", baked.split, "bordered items"),
+    mark("crumbs", baked.crumbs, "soft brittle", "bordered items", 0.7),
+    mark("impurity", small.impurity, "soft thin brittle coated", weight=1.3),
+    edit("missing yarn", weave.missing_yarn, "weave"),
+    edit("thick yarn", weave.thick_yarn, "weave"),
+    edit("weave fault", weave.weave_fault, "weave"),
+    edit("density change", weave.density_change, "weave"),
+    mark("knot", weave.knot, "", "weave"),
     edit("misprint", structure.misprint, "print", weight=4.0),
 )
 

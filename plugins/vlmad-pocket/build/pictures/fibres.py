@@ -20,7 +20,7 @@ def wood(rng: Rng, size: int) -> Array:
     x, y = turned(size, angle)
     wave = field(rng, size, zoom=rng.uniform(4, 9), slope=2.0, stretch=rng.uniform(2, 6), angle=angle)
     phase = y * between(rng, 15, 90) + wave * rng.uniform(0.5, 3)
-    for _ in range(int(rng.integers(0, 3)) if rng.random() < 0.35 else 0):  # knots that belong to the board
+    for _ in range(int(rng.integers(1, 4)) if rng.random() < 0.4 else 0):  # knots that belong to the board
         away = np.hypot((x - rng.uniform(-0.5, 0.5)) / 2, y - rng.uniform(-0.5, 0.5))
         phase = phase + rng.uniform(3, 8) * np.exp(-((away / rng.uniform(0.03, 0.08)) ** 2))
     rings = (phase / 6.2832) % 1
@@ -84,12 +84,6 @@ def felt(rng: Rng, size: int) -> Array:
         strands = np.abs(field(rng, size, zoom=1.2, slope=1.0, stretch=rng.uniform(3, 9)))
         tone = tone + rng.uniform(0.03, 0.1) * (step(-strands, -0.25, 0) - 0.15)
     return paint(tone, dye(rng))
-
-
-def paper(rng: Rng, size: int) -> Array:
-    tone = 1 + rng.uniform(0.005, 0.04) * field(rng, size, zoom=between(rng, 0.6, 2), slope=1.0)
-    tone = tone + rng.uniform(0.0, 0.03) * field(rng, size, zoom=1, slope=1.0, stretch=6)
-    return paint(tone, colour(rng, (0.05, 0.15), (0, 0.2), (0.6, 0.95)))
 
 
 def cardboard(rng: Rng, size: int) -> Array:

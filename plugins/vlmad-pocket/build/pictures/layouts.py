@@ -2,12 +2,11 @@
 # ruff: noqa: E501 (tables of words are read by row)
 """Arrangements of things in the frame: what is inspected, on which ground, alone, in rows or as a regular pattern."""
 
-from collections.abc import Callable
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pictures import materials
+from pictures.belonging import belonging, clutter
 from pictures.materials import Material
 from pictures.noise import Array, Rng, between, blend, colour, field, paint, pick, smooth, step, turned
 from pictures.objects import NAMES, Item, name
@@ -17,7 +16,13 @@ PRINT = "ABCDEFGHKLMNPRSTUVXYZ0123456789"
 
 
 def ground(rng: Rng, size: int) -> Array:
-    """What things lie on: black, white, grey, coloured or a surface of its own."""
+    """What things lie on, empty or with other things on it."""
+    back = plain_ground(rng, size)
+    return clutter(rng, back) if rng.random() < 0.15 else back
+
+
+def plain_ground(rng: Rng, size: int) -> Array:
+    """Black, white, grey, coloured or a surface of its own."""
     chance = rng.random()
     if chance < 0.3:
         return paint(1 + 0.05 * field(rng, size, zoom=6, slope=2), colour(rng, (0, 1), (0, 0.3), (0.01, 0.12)))
@@ -41,12 +46,16 @@ def light(rng: Rng) -> dict[str, float]:
     }
 
 
+def shapes_of(material: Material) -> list[str]:
+    return list(NAMES[material.family])
+
+
 def pick_shape(rng: Rng, material: Material) -> str:
-    return str(rng.choice(list(NAMES[material.family])))
+    return str(rng.choice(shapes_of(material)))
 
 
 def texture(rng: Rng, size: int, material: Material) -> Scene:
-    front = material.draw(rng, size)
+    front = belonging(rng, material.draw(rng, size))
     return Scene(material, str(rng.choice(material.sheets)), "texture", front, front, everywhere=True)
 
 
@@ -63,7 +72,7 @@ def single(rng: Rng, size: int, material: Material) -> Scene:
         tone = rng.uniform(0.7, 1.25) * np.ones(3, np.float32)
         tone = colour(rng, (0, 1), (0, 0.8), (0.4, 1.2)) if shape == "capsule" else tone
         items.append(item.change(radius=item.radius * inner, tint=tone, rise=pick(rng, -0.6, 0.6)))
-    scene = Scene(material, name(rng, material.family, shape), "single", material.draw(rng, size), ground(rng, size), items, **light(rng))  # fmt: skip
+    scene = Scene(material, name(rng, material.family, shape), "single", belonging(rng, material.draw(rng, size)), ground(rng, size), items, **light(rng))  # fmt: skip
     if rng.random() < 0.2:
         add_print(rng, scene, size)
     return scene
@@ -172,7 +181,9 @@ def closeup(rng: Rng, size: int, material: Material) -> Scene:
     x, y = 0.5 + np.cos(angle) * away * radius, 0.5 + np.sin(angle) * away * radius
     item = Item(shape, x, y, radius, rng.uniform(0, 6.3), (1, 1), rng.random(5).astype(np.float32))
     thing = name(rng, material.family, shape)
-    return Scene(material, thing, "close-up", material.draw(rng, size), ground(rng, size), [item], **light(rng))
+    return Scene(
+        material, thing, "close-up", belonging(rng, material.draw(rng, size)), ground(rng, size), [item], **light(rng)
+    )
 
 
 def assembly(rng: Rng, size: int, material: Material) -> Scene:
@@ -246,17 +257,3 @@ def lettering(points: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     if points not in _FONTS:
         _FONTS[points] = ImageFont.load_default(points)
     return _FONTS[points]
-
-
-LAYOUTS: dict[str, tuple[Callable[[Rng, int, Material], Scene], float]] = {
-    "texture": (texture, 0.28),
-    "single": (single, 0.22),
-    "array": (array, 0.09),
-    "cells": (cells, 0.09),
-    "bars": (bars, 0.10),
-    "seam": (seam, 0.05),
-    "close-up": (closeup, 0.07),
-    "assembly": (assembly, 0.05),
-    "printed": (printed, 0.05),
-}
-"""Every layout with how often it comes."""

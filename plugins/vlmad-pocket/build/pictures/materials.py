@@ -5,7 +5,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pictures import fibres, metals, minerals, polymers
+import numpy as np
+
+from pictures import fibres, metals, minerals, polymers, pulp
 from pictures.noise import Array, Rng
 
 Draw = Callable[[Rng, int], Array]
@@ -50,7 +52,7 @@ ALL = (
     entry("knitted fabric", fibres.knitted, "cloth", "knitted|knit", "knitted fabric|knit|jersey", "soft thin thread burns pattern"),
     entry("corduroy", fibres.corduroy, "cloth", "ribbed|corduroy", "corduroy|ribbed fabric", "soft thin thread burns pattern"),
     entry("felt", fibres.felt, "cloth", "felt|fibre", "felt|nonwoven|fibre mat", "soft thin burns"),
-    entry("paper", fibres.paper, "paper", "paper", "paper|paper sheet|card", "soft thin burns"),
+    entry("paper", pulp.paper, "paper", "paper", "paper|paper sheet|card", "soft thin burns"),
     entry("cardboard", fibres.cardboard, "paper", "cardboard", "cardboard|corrugated board", "soft thin burns"),
     entry("carpet", fibres.carpet, "cloth", "carpet|tufted", "carpet|rug", "soft thread burns"),
     entry("mesh", fibres.mesh, "metal", "mesh|wire", "mesh|grid|wire grid|net", "thread pattern metal"),
@@ -81,3 +83,13 @@ ALL = (
 
 BY_NAME = {one.name: one for one in ALL}
 """Every material by its name."""
+
+OFTEN = {"crystalline wafer": 2.0, "even wafer": 2.0, "crust": 1.7, "crumb": 1.4, "woven fabric": 2.5, "paper": 2.0, "cardboard": 1.4, "felt": 1.3}  # fmt: skip
+"""Materials that come more often than the others, and how much."""
+
+_UP_TO = np.cumsum([OFTEN.get(one.name, 1.0) for one in ALL])
+
+
+def draw_one(rng: Rng) -> Material:
+    """Any material."""
+    return ALL[int(np.searchsorted(_UP_TO, rng.uniform(0, _UP_TO[-1]), side="right"))]

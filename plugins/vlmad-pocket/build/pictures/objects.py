@@ -162,7 +162,7 @@ class Item:
     """One thing in a scene: where it is, in units of the frame, and what was done to its shape.
 
     `nicks` are (u, v, radius) discs taken out, `cut` is (angle, offset) of a ragged break, both in units of `radius`;
-    `bend` bows it, `tint` [3] multiplies the material's colour, `rise` lifts it above what lies under it.
+    `bend` bows it, `tint` [3] multiplies the material's colour, `rise` lifts it above what lies under it and `rough` is how uneven its outline is.
     """
 
     shape: str
@@ -178,6 +178,7 @@ class Item:
     cut: tuple[float, float] | None = None
     nicks: tuple[tuple[float, float, float], ...] = ()
     rise: float = 1.0
+    rough: float = 0.0
 
     def change(self, **fields: object) -> "Item":
         return replace(self, **fields)  # type: ignore[arg-type]
@@ -207,6 +208,13 @@ def inside(item: Item, x: Array, y: Array) -> Array:
             -((v + item.params[1]) ** 2) * 4
         )
     depth = SHAPES[item.shape](u, v, item.params)
+    if item.rough:
+        p = item.params * np.float32(20)
+        wave = np.sin(9 * u + p[0]) * np.sin(8 * v + p[1]) + np.sin(17 * u - 11 * v + p[2]) * np.sin(
+            14 * v + 13 * u + p[3]
+        )
+        wave += 0.6 * np.sin(31 * u + p[4]) * np.sin(29 * v + 7 * u) + 0.4 * np.sin(57 * u - 23 * v) * np.sin(49 * v)
+        depth = depth + np.float32(item.rough) * wave
     if item.cut is not None:
         angle, offset = item.cut
         across = v * np.cos(angle) - u * np.sin(angle)

@@ -19,7 +19,8 @@ class Scene:
     """What is in front of the camera.
 
     `back` and `front` [S, S, 3] are textures over the whole frame; `front` shows inside the items. `everywhere` says
-    that the ground is inspected too. `ink` [S, S] is a print of `ink_colour` on what is inspected.
+    that the ground is inspected too. `ink` [S, S] is a print of `ink_colour` on what is inspected. `likely` names the
+    kinds of defect that come more often here; `plan` is what a layout keeps for defects of its own.
     """
 
     material: Material
@@ -37,6 +38,8 @@ class Scene:
     ink: Array | None = None
     ink_colour: Array = field(default_factory=lambda: np.zeros(3, np.float32))
     flags: frozenset[str] = frozenset()
+    likely: frozenset[str] = frozenset()
+    plan: object = None
 
 
 def compose(scene: Scene) -> tuple[Array, Array]:
