@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,7 @@ def page() -> str:
     group: Any = typer.main.get_command(app)
     context = typer.Context(group)
     sections = [HEAD]
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
+    for name, command in _commands(group, context):
         arguments = " ".join(
             p.name.upper() + ("…" if p.nargs != 1 else "") for p in command.params if p.param_type_name == "argument"
         )
@@ -46,6 +46,15 @@ def page() -> str:
         rows = [_row(p) for p in command.params if p.param_type_name == "option" and not p.hidden]
         sections.append("\n".join(["| option | meaning |", "|---|---|", *rows]) + "\n" if rows else "")
     return "\n".join(section for section in sections if section)
+
+
+def _commands(group: Any, context: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Each command, and after a group those in it: ``data``, ``data list``, ``data show``."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield before + name, command
+        if hasattr(command, "list_commands"):
+            yield from _commands(command, context, f"{before}{name} ")
 
 
 def _prose(text: str) -> str:

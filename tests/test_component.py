@@ -37,3 +37,16 @@ def test_config_must_be_a_subclass_of_config(config):
 def test_spec_of_a_recipe_must_be_a_mapping():
     with pytest.raises(vlmad_core.ConfigError, match="spec must be a mapping, got list"):
         Recipe(name="a", spec=[], summary="x")
+
+
+def test_training_of_a_recipe_must_be_a_mapping():
+    assert Recipe(name="a", spec={}, summary="x").training == {}
+    with pytest.raises(vlmad_core.ConfigError, match="training must be a mapping, got list"):
+        Recipe(name="a", spec={}, summary="x", training=[])
+
+
+@pytest.mark.parametrize("checkpoint", ["a", "a.b", "a:b:c", ":c", "a b:c"])
+def test_checkpoint_of_the_wrong_form_is_refused(checkpoint):
+    assert Recipe(name="a", spec={}, summary="x", checkpoint="a.b:c").checkpoint == "a.b:c"
+    with pytest.raises(vlmad_core.ConfigError, match=r"'package\.module:function'"):
+        Recipe(name="a", spec={}, summary="x", checkpoint=checkpoint)

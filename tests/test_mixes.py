@@ -1,6 +1,7 @@
 """Every installed extractor, prompts and scorer together: what fits runs, and what does not is refused while building.
 
-Plugins that are installed later are in here without a line of change. All parts have their default options.
+Plugins that are installed later are in here without a line of change. All parts have their default options. The tiny
+backbones take every mix; 'pocket', which ships with weights, those of one scorer, and pairs where slow tests run too.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ BACKBONES = {
 PICTURES = [np.random.default_rng(i).integers(0, 256, (20, 28, 3), dtype=np.uint8) for i in range(3)]
 
 
+@pytest.fixture(scope="module")
+def pocket() -> Backbone:
+    """The real thing, at the least size at which every extractor finds its windows."""
+    spec = {"backbone": {"use": "pocket", "config": {"image_size": 56}}, "extractor": "patches", "scorers": "memory"}
+    return build(spec).backbone
+
+
 @pytest.fixture(scope="module", params=BACKBONES)
 def backbone(request) -> Backbone:
     return tiny_backbone(**BACKBONES[request.param])
@@ -54,11 +62,30 @@ def build_or_refuse(
 @pytest.mark.parametrize("extractor", installed("extractor"))
 def test_mix_runs_or_is_refused_while_building(backbone, extractor, prompts, scorers):
     detector = build_or_refuse(backbone, extractor, prompts, scorers)
-    if detector is None:
-        return
+    if detector is not None:
+        check_it_runs(detector)
+
+
+@pytest.mark.parametrize(
+    "scorers",
+    [pytest.param(mix, marks=[pytest.mark.slow] * (len(mix) > 1), id=" + ".join(mix)) for mix in SCORERS],
+)
+@pytest.mark.parametrize("prompts", [None, *installed("prompts")])
+@pytest.mark.parametrize("extractor", installed("extractor"))
+def test_every_mix_runs_on_pocket(pocket, extractor, prompts, scorers):
+    """Pocket sees and reads, so nothing is refused but words without prompts."""
+    detector = build_or_refuse(pocket, extractor, prompts, scorers)
+    loaded = [default_registry().get("scorer", name).load() for name in scorers]
+    assert (detector is None) == (prompts is None and any(scorer.needs_anchors for scorer in loaded))
+    if detector is not None:
+        check_it_runs(detector)
+
+
+def check_it_runs(detector: Pipeline) -> None:
+    """It fits, judges and explains; scores and maps are numbers in range, of the right shape."""
     if any(scorer.needs_fit for scorer in detector.scorers):
         detector.fit(PICTURES[:2], name="metal nut")
-    height, width = backbone.preprocess.size
+    height, width = detector.backbone.preprocess.size
     found = detector.predict(PICTURES, "metal nut")
     assert [prediction.raw_map.shape for prediction in found] == [(height, width)] * 3
     for prediction in found:

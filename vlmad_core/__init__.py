@@ -20,12 +20,19 @@ if TYPE_CHECKING:
     from vlmad_core.data import LevelSpec as LevelSpec
     from vlmad_core.data import Prediction as Prediction
     from vlmad_core.data import Scores as Scores
+    from vlmad_core.datasets.base import Dataset as Dataset
+    from vlmad_core.datasets.base import Facts as Facts
+    from vlmad_core.datasets.base import Fit as Fit
+    from vlmad_core.datasets.base import Reader as Reader
+    from vlmad_core.datasets.base import Sample as Sample
+    from vlmad_core.datasets.read import read_dataset as read_dataset
     from vlmad_core.errors import ConfigError as ConfigError
     from vlmad_core.errors import ImageError as ImageError
     from vlmad_core.errors import IncompatibleError as IncompatibleError
     from vlmad_core.errors import NotFittedError as NotFittedError
     from vlmad_core.errors import UnknownComponentError as UnknownComponentError
     from vlmad_core.errors import VlmadError as VlmadError
+    from vlmad_core.errors import did_you_mean as did_you_mean
     from vlmad_core.fuse import Fuse as Fuse
     from vlmad_core.hookspecs import hookimpl as hookimpl
     from vlmad_core.images import Preprocess as Preprocess
@@ -57,6 +64,10 @@ if TYPE_CHECKING:
     from vlmad_core.towers import encode as encode
     from vlmad_core.towers import find_device as find_device
     from vlmad_core.towers import walk as walk
+    from vlmad_core.training.options import TrainingOptions as TrainingOptions
+    from vlmad_core.training.published import import_checkpoint as import_checkpoint
+    from vlmad_core.training.report import TrainingReport as TrainingReport
+    from vlmad_core.training.train import train as train
 
 __version__ = "0.1.0"
 
@@ -65,6 +76,8 @@ _HOMES = {
     "builtin.torchvision_shim": ("import_with_torchvision",),
     "component": ("Component", "Config", "Recipe"),
     "data": ("Anchors", "Features", "Level", "LevelSpec", "Prediction", "Scores"),
+    "datasets.base": ("Dataset", "Facts", "Fit", "Reader", "Sample"),
+    "datasets.read": ("read_dataset",),
     "errors": (
         "ConfigError",
         "ImageError",
@@ -72,6 +85,7 @@ _HOMES = {
         "NotFittedError",
         "UnknownComponentError",
         "VlmadError",
+        "did_you_mean",
     ),
     "fuse": ("Fuse",),
     "hookspecs": ("hookimpl",),
@@ -83,6 +97,10 @@ _HOMES = {
     "spec": ("PipelineSpec",),
     "store": ("load", "save"),
     "towers": ("Backbone", "Block", "TextTower", "VisionTower", "check_size", "encode", "find_device", "walk"),
+    "training.options": ("TrainingOptions",),
+    "training.published": ("import_checkpoint",),
+    "training.report": ("TrainingReport",),
+    "training.train": ("train",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

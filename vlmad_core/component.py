@@ -17,6 +17,7 @@ KINDS = ("backbone", "extractor", "prompts", "scorer")
 """The four kinds of part. A fifth sort of entry, the recipe, puts them together."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_CARD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w.-]+\.json")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -36,9 +37,10 @@ class Component:
         config: The options, shown without importing the target.
         summary: One line for ``vlmad list``.
         paper: Where the idea comes from.
+        card: ``"package:file.json"``, a model card (:class:`vlmad_core.card.Card`) for what ships weights.
 
     Raises:
-        ConfigError: A name, target or config of the wrong form.
+        ConfigError: A name, target, config or card of the wrong form.
     """
 
     name: str
@@ -46,9 +48,12 @@ class Component:
     config: type[Config] = Config
     summary: str
     paper: str = ""
+    card: str = ""
 
     def __post_init__(self) -> None:
         _check_name(self.name, self.summary)
+        if self.card and not _CARD.fullmatch(self.card):
+            raise ConfigError(f"component '{self.name}': card must read 'package:file.json', got {self.card!r}.")
         if not _TARGET.fullmatch(self.target):
             raise ConfigError(f"component '{self.name}': target must read 'package.module:Class', got {self.target!r}.")
         if not (isinstance(self.config, type) and issubclass(self.config, Config)):
@@ -68,6 +73,12 @@ class Recipe:
         paper: Where it comes from.
         few_shot: The recipe that takes over when normal images are given; empty if there is none.
         needs: Component name to distribution, for parts of other distributions; told when one is missing.
+        training: Options of `vlmad train` that the paper used, where they differ from the defaults.
+        checkpoint: ``"package.module:function"`` that reads the checkpoint its authors published; `vlmad import` calls
+            it with the path, and it returns the detector's own tensors by name.
+
+    Raises:
+        ConfigError: A name, spec or checkpoint of the wrong form.
     """
 
     name: str
@@ -76,11 +87,18 @@ class Recipe:
     paper: str = ""
     few_shot: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: str = ""
 
     def __post_init__(self) -> None:
         _check_name(self.name, self.summary)
-        if not isinstance(self.spec, Mapping):
-            raise ConfigError(f"recipe '{self.name}': spec must be a mapping, got {type(self.spec).__name__}.")
+        for what, value in (("spec", self.spec), ("training", self.training)):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"recipe '{self.name}': {what} must be a mapping, got {type(value).__name__}.")
+        if self.checkpoint and not _TARGET.fullmatch(self.checkpoint):
+            raise ConfigError(
+                f"recipe '{self.name}': checkpoint must read 'package.module:function', got {self.checkpoint!r}."
+            )
 
 
 def _check_name(name: str, summary: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vlmad_core.trained import tell_trained
+
 if TYPE_CHECKING:
     from vlmad_core.pipeline import Pipeline
 
@@ -31,4 +33,6 @@ def describe(pipeline: Pipeline) -> str:
         lines.append(f"scorer     {label}: compares with {'words' if scorer.needs_anchors else seen}")
     lines.append(f"fuse       image {fuse.image}, map {fuse.map}, smooth {fuse.smooth:g} px")
     lines.append(f"learns     {own:,} numbers; the backbone's {frozen:,} stay as they are")
+    if pipeline.trained:
+        lines.append(f"trained    {tell_trained(pipeline.trained)}")
     return "\n".join(lines)

@@ -24,6 +24,9 @@ __all__ = ["Extractor", "Prompts", "Scorer", "select_levels"]
 class Extractor(nn.Module, ABC):
     """A way to look at an image: ``Extractor(config, backbone)``.
 
+    One that learns splits what it does: :meth:`look` is everything that no parameter touches, :meth:`refine` the rest,
+    and ``forward`` is ``self.refine(self.look(vision, images))``. Training then computes ``look`` once an image.
+
     Attributes:
         levels: What :meth:`forward` will give, known from the constructor on.
     """
@@ -34,6 +37,15 @@ class Extractor(nn.Module, ABC):
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
         """``[B, 3, H, W]`` to features with the declared levels; an image's result does not depend on its batch."""
 
+    def look(self, vision: VisionTower, images: Tensor) -> Features:
+        """The part of ``forward`` that learns nothing: may be computed once an image and kept."""
+        features: Features = self(vision, images)
+        return features
+
+    def refine(self, features: Features) -> Features:
+        """What is learned, on top of :meth:`look`: ``refine(look(vision, images))`` is ``forward(vision, images)``."""
+        return features
+
 
 class Prompts(nn.Module, ABC):
     """A way to say normal and abnormal: ``Prompts(config, backbone)``.
@@ -41,10 +53,12 @@ class Prompts(nn.Module, ABC):
     Attributes:
         per_image: True: needs the features, and is never cached.
         needs_names: True: the words depend on what the picture shows, so a class name must be given.
+        takes_names: True: the words depend on it, and speak of an "object" where a name may be left out and is.
     """
 
     per_image: ClassVar[bool] = False
     needs_names: bool = True
+    takes_names: bool = False
 
     @abstractmethod
     def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> Anchors:

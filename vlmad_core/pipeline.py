@@ -22,6 +22,7 @@ from vlmad_core.images import ImageLike, Picture, find_images, read, stack
 from vlmad_core.normal import HELD_OUT, normal_range, pick
 from vlmad_core.parts import Extractor, Prompts, Scorer
 from vlmad_core.towers import Backbone
+from vlmad_core.trained import was_trained_on
 
 if TYPE_CHECKING:
     from vlmad_core.spec import PipelineSpec
@@ -66,6 +67,7 @@ class Pipeline(nn.Module):
         self.spec = spec
         self.name: str | None = None
         self.plugins: Mapping[str, str] = {}
+        self.trained: Mapping[str, Any] = {}  # what its parts learned from, see vlmad_core.trained
         self.register_buffer("normal_range", torch.full((2,), math.nan))
         self.normal_range: Tensor
         self._cache: dict[str, tuple[Any, Tensor, Tensor]] = {}
@@ -292,6 +294,10 @@ class Pipeline(nn.Module):
         from vlmad_core.store import save  # here, since the store knows pipelines and not the other way round
 
         return save(self, folder)
+
+    def was_trained_on(self, name: str = "", *, sha256: str = "") -> bool:
+        """Whether its parts learned from this data set, by name or by the hash of its list of images."""
+        return was_trained_on(self.trained, name=name, sha256=sha256)
 
     def explain(self) -> str:
         """The parts, their levels, dimensions and sizes, in words."""

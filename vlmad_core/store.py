@@ -58,6 +58,7 @@ def save(pipeline: Pipeline, folder: str | Path) -> Path:
         "spec": pipeline.spec.model_dump(mode="json"),
         "plugins": dict(pipeline.plugins),
         "backbone": dict(pipeline.backbone.provenance),
+        "trained": dict(pipeline.trained),
         "state": {"file": name, "sha256": digest},
     }
     write_whole(folder / name, state, sync=True)
@@ -104,6 +105,7 @@ def load(
     except (SafetensorError, RuntimeError) as error:
         raise ConfigError(f"{folder}: what was saved does not fit this detector: {error}") from error
     pipeline.name = record["name"]
+    pipeline.trained = record.get("trained", {})
     return pipeline
 
 
@@ -121,8 +123,8 @@ def _read(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is not a detector; it lacks {', '.join(sorted(missing))}.")
     if record["format"] != _FORMAT:
         raise ConfigError(f"{path}: has format {record['format']}, this vlmad reads {_FORMAT}; upgrade vlmad-core.")
-    for field in ("backbone", "plugins", "spec", "state"):
-        if not isinstance(record[field], dict):
+    for field in ("backbone", "plugins", "spec", "state", "trained"):
+        if not isinstance(record.get(field, {}), dict):
             raise ConfigError(f"{path}: {field} must be a mapping, got {record[field]!r}.")
     return record
 

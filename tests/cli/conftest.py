@@ -56,7 +56,7 @@ def site(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(site: Path) -> dict[str, str]:
     root = str(Path(__main__.__file__).parents[2])
-    paths = os.pathsep.join([str(site), root])
+    paths = os.pathsep.join([str(site), root, os.environ.get("PYTHONPATH", "")])
     alone = {"PYTHONPATH": paths, "VLMAD_PLUGINS": "vlmad-tinytest", "PYTHONDONTWRITEBYTECODE": "1"}
     return {**os.environ, **alone, "OMP_NUM_THREADS": "1"}
 

@@ -83,6 +83,16 @@ def test_show_an_ambiguous_name(vlmad: Vlmad, site: Path) -> None:
     assert vlmad("show", "patches", "--kind", "spoon").code == 2
 
 
+def test_show_takes_the_part_where_a_recipe_of_the_same_plugin_has_its_name(vlmad: Vlmad, site: Path) -> None:
+    source = (site / "vlmad_tinytest.py").read_text()
+    (site / "vlmad_tinytest.py").write_text(source.replace('name="words"', 'name="tiny"'))
+    seen = vlmad("show", "tiny")
+    assert "backbone tiny: Random weights" in seen.out
+    assert "vlmad show tiny --kind recipe" in seen.out
+    assert json.loads(vlmad("show", "tiny", "--json").out)["kind"] == "backbone"
+    assert "recipe tiny: Words." in vlmad("show", "tiny", "--kind", "recipe").out
+
+
 def test_show_an_unknown_name(vlmad: Vlmad) -> None:
     seen = vlmad("show", "memori")
     assert seen.code == 1

@@ -8,7 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from vlmad_core.cli.detector import Choice
+
 Vlmad = Callable[..., object]
+
+
+@pytest.mark.parametrize(
+    ("named", "recipe"),
+    [
+        ({}, "pocket"),
+        ({"normals": ["x"]}, "pocket-few-shot"),
+        ({"backbone": "pocket"}, "pocket"),
+        ({"backbone": "vlmad-pocket:pocket", "normals": ["x"]}, "pocket-few-shot"),
+        ({"backbone": "timm", "normals": ["x"]}, "patch-memory"),
+        ({"backbone": "open-clip"}, "winclip"),
+        ({"weights": "openai"}, "winclip"),
+        ({"recipe": "clip", "normals": ["x"]}, "clip"),
+    ],
+)
+def test_what_is_taken_where_no_recipe_is_named(named: dict[str, object], recipe: str) -> None:
+    assert Choice(**named).recipe_or_default == recipe
 
 
 def test_table_of_scores(vlmad: Vlmad, pictures: Path, normals: Path) -> None:
@@ -87,6 +106,13 @@ def test_images_that_cannot_be_read_make_3(vlmad: Vlmad, pictures: Path, normals
         (["{pictures}", "-r", "words", "--backbone", "tinny"], 1, "Did you mean 'tiny'?"),
         (["{pictures}", "-r", "words", "--prompts", "nine"], 1, "no prompts 'nine'"),
         (["{pictures}", "-r", "words"], 1, "no name was given"),
+        (
+            ["{pictures}"],
+            1,
+            "no recipe 'pocket'. There are: clip, patch-memory, remember, words. Install it: pip install",
+        ),
+        (["{pictures}", "-n", "{pictures}"], 1, "no recipe 'pocket-few-shot'"),
+        (["{pictures}", "--backbone", "tiny"], 1, "no recipe 'winclip'"),
         (["{pictures}", "-r", "remember"], 1, "compares with normal images, and none were given"),
         (["{pictures}", "-r", "words", "-n", "nowhere"], 1, "nowhere: no such file or folder."),
         (["{pictures}", "-r", "words", "-n", "{pictures}", "--scorer", "text-match"], 1, "remembers nothing"),

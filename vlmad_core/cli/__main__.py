@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -18,7 +19,7 @@ from vlmad_core.errors import VlmadError
 
 __all__ = ["app", "main"]
 
-_COMMANDS = ("predict", "fit", "list", "show", "plugins", "doctor")
+_COMMANDS = ("predict", "fit", "train", "import", "list", "show", "data", "plugins", "check", "new-plugin", "doctor")
 
 
 class _Lazy(TyperGroup):
@@ -32,9 +33,12 @@ class _Lazy(TyperGroup):
             for name in _COMMANDS:  # so that a slip can be told from all names
                 self.get_command(ctx, name)
         elif cmd_name not in self.commands:
-            module = import_module(f"vlmad_core.cli.{cmd_name}")
-            one = typer.Typer(add_completion=False)
-            one.command(cmd_name)(getattr(module, f"{cmd_name}_command"))
+            word = cmd_name.replace("-", "_")
+            module = import_module(f"vlmad_core.cli.{word}{'_' * iskeyword(word)}")  # none can be called "import"
+            one = command = getattr(module, f"{word}_command")
+            if not isinstance(command, typer.Typer):  # a command of its own, and not a group of them
+                one = typer.Typer(add_completion=False)
+                one.command(cmd_name)(command)
             self.commands[cmd_name] = typer.main.get_command(one)
         return self.commands.get(cmd_name)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-import yaml
 
+from vlmad_core.cli.options import parse_settings
 from vlmad_core.component import Recipe
 from vlmad_core.errors import IncompatibleError, NotFittedError
 from vlmad_core.registry import default_registry
@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from vlmad_core.pipeline import Pipeline
     from vlmad_core.spec import PipelineSpec
 
-__all__ = ["DEFAULT_RECIPE", "Choice", "Detector", "build"]
+__all__ = ["Choice", "Detector", "build", "build_unfitted", "note_missing_name"]
 
-DEFAULT_RECIPE = {"zero-shot": "winclip", "few-shot": "patch-memory"}
-"""What is built where no recipe is named: without normal images, and with them."""
+_DEFAULTS = ("pocket", "pocket-few-shot")
+"""Recipes where nothing is named, without normal images and with them. They need no download."""
+
+_DEFAULTS_ELSEWHERE = ("winclip", "patch-memory")
+"""Likewise, where another backbone than pocket is named, or its weights are."""
+
+_FROM = dict.fromkeys(_DEFAULTS, "vlmad-pocket")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,12 @@ class Choice:
     class_name: str | None = None
     normals: Sequence[str] = ()
     detector: Path | None = None
+
+    @property
+    def recipe_or_default(self) -> str:
+        """The recipe that was named, or the one that stands for none."""
+        ours = self.weights is None and self.backbone in (None, "pocket", "vlmad-pocket:pocket")
+        return self.recipe or (_DEFAULTS if ours else _DEFAULTS_ELSEWHERE)[bool(self.normals)]
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,21 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
     return Detector(pipeline, normals, {"normals": {str(path): _hash(path) for path in normals}})
 
 
+def build_unfitted(choice: Choice) -> Pipeline:
+    """Build what was chosen, to be trained or given learned parts; a memory in it sees its images later."""
+    _check_names(choice)
+    from vlmad_core.assemble import assemble, resolve
+
+    return assemble(resolve(choice.recipe_or_default, _changes(choice)))
+
+
+def note_missing_name(pipeline: Pipeline, tell: Callable[[str], None]) -> None:
+    """Say that a name would help, where the words could use one and were given none."""
+    prompts = pipeline.prompts
+    if prompts is not None and prompts.takes_names and not prompts.needs_names and pipeline.name is None:
+        tell("the words speak of an 'object'; --class-name 'metal nut', or whatever it is, may give better results.")
+
+
 def _changes(choice: Choice) -> dict[str, Any]:
     parts = {"backbone": choice.backbone, "extractor": choice.extractor, "prompts": choice.prompts}
     changes: dict[str, Any] = {kind: name for kind, name in parts.items() if name is not None}
@@ -86,14 +112,7 @@ def _changes(choice: Choice) -> dict[str, Any]:
         changes["scorers"] = list(choice.scorers)
     if choice.weights is not None:
         changes["backbone.config.pretrained"] = choice.weights
-    for setting in choice.settings:
-        path, equals, value = setting.partition("=")
-        if not equals or not path.strip():
-            raise typer.BadParameter(f"--set wants PATH=VALUE, such as output.smooth=4; got '{setting}'.")
-        try:
-            changes[path.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise typer.BadParameter(f"--set {path}: '{value}' is not a YAML value.") from error
+    changes |= parse_settings(choice.settings)
     return changes
 
 
@@ -101,11 +120,11 @@ def _check_names(choice: Choice) -> None:
     """Look up every name before torch is imported, so that a slip costs no waiting."""
     named = [("backbone", choice.backbone), ("extractor", choice.extractor), ("prompts", choice.prompts)]
     named += [("scorer", name) for name in choice.scorers]
-    if choice.recipe is not None and not _is_file(choice.recipe):
-        named.append(("recipe", choice.recipe))
+    if not _is_file(choice.recipe_or_default):
+        named.append(("recipe", choice.recipe_or_default))
     for kind, name in named:
         if name is not None and (kind, name) != ("prompts", "none"):
-            default_registry().get(kind, name)
+            default_registry().get(kind, name, needs=_FROM)
 
 
 def _is_file(recipe: str) -> bool:
@@ -115,7 +134,7 @@ def _is_file(recipe: str) -> bool:
 def _spec(choice: Choice, changes: Mapping[str, Any], tell: Callable[[str], None]) -> PipelineSpec:
     from vlmad_core.assemble import resolve
 
-    name = choice.recipe or DEFAULT_RECIPE["few-shot" if choice.normals else "zero-shot"]
+    name = choice.recipe_or_default
     spec = resolve(name, changes)
     remembers = _remembers(spec)
     if choice.normals and not remembers and not _is_file(name):

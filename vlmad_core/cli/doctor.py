@@ -107,12 +107,12 @@ def _self_test() -> Finding:
         from vlmad_core.assemble import build
 
         started = time.perf_counter()
-        detector = build("patch-memory", backbone="pocket")
+        detector = build("pocket-few-shot")
         built = time.perf_counter()
         noise = np.random.default_rng(0).integers(0, 255, (3, 224, 224, 3), np.uint8)
         score = detector.fit(list(noise[:2])).predict(noise[2]).score
         ended = time.perf_counter()
     except Exception as error:
-        return Finding(what, "broken", f"patch-memory on pocket: {type(error).__name__}: {error}")
+        return Finding(what, "broken", f"pocket-few-shot: {type(error).__name__}: {error}")
     took = f"built in {built - started:.1f} s, 2 normal images and 1 other in {ended - built:.1f} s"
-    return Finding(what, "ok", f"patch-memory on pocket: {took}, score {score:.3f}")
+    return Finding(what, "ok", f"pocket-few-shot: {took}, score {score:.3f}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vlmad_core.cli import options, terminal
-from vlmad_core.cli.detector import Choice, build
+from vlmad_core.cli.detector import Choice, build, note_missing_name
 from vlmad_core.cli.report import bar
 
 
@@ -29,7 +29,10 @@ def fit_command(
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
 ) -> None:
-    """Fit a detector on normal images and save it; `vlmad predict --detector OUT IMAGES` uses it."""
+    """Fit a detector on normal images and save it; `vlmad predict --detector OUT IMAGES` uses it.
+
+    Without --recipe it is 'pocket-few-shot'; where another backbone is named, 'patch-memory'.
+    """
     if threads is not None:
         import torch
 
@@ -45,7 +48,9 @@ def fit_command(
         class_name=class_name,
         normals=normals,
     )
-    made = build(choice, (lambda text: None) if quiet else terminal.note)
+    tell = (lambda text: None) if quiet else terminal.note
+    made = build(choice, tell)
+    note_missing_name(made.pipeline, tell)
     with bar("normal images", len(made.normals), False if quiet else progress) as normal:
         made.fit(batch_size=batch_size, progress=normal.reach)
     folder = made.pipeline.save(out)

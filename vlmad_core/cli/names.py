@@ -22,6 +22,8 @@ SINGULAR = {
     "scorers": "scorer",
     "recipe": "recipe",
     "recipes": "recipe",
+    "dataset": "dataset",
+    "datasets": "dataset",
 }
 """What people type, to the kind that is meant."""
 
@@ -52,6 +54,6 @@ Kind = Annotated[
         metavar="[KIND]",
         callback=_kind,
         autocompletion=_complete_kind,
-        help="backbone, extractor, prompts, scorer or recipe; all if left out.",
+        help="backbone, extractor, prompts, scorer, recipe or dataset; all if left out.",
     ),
 ]

@@ -1,10 +1,12 @@
-"""Options that `predict` and `fit` share: which detector to build."""
+"""Options that several commands share: which detector to build."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
+import yaml
 
 from vlmad_core.cli.names import complete
 
@@ -21,6 +23,7 @@ __all__ = [
     "Settings",
     "Threads",
     "Weights",
+    "parse_settings",
 ]
 
 _PARTS = "Parts"
@@ -87,3 +90,21 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progres
 ProgressFlag = Annotated[
     bool | None, typer.Option("--progress/--no-progress", help="A bar on stderr; by default only on a terminal.")
 ]
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """``PATH=VALUE`` each, the values as YAML has them.
+
+    Raises:
+        typer.BadParameter: One that is not of this form.
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not equals or not path.strip():
+            raise typer.BadParameter(f"--set wants PATH=VALUE, such as output.smooth=4; got '{setting}'.")
+        try:
+            parsed[path.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise typer.BadParameter(f"--set {path}: '{value}' is not a YAML value.") from error
+    return parsed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmad_core.cli import options, terminal
-from vlmad_core.cli.detector import Choice, Detector, build
+from vlmad_core.cli.detector import Choice, Detector, build, note_missing_name
 from vlmad_core.cli.report import Report, bar
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def predict_command(
 ) -> None:
     """Judge images: a score each, and with --out maps and pictures of where.
 
-    Without --recipe it is 'patch-memory' where --normal is given, else 'winclip'.
+    Without --recipe it is 'pocket', or 'pocket-few-shot' where --normal is given: nothing is downloaded. Where another
+    backbone is named it is 'winclip', or 'patch-memory'.
 
     Exit codes: 0 all judged; 1 refused or failed; 2 wrong usage; 3 some images could not be judged; 130 interrupted.
     """
@@ -112,6 +113,7 @@ def predict_command(
     started = time.perf_counter()
     found, made = _prepare(paths, choice, quiet, threads)
     _refuse_mixing(out, made, files, overwrite)
+    note_missing_name(made.pipeline, (lambda text: None) if quiet else terminal.note)
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
         made.fit(batch_size=batch_size, progress=normals.reach)
     made.pipeline.check_ready()

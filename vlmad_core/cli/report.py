@@ -52,10 +52,15 @@ class Bar:
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task, count)
 
-    def reach(self, count: int) -> None:
-        """So many are done in all."""
+    def reach(self, count: int, total: int | None = None) -> None:
+        """So many are done in all, of so many."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=count)
+            self._progress.update(self._task, completed=count, total=total)
+
+    def say(self, text: str) -> None:
+        """What is going on now."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=text)
 
 
 class Report:

@@ -1,4 +1,4 @@
-"""``vlmad show``: one part with its options, or one recipe as a pipeline file. Free of torch."""
+"""``vlmad show``: one part with its options and its model card, or one recipe as a pipeline file. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from vlmad_core.card import read_card
+from vlmad_core.cli.card import show_card
 from vlmad_core.cli.names import SINGULAR, complete
 from vlmad_core.cli.terminal import print_json, table
 from vlmad_core.component import Component
@@ -34,7 +36,7 @@ def show_command(
     kind: Annotated[str | None, typer.Option("--kind", help="Where one name stands for several kinds.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Show a part with its options, or a recipe as a pipeline file."""
+    """Show a part with its options and, if it has one, its model card; or a recipe as a pipeline file."""
     entry = _find(name, kind)
     if as_json:
         print_json(_as_json(entry))
@@ -48,6 +50,11 @@ def show_command(
     if isinstance(entry.item, Component):
         rows = list(_options(entry.item.config))
         table(["option", "type", "default", "meaning"], rows) if rows else write("It has no options.\n")
+        if entry.item.card:
+            write("\n")
+            show_card(*read_card(entry.item.card))
+        if kind is None and any(other.kind == "recipe" for other in default_registry().find(entry.full_name)):
+            write(f"\nThere is also a recipe of this name: vlmad show {name} --kind recipe\n")
     else:
         import yaml
 
@@ -63,8 +70,8 @@ def _find(name: str, kind: str | None) -> Entry:
             raise typer.BadParameter(f"must be one of {', '.join(dict.fromkeys(SINGULAR.values()))}; got '{kind}'.")
         return registry.get(SINGULAR[kind], name)
     found = registry.find(name)
-    if len(found) == 1:
-        return found[0]
+    if len({entry.full_name for entry in found}) == 1:  # of a part and a recipe of one plugin, the part
+        return min(found, key=lambda entry: entry.kind == "recipe")
     if found:
         told = ", ".join(f"{entry.full_name} ({entry.kind})" for entry in found)
         raise UnknownComponentError(f"'{name}' is the name of several things: {told}. Say the full name, or --kind.")
@@ -78,8 +85,15 @@ def _as_json(entry: Entry) -> dict[str, Any]:
     told = {"kind": entry.kind, "name": entry.name, "plugin": entry.plugin, "version": entry.version}
     told |= {"summary": item.summary, "paper": item.paper}
     if isinstance(item, Component):
-        return {**told, "target": item.target, "options": item.config.model_json_schema()}
+        return {**told, "target": item.target, "options": item.config.model_json_schema(), **_card(item)}
     return {**told, "few_shot": item.few_shot, "needs": dict(item.needs), "spec": _plain(item.spec)}
+
+
+def _card(item: Component) -> dict[str, Any]:
+    if not item.card:
+        return {}
+    card, files = read_card(item.card)
+    return {"card": card.model_dump(mode="json") | {"files": [file.model_dump(mode="json") for file in files]}}
 
 
 def _options(config: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:

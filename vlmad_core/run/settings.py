@@ -12,7 +12,7 @@ from vlmad_core.errors import ConfigError
 from vlmad_core.files import write_whole
 from vlmad_core.pipeline import Pipeline
 
-__all__ = ["check_same", "read_record", "settings_of", "write_record"]
+__all__ = ["check_same", "differences", "read_record", "settings_of", "write_record"]
 
 RUN = "run.json"
 _FORMAT = 1
@@ -64,12 +64,21 @@ def check_same(folder: Path, settings: Mapping[str, Any]) -> None:
     record = read_record(folder)
     if record is None:
         return
-    then, now = dict(_flat(record["settings"])), dict(_flat(settings))
+    told = differences(record["settings"], settings)
+    if told:
+        raise ConfigError(f"{folder}: was made with other settings: {told}. Use another --out, or --overwrite.")
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """What is not the same, in words; nothing where all is.
+
+    >>> differences({"seed": 1}, {"seed": 2})
+    'seed was 1 and is now 2'
+    """
+    then, now = dict(_flat(before)), dict(_flat(after))
     changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-    if changed:
-        told = "; ".join(f"{key} was {_told(then.get(key))} and is now {_told(now.get(key))}" for key in changed[:4])
-        more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
-        raise ConfigError(f"{folder}: was made with other settings: {told}{more}. Use another --out, or --overwrite.")
+    told = "; ".join(f"{key} was {_told(then.get(key))} and is now {_told(now.get(key))}" for key in changed[:4])
+    return f"{told}; and {len(changed) - 4} more" if len(changed) > 4 else told
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -93,3 +93,5 @@ def test_sentences_without_a_name_need_none(backbone):
     states = {"normal": ["flawless object"], "abnormal": ["damaged object"]}
     assert not Compositional(CompositionalConfig(states=states), backbone).needs_names
     assert Compositional(CompositionalConfig(), backbone).needs_names
+    named = Compositional(CompositionalConfig(needs_name=False), backbone)
+    assert (named.takes_names, named.needs_names) == (True, False)

@@ -29,7 +29,8 @@ class Compositional(Prompts):
         normal, kinds = read_states(config.states)
         self.states = (normal, *kinds.values())
         self.templates = read_templates(config.templates)
-        self.needs_names = any("{}" in state for states in self.states for state in states)
+        self.takes_names = any("{}" in state for states in self.states for state in states)
+        self.needs_names = self.takes_names and config.needs_name
         self.register_buffer("abnormal", torch.tensor([False] + [True] * len(kinds)), persistent=False)
         self.abnormal: Tensor
 

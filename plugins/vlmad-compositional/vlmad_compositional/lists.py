@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -66,12 +67,18 @@ def _named(name: str, what: str) -> Any:
             raise ValueError(f"{name} cannot be read ({error.strerror})") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{name} is neither YAML nor JSON") from error
-    ours: dict[str, Any] = yaml.safe_load((files(__package__) / "data" / f"{what}.yaml").read_text(encoding="utf-8"))
+    ours = _ours(what)
     if name not in ours:
         raise ValueError(
             f"no list of {what} is called {name!r}; there are: {', '.join(ours)}, or a .yaml or .json file"
         )
     return ours[name]
+
+
+@cache
+def _ours(what: str) -> Mapping[str, Any]:
+    lists: dict[str, Any] = yaml.safe_load((files(__package__) / "data" / f"{what}.yaml").read_text(encoding="utf-8"))
+    return lists
 
 
 def _sentences(given: object, where: str) -> list[str]:

@@ -30,6 +30,9 @@ class CompositionalConfig(Config):
     underscores: Literal["spaces", "keep"] = Field(
         "spaces", description="What becomes of _ in a class name such as metal_nut."
     )
+    needs_name: bool = Field(
+        True, description="Refuse to judge without a class name; false: the sentences then speak of an 'object'."
+    )
 
     @field_validator("states", mode="before")
     @classmethod

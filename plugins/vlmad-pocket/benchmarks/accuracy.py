@@ -1,4 +1,4 @@
-"""Accuracy on real pictures, one table: ``python plugins/vlmad-pocket/benchmarks/accuracy.py --data FOLDER``.
+"""Accuracy on real pictures, one table: ``make accuracy DATA=FOLDER``.
 
 Features are computed once an image and size, and shared by all shots and draws. Rows are appended to a JSONL file as
 they come, so a run that was stopped goes on. Image metrics are on raw scores; pixel metrics on raw maps at 256 x 256,
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,14 @@ from vlmad_core.evaluation import metrics
 from vlmad_core.images import read, stack
 
 SIDE = 256
+OTHER_EYES = {
+    "pocket, windows": {
+        "extractor": {"use": "windows", "config": {"scales": [2, 3]}},
+        "set": {"scorers.0.config.levels": ["window*"]},
+    },
+    "pocket, dpam": {"extractor": {"use": "dpam"}, "set": {"scorers.0.config.levels": ["local*"]}},
+}
+"""The recipe 'pocket' with other ways to look, to compare with its plain patches."""
 
 
 def main() -> None:
@@ -34,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy on real pictures.")
     parser.add_argument("--data", type=Path, required=True, help="sets in the MVTec layout")
     parser.add_argument("--recipes", nargs="+", default=["patch-memory"])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[224, 336])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[224, 336, 518])
     parser.add_argument("--shots", nargs="+", type=int, default=[1, 2, 4, 16])
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--most", type=int, default=200, help="judged images of each label and set")
@@ -49,7 +58,7 @@ def main() -> None:
                 if (recipe, size, real.name) in have:
                     continue
                 options = {"backbone.config.image_size": size, "backbone.config.dtype": arguments.dtype}
-                detector = vlmad_core.build(recipe, set=options)
+                detector = make(recipe, options)
                 detector.name = real.thing
                 started = time.perf_counter()
                 rows = list(measure(detector, real, arguments.shots, arguments.draws))
@@ -62,6 +71,14 @@ def main() -> None:
                     f"{time.perf_counter() - started:.0f} s\n"
                 )
                 sys.stdout.flush()
+
+
+def make(recipe: str, options: dict[str, Any]) -> Pipeline:
+    """A recipe, or 'pocket' with another extractor."""
+    other = OTHER_EYES.get(recipe)
+    if other is None:
+        return vlmad_core.build(recipe, set=options)
+    return vlmad_core.build("pocket", extractor=other["extractor"], set={**other["set"], **options})
 
 
 def measure(detector: Pipeline, real: RealSet, shots: list[int], draws: int) -> Iterator[dict[str, float]]:

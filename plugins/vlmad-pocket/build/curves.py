@@ -28,9 +28,9 @@ def main() -> None:
     for axis, name in zip(axes.flat, losses, strict=False):
         axis.plot([row["step"] for row in rows], [row[name] for row in rows], linewidth=0.8)
         axis.set_title(name)
-    held = [(row["step"], row.get("val") or row["heads alone"]) for row in read(folder / "joint.jsonl")
-            if "val" in row or "heads alone" in row]  # fmt: skip
-    for name in ("image both", "cell AUROC"):
+    held = [(row["step"], row["val"]) for row in read(folder / "joint.jsonl")
+            if "val" in row]  # fmt: skip
+    for name in ("image top", "cell AUROC"):
         axes.flat[-1].plot([step for step, _ in held], [val[name] for _, val in held], marker="o", label=name)
     axes.flat[-1].legend()
     axes.flat[-1].set_title("generated validation")

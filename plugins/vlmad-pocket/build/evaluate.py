@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from anchors import _odd
+from anchors import neutral_sentence
 from pictures.captions import KIND_WORDS
 from torch import Tensor
 from torch.nn import functional
@@ -111,7 +111,7 @@ def evaluate(
     named_maps, named = judge(names)
     table |= {f"named image {name}": round(areas(v, truth)[0], 4) for name, v in named.items()}
     table |= _pixels(shards, named_maps)
-    score = named["both"]
+    score = named["top"]
     kinds, stuff = np.array([str(w["kind"]) for w in words]), np.array([w["material"] for w in words])
     table["kinds"], table["materials"] = {}, {}
     for kind in sorted(set(kinds) - {"None"}):
@@ -121,7 +121,7 @@ def evaluate(
         mine = stuff == one
         if 2 <= truth[mine].sum() < mine.sum() - 1:
             table["materials"][one] = [round(areas(score[mine], truth[mine])[0], 3), int(mine.sum())]
-    table |= _words(reading, judge, truth, seen, shards, table["image both"])
+    table |= _words(reading, judge, truth, seen, shards, table["image top"])
     return Judged(table)
 
 
@@ -146,27 +146,30 @@ def _words(
     """Are words understood?"""
     out: dict[str, Any] = {}
     _, unseen = judge(pair(reading, (HELD_OUT_NORMAL, HELD_OUT_ABNORMAL), "object"))
-    out["words held out"] = round(areas(unseen["both"], truth)[0], 4)
+    out["words held out"] = round(areas(unseen["top"], truth)[0], 4)
     out["words held out loses"] = round(base - out["words held out"], 4)
     singles = {}
     for state in HELD_OUT_ABNORMAL:
-        singles[state] = round(
-            areas(judge(pair(reading, (["flawless {}"], [state]), "object"))[1]["both"], truth)[0], 3
-        )
+        singles[state] = round(areas(judge(pair(reading, (["flawless {}"], [state]), "object"))[1]["top"], truth)[0], 3)
     for state in HELD_OUT_NORMAL:
-        singles[state] = round(areas(judge(pair(reading, ([state], ["damaged {}"]), "object"))[1]["both"], truth)[0], 3)
+        singles[state] = round(areas(judge(pair(reading, ([state], ["damaged {}"]), "object"))[1]["top"], truth)[0], 3)
     out["words one by one"] = singles
-    swapped = judge(pair(reading, STATES[::-1], "object"))[1]["both"]
-    out["words swapped"] = round(areas(swapped, truth)[0], 4)
-    draw, common = random.Random(1), ["river", "seven", "music", "april", "yellow", "teacher", "sudden", "orbit"]
-    chance, spread = [], []
-    for _ in range(16):
-        odd = torch.stack([reading.ensemble([_odd("object", draw, common) for _ in range(4)]) for _ in range(2)])
-        _, images = judge(odd)
-        chance.append(areas(images["both"], truth)[0])
-        spread.append(float(np.abs(images["both"] - 0.5).mean()))
+    maps, swapped = judge(pair(reading, STATES[::-1], "object"))
+    cells = torch.cat([(shard["share"] > 0.1).flatten() for shard in shards]).numpy()
+    out["words swapped, cells"] = round(areas(torch.cat([m.flatten() for m in maps]).numpy(), cells)[0], 4)
+    out["words swapped, class token"] = round(areas(swapped["class"], truth)[0], 4)
+    out["words swapped, highest cells"] = round(areas(swapped["top"], truth)[0], 4)
+    draw, chance, places, spread = random.Random(1), [], [], []
+    for _ in range(32):
+        odd = torch.stack([reading.ensemble([neutral_sentence("object", draw) for _ in range(4)]) for _ in range(2)])
+        maps, images = judge(odd)
+        places.append(areas(torch.cat([m.flatten() for m in maps]).numpy(), cells)[0])
+        chance.append(areas(images["top"], truth)[0])
+        spread.append(float(np.abs(images["top"] - 0.5).mean()))
     out["nonsense AUROC mean"] = round(float(np.mean(chance)), 4)
     out["nonsense AUROC spread"] = round(float(np.std(chance)), 4)
+    out["nonsense cell AUROC mean"] = round(float(np.mean(places)), 4)
+    out["nonsense cell AUROC spread"] = round(float(np.std(places)), 4)
     out["nonsense distance from 0.5"] = round(float(np.mean(spread)), 4)
     return out | _naming(reading, seen, shards)
 
@@ -184,7 +187,8 @@ def _naming(reading: Reading, seen: list[Tensor], shards: list[dict[str, Any]]) 
                 labels.append(kinds.index(word["kind"]))
     similarity = torch.stack(regions) @ read.T  # [R, K]
     label = torch.tensor(labels)
-    order = (similarity - similarity.mean(0)).argsort(1, descending=True)
+    order = similarity.argsort(1, descending=True)
+    similarity = similarity - similarity.mean(1, keepdim=True)  # what this name raises more than others do
     own = {}
     for k, kind in enumerate(kinds):
         if (label == k).sum() >= 2:

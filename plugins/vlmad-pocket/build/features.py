@@ -1,6 +1,6 @@
 """Generated pictures, once through the frozen encoder, kept as shards: several epochs then cost the new parts alone.
 
-A shard holds what block 12 gives (fp16), the share of each cell that is defective, the mask itself as bits, and the
+A shard holds what block 9 gives (fp16), the share of each cell that is defective, the mask itself as bits, and the
 words of each picture. Killed and started again, it goes on with the first shard that is missing.
 """
 
@@ -20,16 +20,15 @@ from torch.nn import functional
 
 from vlmad_core import walk
 from vlmad_pocket.plugin import PocketConfig
-from vlmad_pocket.vision import PATCH, Pocket
+from vlmad_pocket.vision import PATCH, READ, Pocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FROZEN = 12
 SHARD = 128
-SIZES = (224, 224, 224, 168, 224, 336)
+SIZES = (224, 224, 336, 224)
 """Sides of the pictures, shard after shard: mostly those of the default."""
-WORDS = ("material", "thing", "layout", "kind", "place", "extent", "caption", "normal", "abnormal")
+WORDS = ("material", "thing", "layout", "kind", "second", "strength", "place", "extent", "caption")
 VALIDATION_SEED = 1_000_000_000
 
 
@@ -59,17 +58,17 @@ def to_batch(images: list[np.ndarray]) -> Tensor:
 
 
 class Frozen:
-    """The first twelve blocks in bfloat16: ``[B, 3, H, W]`` to ``[B, 1 + h*w, 384]``."""
+    """The first nine blocks in bfloat16: ``[B, 3, H, W]`` to ``[B, 1 + h*w, 384]``."""
 
     def __init__(self, device: str = "cpu") -> None:
-        self.vision = Pocket(PocketConfig(dtype="bfloat16", device=device)).vision
+        self.vision = Pocket(PocketConfig(words=False, dtype="bfloat16", device=device)).vision
         self.device = device
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Block 12's output, float16."""
+        """Block 9's output, float16."""
         x, _ = self.vision.embed(images.to(self.device, torch.bfloat16))
-        return walk(self.vision.blocks[:FROZEN], x)[0].half()
+        return walk(self.vision.blocks[:READ], x)[0].half()
 
 
 def shard_path(folder: Path, split: str, number: int) -> Path:

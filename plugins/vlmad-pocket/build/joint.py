@@ -1,22 +1,25 @@
-"""What is trained on top of the frozen encoder: two more blocks, a projection, and the text tower.
+"""What is trained on top of the frozen encoder: a projection. And the sentences it is trained against, read once.
 
 Parameters are named as in ``joint.safetensors``: ``vision.*`` go into ``PocketVision``, ``text.*`` into ``PocketText``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import random
+from typing import TYPE_CHECKING, Any
 
 import torch
+from anchors import ANY, abnormal_sentence, kind_sentence, neutral_sentence, normal_sentence
+from pictures.captions import KIND_WORDS
 from pretrain_text import fresh_tower, hidden, to_ids
 from torch import Tensor, nn
 from torch.nn import functional
+from vocabulary import THINGS
 
-from vlmad_core import walk
-from vlmad_pocket.block import PocketBlock
+from vlmad_pocket.block import Contrast
 from vlmad_pocket.plugin import PocketConfig
 from vlmad_pocket.text import DIM, SPECIAL
-from vlmad_pocket.vision import HEADS, WIDTH, Pocket
+from vlmad_pocket.vision import MIDDLE, WIDTH, Pocket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,71 +27,107 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-MIDDLE = 512
+KINDS = tuple(KIND_WORDS)
 
 
 class Seeing(nn.Module):
-    """Block 12's output to the joint space."""
+    """What the last frozen block gives to the joint space."""
 
-    def __init__(self, extra: int, drop: float = 0.1) -> None:
+    def __init__(self, drop: float = 0.1) -> None:
         super().__init__()
-        self.extra = nn.ModuleList(PocketBlock(WIDTH, HEADS) for _ in range(extra))
+        self.contrast = Contrast(WIDTH)
         self.up = nn.Linear(WIDTH, MIDDLE)
         self.down = nn.Linear(MIDDLE, DIM)
         self.drop = drop
-        self.is_plain = False  # True: leave the extra blocks out
-        for block in self.extra:
-            for name, parameter in block.named_parameters():
-                with torch.no_grad():
-                    if "scale" in name:
-                        parameter.fill_(0.05)  # they start near the identity
-                    elif parameter.ndim > 1:
-                        parameter.normal_(0, parameter.shape[1] ** -0.5)
-                    elif name.endswith("bias"):
-                        parameter.zero_()
-        final = Pocket(PocketConfig()).vision.final  # type: ignore[union-attr]
         self.final = nn.LayerNorm(WIDTH, eps=1e-6)
-        self.final.load_state_dict(final.state_dict())
+        self.final.load_state_dict(Pocket(PocketConfig(words=False)).vision.final.state_dict())  # type: ignore[union-attr]
         self.final.requires_grad_(False)  # memories of raw tokens read through it
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, 1 + h*w, 384]`` to unit vectors ``[B, 1 + h*w, 256]``."""
-        if self.training:
-            # A shift that all tokens of a picture share, and a little noise on each: the light and grain of a camera
-            # that the generator does not know.
-            spread = x.std((1, 2), keepdim=True)
-            x = x + spread * (0.06 * torch.randn_like(x[:, :1]) + 0.03 * torch.randn_like(x))
-        if not self.is_plain:
-            x, _ = walk(self.extra, x)
-        hidden_ = functional.gelu(self.up(functional.dropout(self.final(x), self.drop, self.training)))
-        return functional.normalize(self.down(hidden_).float(), dim=-1)
+        inner = functional.gelu(self.up(self.final(self.contrast(x))))
+        return functional.normalize(self.down(functional.dropout(inner, self.drop, self.training)).float(), dim=-1)
 
 
 class Reading(nn.Module):
-    """Sentences to unit vectors in the joint space; remembers how they are cut into pieces."""
+    """Sentences to unit vectors in the joint space; finished, and not trained any more."""
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, device: str) -> None:
         super().__init__()
         self.tower = fresh_tower(tokenizer.get_vocab_size() + SPECIAL, 0)
-        saved = torch.load(folder / "text.pt", map_location=device, weights_only=True)
-        self.tower.load_state_dict(saved["tower"])
-        self.head = nn.Linear(self.tower.width, 384)
-        self.head.load_state_dict(saved["head"])
-        with torch.no_grad():
-            nn.init.orthogonal_(self.tower.to_joint.weight)
+        self.tower.load_state_dict(torch.load(folder / "placed.pt", map_location=device, weights_only=True)["tower"])
         self.tokenizer = tokenizer
-        self.to(device)
-
-    def forward(self, sentences: Sequence[str]) -> tuple[dict[str, int], Tensor, Tensor]:
-        """Row of each distinct sentence, unit vectors ``[P, 256]``, and what the head would compare ``[P, 256]``."""
-        distinct = list(dict.fromkeys(sentences))
-        ids = to_ids(self.tokenizer, distinct).to(self.tower.words.device)
-        h = hidden(self.tower, ids)
-        row = {sentence: i for i, sentence in enumerate(distinct)}
-        return row, functional.normalize(self.tower.to_joint(h).float(), dim=-1), h
+        self.requires_grad_(False).eval().to(device)
 
     @torch.no_grad()
+    def forward(self, sentences: Sequence[str], *, chunk: int = 256) -> Tensor:
+        """Unit vectors ``[P, 256]``."""
+        ids = to_ids(self.tokenizer, list(sentences))
+        order = (ids != 0).sum(1).argsort()  # alike in length: little padding
+        out = torch.empty(len(ids), DIM)
+        for rows in order.split(chunk):
+            h = hidden(self.tower, ids[rows].to(self.tower.words.device))
+            out[rows] = functional.normalize(self.tower.to_joint(h).float(), dim=-1).cpu()
+        return out
+
     def ensemble(self, sentences: Sequence[str]) -> Tensor:
         """The unit mean of unit vectors, ``[256]``, as the prompts of vlmad make an anchor."""
-        row, vectors, _ = self(sentences)
-        return functional.normalize(vectors[[row[s] for s in sentences]].mean(0), dim=-1)
+        return functional.normalize(self(sentences).mean(0), dim=-1)
+
+
+class Bank:
+    """Sentences that were read once, to draw anchors from.
+
+    Args:
+        reading: Reads them.
+        each: Sentences of each state and thing.
+        seed: Of what is drawn.
+    """
+
+    def __init__(self, reading: Reading, *, each: int = 16, seed: int = 0) -> None:
+        draw = random.Random(seed)
+        self.names = [*ANY, *draw.sample(THINGS, 58)]
+        self.states = [  # [normal, abnormal][thing, each, 256]
+            reading([make(name, draw) for name in self.names for _ in range(each)]).reshape(len(self.names), each, DIM)
+            for make in (normal_sentence, abnormal_sentence)
+        ]
+        called = [kind_sentence(kind, draw.choice(self.names), draw) for kind in KINDS for _ in range(each)]
+        self.kinds = reading(called).reshape(len(KINDS), each, DIM)
+        self.neutral = reading([neutral_sentence(draw.choice(self.names), draw) for _ in range(512)])
+        self.each = each
+
+    def anchors(self, count: int, draw: random.Random) -> tuple[Tensor, Tensor]:
+        """``[count, 256]`` for normal and for abnormal.
+
+        Six times in ten a batch shares an ensemble, as at test time; else each picture has a thing and a few sentences
+        of its own. What the picture shows must not matter for finding what is wrong.
+        """
+        if draw.random() < 0.6:
+            normal, abnormal = self._pair(draw, draw.randint(3, 12))
+            return normal.expand(count, -1), abnormal.expand(count, -1)
+        pairs = [self._pair(draw, draw.randint(1, 4)) for _ in range(count)]
+        return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+
+    def _pair(self, draw: random.Random, size: int) -> tuple[Tensor, Tensor]:
+        thing = draw.randrange(len(self.names))
+        normal, abnormal = (
+            functional.normalize(side[thing, draw.sample(range(self.each), size)].mean(0), dim=0)
+            for side in self.states
+        )
+        return normal, abnormal
+
+    def called(self, draw: random.Random) -> Tensor:
+        """A sentence of each kind, and last one for no defect, ``[K + 1, 256]``."""
+        rows = [draw.randrange(self.each) for _ in KINDS]
+        none = self.states[0][draw.randrange(len(self.names)), draw.randrange(self.each)]
+        return torch.cat([self.kinds[range(len(KINDS)), rows], none[None]])
+
+    def odd(self, count: int, draw: random.Random) -> Tensor:
+        """Differences of two sentences that say nothing of a state, ``[count, 256]``."""
+        left, right = ([draw.randrange(len(self.neutral)) for _ in range(count)] for _ in range(2))
+        return self.neutral[left] - self.neutral[right]
+
+
+def state(seeing: nn.Module, reading: Reading) -> dict[str, Any]:
+    """What ``package.py`` writes."""
+    return {"seeing": seeing.state_dict(), "text": reading.tower.state_dict()}

@@ -1,4 +1,4 @@
-"""Third stage: what was trained, into the wheel: ``joint.safetensors``, ``tokenizer.json``, and their note."""
+"""Fourth stage: what was trained, into the wheel: ``joint.safetensors``, ``tokenizer.json``, and their note."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from vlmad_pocket.vision import PUBLISHED
-
 PACKAGE = Path(__file__).resolve().parents[1] / "vlmad_pocket"
 
 
@@ -22,9 +20,6 @@ def rename(trained: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tenso
     for name, tensor in trained["seeing"].items():
         if name.startswith("final."):
             continue  # the published one
-        if name.startswith("extra."):
-            number, rest = name.removeprefix("extra.").split(".", 1)
-            name = f"blocks.{PUBLISHED + int(number)}.{rest}"
         tensors[f"vision.{name}"] = tensor
     tensors |= {f"text.{name}": tensor for name, tensor in trained["text"].items()}
     return {
@@ -37,7 +32,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, help="the --out of train.py")
-    parser.add_argument("--name", default="pocket-joint-1")
+    parser.add_argument("--name", default="pocket-joint-2")
     options = parser.parse_args()
     trained = torch.load(options.folder / "trained.pt", map_location="cpu", weights_only=True)
     data = save(rename(trained), metadata={"format": "pt"})
@@ -50,7 +45,7 @@ def main() -> None:
         "name": options.name,
         "trained_on": f"{trained['pictures']} generated pictures, {trained['steps']} steps; no photograph",
         "licence": "Apache-2.0",
-        "seed": trained["options"]["seed"],
+        "seed": trained["seed"],
         "generated_validation": {key: value for key, value in results.items() if isinstance(value, float)},
     }
     (PACKAGE / "joint.json").write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")

@@ -24,7 +24,7 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 @pytest.fixture(scope="module")
 def pocket() -> Pocket:
-    return Pocket(PocketConfig(image_size=(56, 84)))
+    return Pocket(PocketConfig(image_size=(56, 84), words=False))
 
 
 def picture(*size: int, batch: int = 2) -> Tensor:
@@ -126,7 +126,7 @@ def test_embedding_changes_nothing_that_is_saved(pocket: Pocket) -> None:
 
 
 def test_kept_positions_follow_a_change_of_type() -> None:
-    tower = Pocket(PocketConfig()).vision
+    tower = Pocket(PocketConfig(words=False)).vision
     assert isinstance(tower, PocketVision)
     tower.embed(picture(28, 28))
     tower.to(torch.bfloat16)
@@ -144,7 +144,7 @@ def test_the_number_of_kept_position_tables_is_bounded(pocket: Pocket) -> None:
 
 @torch.no_grad()
 def test_bfloat16_is_near_float32(pocket: Pocket) -> None:
-    half = Pocket(PocketConfig(dtype="bfloat16"))
+    half = Pocket(PocketConfig(dtype="bfloat16", words=False))
     assert half.dtype == torch.bfloat16
     images = picture(56, 84)
     full, _ = walk(pocket.vision.blocks, pocket.vision.embed(images)[0])
@@ -201,25 +201,25 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_one_changed_bit_in_the_weights_is_refused(elsewhere: Path) -> None:
-    Pocket(PocketConfig())
+    Pocket(PocketConfig(words=False))
     data = bytearray((elsewhere / "pocket.safetensors").read_bytes())
     data[len(data) // 2] ^= 1
     (elsewhere / "pocket.safetensors").write_bytes(data)
     with pytest.raises(ConfigError, match="is damaged or was changed; reinstall vlmad-pocket"):
-        Pocket(PocketConfig())
+        Pocket(PocketConfig(words=False))
 
 
 def test_missing_weights_are_refused(elsewhere: Path) -> None:
     (elsewhere / "pocket.safetensors").unlink()
     with pytest.raises(ConfigError, match="reinstall vlmad-pocket"):
-        Pocket(PocketConfig())
+        Pocket(PocketConfig(words=False))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}"])
 def test_an_unreadable_note_is_refused(elsewhere: Path, text: str) -> None:
     (elsewhere / "pocket.json").write_text(text)
     with pytest.raises(ConfigError, match="reinstall vlmad-pocket"):
-        Pocket(PocketConfig())
+        Pocket(PocketConfig(words=False))
 
 
 FIRST_FEATURE = """
@@ -229,7 +229,7 @@ import vlmad_pocket.plugin
 light = "torch" not in sys.modules
 from vlmad_pocket.vision import Pocket
 imported = time.perf_counter()
-pocket = Pocket(vlmad_pocket.plugin.PocketConfig())
+pocket = Pocket(vlmad_pocket.plugin.PocketConfig(words=False))
 built = time.perf_counter()
 import torch
 from vlmad_core import walk

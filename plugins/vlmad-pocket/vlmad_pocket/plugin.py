@@ -26,8 +26,8 @@ class PocketConfig(Config):
         "float32", description="Type of the weights; bfloat16 needs half the memory and hardware that knows it."
     )
     words: bool = Field(
-        False,
-        description="Read words too. Trained on generated pictures; the model card says what it can and cannot do.",
+        True,
+        description="Read words too: nine published blocks, a joint space and a tower for text; false: all twelve.",
     )
     device: str = Field("cpu", min_length=1, description="Where the model runs, such as 'cpu', 'cuda' or 'mps'.")
 
@@ -39,7 +39,8 @@ def vlmad_backbones() -> Iterator[Component]:
         name="pocket",
         target="vlmad_pocket.vision:Pocket",
         config=PocketConfig,
-        summary="DINOv2 ViT-S/14 inside the wheel: no download, seconds on a CPU; words on request.",
+        summary="DINOv2 ViT-S/14 that also reads, inside the wheel: no download, seconds on a CPU.",
+        card="vlmad_pocket:card.json",
         paper="Oquab et al., DINOv2: Learning Robust Visual Features without Supervision, 2023 (arXiv 2304.07193)",
     )
 
@@ -49,13 +50,16 @@ _NEEDS = {"compositional": "vlmad-compositional"}
 
 def _spec(*, few_shot: bool) -> dict[str, Any]:
     """Patches of the last block against words; few-shot: also the published blocks against a memory."""
-    words = {"use": "text-match", "config": {"levels": ["block14"], "image": "max"}}
-    memory = {"use": "memory", "config": {"levels": ["raw6", "raw9", "raw12"], "top": 0.01}}
-    taps = {"taps": [6, 9, 12, 14], "space": "both"} if few_shot else {"taps": [14]}
+    words = {"use": "text-match", "config": {"levels": ["block10"], "image": "max"}}
+    memory = {"use": "memory", "config": {"levels": ["raw6", "raw9"], "top": 0.01}}
+    taps = {"taps": [6, 9, 10], "space": "both"} if few_shot else {"taps": [10]}
     return {
-        "backbone": {"use": "pocket", "config": {"words": True}},
+        "backbone": "pocket",
         "extractor": {"use": "patches", "config": taps},
-        "prompts": {"use": "compositional", "config": {"states": "winclip", "templates": "winclip-22"}},
+        "prompts": {
+            "use": "compositional",
+            "config": {"states": "winclip", "templates": "winclip-22", "needs_name": False},
+        },
         "scorers": [words, memory] if few_shot else [words],
         # Probabilities and distances have different scales; the harmonic mean asks that both are high.
         "fuse": {"image": "harmonic", "map": "harmonic"} if few_shot else {},
@@ -69,13 +73,13 @@ def vlmad_recipes() -> Iterator[Recipe]:
     yield Recipe(
         name="pocket",
         spec=_spec(few_shot=False),
-        summary="Patches of pocket against words for normal and damaged; zero-shot, no download; experimental.",
+        summary="Patches of pocket against words for normal and damaged; zero-shot, no download.",
         few_shot="pocket-few-shot",
         needs=_NEEDS,
     )
     yield Recipe(
         name="pocket-few-shot",
         spec=_spec(few_shot=True),
-        summary="The words of 'pocket' and a memory of 1 or more normal images, fused; experimental.",
+        summary="The words of 'pocket' and a memory of 1 or more normal images, fused; no download.",
         needs=_NEEDS,
     )

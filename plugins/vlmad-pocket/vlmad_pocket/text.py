@@ -89,4 +89,5 @@ class PocketText(nn.Module):
 
 def causal_mask() -> Tensor:
     """``[32, 32]`` additive: a piece hears those before it, so padding behind the end changes nothing."""
-    return torch.full((CONTEXT, CONTEXT), -torch.inf).triu(1)
+    # On the CPU also where everything is made on "meta": there triu imports torch's compiler, which takes a second.
+    return torch.full((CONTEXT, CONTEXT), -torch.inf, device="cpu").triu(1)

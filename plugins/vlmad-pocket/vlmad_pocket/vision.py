@@ -1,21 +1,22 @@
 """The backbone 'pocket': DINOv2 ViT-S/14 in plain torch, opened into the parts of the contracts.
 
-Its twelve blocks and its norm are as they were published. With words, two blocks behind them and a projection follow,
-trained here together with the half that reads (``text.py``). Its parameters are called as in the files of weights.
+Its blocks and its norm are as they were published. Without words there are all twelve. With words the first nine: what
+is wrong with a place is told best there, before the last blocks make it a part of a meaning; a block that takes the
+mean away and a projection follow, trained here for the half that reads (``text.py``). Parameters are called as in the
+files of weights.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlmad_core import Backbone, ConfigError, Preprocess, check_size, find_device, linear
-from vlmad_pocket.block import PocketBlock
+from vlmad_core import Backbone, Preprocess, check_size, find_device, linear
+from vlmad_pocket.block import Contrast, PocketBlock
 from vlmad_pocket.text import DIM, PocketText, causal_mask
 from vlmad_pocket.weights import read_joint_note, read_note, read_weights
 
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["Pocket", "PocketVision"]
 
 WIDTH, HEADS, PATCH, SIDE = 384, 6, 14, 37
-PUBLISHED, ADDED = 12, 2
-"""Blocks of DINOv2, and blocks trained here, behind them."""
+PUBLISHED, READ = 12, 9
+"""Blocks of DINOv2, and how many of them lead to the words."""
 
 _Half = TypeVar("_Half", bound=nn.Module)
 _EPSILON = 1e-6
-MIDDLE = 512  # width inside the projection
+MIDDLE = 768  # width inside the projection
 _MOST_GRIDS = 16  # tables of positions that are kept
 
 
@@ -41,7 +42,7 @@ class PocketVision(nn.Module):
     """The half that sees (:class:`vlmad_core.towers.VisionTower`): a class token, then patches of 14 x 14 pixels.
 
     Args:
-        words: Whether the blocks and the projection that lead to the words are there.
+        words: Whether it leads to the words.
     """
 
     blocks: Sequence[Block]
@@ -53,11 +54,11 @@ class PocketVision(nn.Module):
     def __init__(self, *, words: bool = False) -> None:
         super().__init__()
         self.joint, self.dim = words, DIM if words else WIDTH
-        depth = PUBLISHED + ADDED if words else PUBLISHED
         self.to_tokens = nn.Conv2d(3, WIDTH, PATCH, stride=PATCH)
         self.class_token = nn.Parameter(torch.empty(1, 1, WIDTH))
         self.positions = nn.Parameter(torch.empty(1, 1 + SIDE * SIDE, WIDTH))
-        self.blocks = nn.ModuleList(PocketBlock(WIDTH, HEADS) for _ in range(depth))  # type: ignore[assignment]
+        blocks: list[nn.Module] = [PocketBlock(WIDTH, HEADS) for _ in range(READ if words else PUBLISHED)]
+        self.blocks = nn.ModuleList([*blocks, Contrast(WIDTH)] if words else blocks)  # type: ignore[assignment]
         self.final = nn.LayerNorm(WIDTH, eps=_EPSILON)
         if words:
             self.up = nn.Linear(WIDTH, MIDDLE)
@@ -124,8 +125,6 @@ class Pocket(Backbone):
         provenance = {"backbone": "pocket", "weights": note["name"], "sha256": note["sha256"]}
         text = None
         if config.words:
-            if importlib.util.find_spec("tokenizers") is None:
-                raise ConfigError("words need the library 'tokenizers': pip install 'vlmad-pocket[words]'.")
             joint = read_joint_note()
             tensors |= read_weights(joint["sha256"], dtype=dtype, device=device, file="joint.safetensors")
             text = _filled(PocketText, "text.", tensors, len(tensors["text.words"]), joint["tokenizer_sha256"])
@@ -142,6 +141,7 @@ def _filled(half: type[_Half], prefix: str, tensors: Mapping[str, Tensor], *size
     with torch.device("meta"):
         made = half(*sizes, **options)
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    own = {name: tensor for name, tensor in own.items() if name in made.state_dict()}  # blocks that words do not need
     made.load_state_dict(own, assign=True)
     return made
 

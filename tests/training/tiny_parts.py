@@ -1,0 +1,85 @@
+"""Parts with parameters, small enough to train in a test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from vlmad_core import Anchors, Extractor, Features, Level, LevelSpec, Prompts, unit, walk
+
+
+class Map(Extractor):
+    """Joint tokens of the last block, through one linear map that is learned."""
+
+    def __init__(self, config, backbone):
+        super().__init__()
+        dim = backbone.vision.dim
+        self.levels = (LevelSpec("mapped", dim, True),)
+        self.map = nn.Linear(dim, dim)
+
+    def forward(self, vision, images):
+        return self.refine(self.look(vision, images))
+
+    def look(self, vision, images):
+        x, grid = vision.embed(images)
+        x, _ = walk(vision.blocks, x)
+        tokens = vision.project(vision.norm(x[:, vision.prefix :]))
+        return Features((Level(self.levels[0], tokens, grid),), vision.pool(x))
+
+    def refine(self, features):
+        level = features.levels[0]
+        return Features((replace(level, vectors=self.map(level.vectors)),), features.image)
+
+
+class Whole(Map):
+    """The same without saying what of it stays the same."""
+
+    look, refine = Extractor.look, Extractor.refine
+
+    def forward(self, vision, images):
+        return Map.refine(self, Map.look(self, vision, images))
+
+
+class Noise(Map):
+    """Draws random numbers in training."""
+
+    def refine(self, features):
+        level = features.levels[0]
+        noisy = nn.functional.dropout(level.vectors, 0.3, self.training)
+        return Features((replace(level, vectors=self.map(noisy)),), features.image)
+
+
+class Twice(Map):
+    """Two levels alike."""
+
+    def __init__(self, config, backbone):
+        super().__init__(config, backbone)
+        (level,) = self.levels
+        self.levels = (level, replace(level, name="again"))
+
+    def refine(self, features):
+        mapped = super().refine(features)
+        (level,) = mapped.levels
+        return Features((level, replace(level, spec=self.levels[1])), mapped.image)
+
+
+class Word(Prompts):
+    """Two anchors that are learned as they are."""
+
+    needs_names = False
+
+    def __init__(self, config, backbone):
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(2, backbone.text.dim))
+
+    def forward(self, text, names, features=None):
+        abnormal = torch.tensor([False, True], device=self.vectors.device)
+        return Anchors(unit(self.vectors).expand(len(names), -1, -1), abnormal)
+
+
+def convert(path):
+    """Reads the checkpoints of these parts."""
+    saved = torch.load(path, weights_only=True)
+    return {f"extractor.map.{name}": value for name, value in saved.items()}

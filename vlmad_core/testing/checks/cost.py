@@ -1,0 +1,116 @@
+"""Rules of what a part may cost: time beside the bare backbone, and memory that does not grow."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vlmad_core.testing.cases import PartCase
+from vlmad_core.testing.rules import check, require
+from vlmad_core.towers import walk
+
+if TYPE_CHECKING:
+    from vlmad_core.testing.cases import BackboneCase
+
+CALLS = 200
+_MOST_TIMES = 50
+_MOST_OBJECTS = 0.5
+_MOST_BYTES = 256
+_MOST_SECONDS = 5.0
+
+
+@check("extractor", "scorer")
+def keeps_pace_with_the_backbone(case: PartCase) -> str:
+    """A picture takes at most 50 times as long as in the bare (tiny) backbone."""
+    backbone, part, images = case.backbone, case.part, case.images()
+
+    def bare() -> None:
+        backbone.vision.pool(walk(backbone.vision.blocks, backbone.vision.embed(images)[0])[0])
+
+    with torch.no_grad():
+        alone, whole = _least(bare), _least(lambda: case.run(part))
+    times = whole / alone
+    require(
+        times <= _MOST_TIMES,
+        f"a picture takes {1000 * whole / 3:.1f} ms, {times:.0f} times as long as in the bare backbone; move work to "
+        "the constructor, and replace loops over regions by one batch.",
+    )
+    return f"{times:.1f} times the bare backbone"
+
+
+@check("backbone", "extractor", "prompts", "scorer")
+def memory_does_not_grow(case: BackboneCase | PartCase) -> str:
+    """200 calls (or as many as 5 seconds allow) leave neither Python objects nor tensors behind."""
+    with torch.no_grad():
+        if isinstance(case, PartCase):
+            part, parts = case.part, case
+            grown, calls = growth(lambda: parts.run(part))
+        else:
+            vision, images = case.backbone.vision, case.images(1)
+            grown, calls = growth(lambda: walk(vision.blocks, vision.embed(images)[0]))
+    require(
+        grown.objects <= _MOST_OBJECTS * calls and grown.bytes <= _MOST_BYTES * calls,
+        f"{calls} calls leave {grown.objects} Python objects and {grown.bytes / 1024:.0f} KiB of tensors behind; keep "
+        "nothing from a call, or bound the cache (functools.lru_cache with a maxsize).",
+    )
+    return f"{calls} calls leave {max(grown.objects, 0)} objects and {max(grown.bytes, 0)} bytes of tensors"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is alive: Python objects (blocks of its allocator, arrays among them), and bytes of tensors."""
+
+    objects: int
+    bytes: int
+
+
+def growth(call: Callable[[], object], calls: int = CALLS) -> tuple[Held, int]:
+    """What repeated calls leave behind, and how many calls that were."""
+    started = time.perf_counter()
+    for _ in range(5):  # caches that are filled once are nobody's leak
+        call()
+    seconds = (time.perf_counter() - started) / 5
+    calls = max(10, min(calls, int(_MOST_SECONDS / max(seconds, 1e-6))))
+    marks = [_held()]
+    for _ in range(2):
+        for _ in range(calls // 2):
+            call()
+        marks.append(_held())
+    # A leak grows in both halves; what grows in one of them was made once, by us or by Python.
+    objects, size = (2 * min(halves) for halves in zip(*_steps(marks), strict=True))
+    return Held(objects, size), calls
+
+
+def _steps(marks: list[Held]) -> list[tuple[int, int]]:
+    return [(b.objects - a.objects, b.bytes - a.bytes) for a, b in itertools.pairwise(marks)]
+
+
+def _held() -> Held:
+    gc.collect()
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _live_tensors()}
+    total = sum(storages.values())
+    del storages
+    return Held(sys.getallocatedblocks(), total)
+
+
+def _live_tensors() -> list[Tensor]:
+    return [o for o in gc.get_objects() if issubclass(type(o), Tensor) and o.layout == torch.strided and not o.is_meta]
+
+
+def _least(call: Callable[[], object], times: int = 5) -> float:
+    """Of a few runs the shortest: what the call takes when nobody disturbs it."""
+    call()
+    found = []
+    for _ in range(times):
+        started = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - started)
+    return min(found)

@@ -1,0 +1,204 @@
+"""Rules of a scorer: higher is more anomalous; words where it reads them, a memory where it keeps one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from vlmad_core.data import Features, Scores
+from vlmad_core.errors import NotFittedError, VlmadError
+from vlmad_core.ops import unit
+from vlmad_core.testing.cases import tensors
+from vlmad_core.testing.rules import CheckFailed, check, require
+
+if TYPE_CHECKING:
+    from vlmad_core.testing.cases import ScorerCase
+
+
+@check("scorer")
+def scores_as_promised(case: ScorerCase) -> None:
+    """``forward`` gives Scores: image ``[B]``, map ``[B, H, W]`` at the size asked for, and maps of known levels."""
+    scores = _judge(case, case.features((0, 1, 2)))
+    require(isinstance(scores, Scores), f"forward gives {type(scores).__name__}; it must give Scores.")
+    height, width = case.size
+    found = {"image": (scores.image, (3,)), "map": (scores.map, (3, height, width))}
+    found |= {f"levels['{name}']": (value, (3, height, width)) for name, value in scores.levels.items()}
+    for name, (value, shape) in found.items():
+        told = f"{value.dtype} {tuple(value.shape)}"
+        fits = tuple(value.shape) == shape and value.is_floating_point()
+        require(fits, f"{name} is {told}; it must be float {shape}: use vlmad_core.resize(values, size).")
+    known = {spec.name for spec in case.specs}
+    strange = ", ".join(scores.levels.keys() - known)
+    require(not strange, f"levels has maps of {strange}, which are no levels; name each map as its level.")
+
+
+@check("scorer")
+def takes_several_states(case: ScorerCase) -> None:
+    """With several kinds of defect among the anchors it gives finite scores of the same shapes."""
+    with torch.no_grad():
+        scores = case.judge(case.part, case.features((0, 1, 2)), states=4)
+    fits = scores.map.shape == (3, *case.size) and bool(scores.map.isfinite().all())
+    require(fits, "four states, three of them abnormal, do not give a map; sum over anchors.abnormal, take no index.")
+
+
+@check("scorer")
+def leaves_its_input_alone(case: ScorerCase) -> None:
+    """Features and anchors are not written to."""
+    features = case.features((0, 1, 2))
+    before = {name: value.clone() for name, value in tensors(features).items()}
+    _judge(case, features)
+    if case.part.needs_fit:
+        with torch.no_grad():
+            case.part.fit(features)
+    spoilt = [name for name, value in tensors(features).items() if not torch.equal(value, before[name])]
+    require(not spoilt, f"it writes to the features it is given ({', '.join(spoilt)}); compute into new tensors.")
+
+
+@check("scorer", needs="reads words")
+def abnormal_scores_above_normal(case: ScorerCase) -> None:
+    """A picture equal to the abnormal anchor scores above one equal to the normal anchor, in score and map."""
+    part = case.make(case.backbone).eval()
+    normal, abnormal = case.anchors(1).vectors[0]
+    visual = _direction(32, 1)
+    if part.needs_fit:
+        with torch.no_grad():
+            part.fit(case.alike(normal[None], visual))
+    with torch.no_grad():
+        scores = case.judge(part, case.alike(torch.stack([normal, abnormal]), visual.expand(2, -1)))
+    _require_above(scores, "the abnormal anchor", "the normal anchor", "sum the probability of abnormal states")
+
+
+@check("scorer", needs="reads words")
+def asks_for_words(case: ScorerCase) -> None:
+    """Given no anchors it refuses in a sentence."""
+    try:
+        with torch.no_grad():
+            case.part(case.features((0,)), None, case.size)
+    except VlmadError as error:
+        require(str(error).endswith("."), f"it refuses with '{error}'; make it a sentence that says what to do.")
+        return
+    except Exception as error:
+        raise CheckFailed(
+            f"without anchors it stops with {type(error).__name__}: {error}; raise IncompatibleError with a sentence."
+        ) from error
+    raise CheckFailed("without anchors it gives scores; set needs_anchors = False, or raise IncompatibleError.")
+
+
+@check("scorer", needs="remembers")
+def remembered_scores_lowest(case: ScorerCase) -> None:
+    """A picture like the remembered one scores below any other, in score and map."""
+    part = _empty(case)
+    same, others = _directions(case, 1), _directions(case, 2, 3, 4)
+    with torch.no_grad():
+        part.fit(case.alike(*same))
+        both = (torch.cat([one, other]) for one, other in zip(same, others, strict=True))
+        scores = case.judge(part, case.alike(*both))
+    for other in (1, 2, 3):
+        pair = Scores(scores.image[[0, other]], scores.map[[0, other]])
+        _require_above(pair, "another picture", "the remembered one", "let distance be the score")
+
+
+@check("scorer", needs="remembers")
+def tells_that_it_is_not_fitted(case: ScorerCase) -> None:
+    """Before ``fit`` it raises NotFittedError that names the call to make, and ``is_fitted`` says so."""
+    part = _empty(case)
+    require(not part.is_fitted, "is_fitted is True before fit; let it say whether anything is remembered.")
+    try:
+        with torch.no_grad():
+            case.judge(part, case.features((0,)))
+    except NotFittedError as error:
+        require("fit(" in str(error), f"it says '{error}'; name the call to make: detector.fit(...).")
+    except Exception as error:
+        raise CheckFailed(
+            f"before fit it stops with {type(error).__name__}: {error}; raise NotFittedError if not self.is_fitted."
+        ) from error
+    else:
+        raise CheckFailed("before fit it gives scores; raise NotFittedError('... call detector.fit(...) first.').")
+    require(case.part.is_fitted, "is_fitted is False after fit; let it say whether anything is remembered.")
+
+
+@check("scorer", needs="remembers")
+def fit_adds_to_what_it_remembers(case: ScorerCase) -> None:
+    """``fit`` is called once a batch and accumulates: what came first is not lost."""
+    first, second = _directions(case, 1), _directions(case, 2)
+    both, last = _empty(case), _empty(case)
+    with torch.no_grad():
+        both.fit(case.alike(*first))
+        both.fit(case.alike(*second))
+        last.fit(case.alike(*second))
+        probe = case.alike(*first)
+        kept, lost = (float(case.judge(part, probe).image[0]) for part in (both, last))
+    require(kept < lost - 1e-6, "after a second fit the first pictures are forgotten; add to what is there.")
+
+
+@check("scorer", needs="remembers")
+def forget_forgets(case: ScorerCase) -> None:
+    """After ``forget`` nothing is remembered, and ``fit`` begins anew."""
+    part, fresh = _empty(case), _empty(case)
+    first, second = _directions(case, 1), _directions(case, 2)
+    with torch.no_grad():
+        part.fit(case.alike(*first))
+        part.forget()
+        require(not part.is_fitted, "is_fitted is True after forget; empty the buffers there.")
+        part.fit(case.alike(*second))
+        fresh.fit(case.alike(*second))
+        one, other = (case.judge(p, case.alike(*first)).image for p in (part, fresh))
+    require(torch.allclose(one, other), "what was fitted before forget still counts; empty every buffer there.")
+
+
+@check("scorer", needs="remembers")
+def memory_stands_in_a_trained_graph(case: ScorerCase) -> None:
+    """A memory keeps no graph, and gradients pass by it to the features, for extractors that learn."""
+    part = _empty(case)
+    seen = case.features((7, 8))
+    for value in tensors(seen).values():
+        value.requires_grad_()
+    with torch.enable_grad():
+        part.fit(seen)
+    holds = [name for name, value in _buffers(part) if value.requires_grad]
+    require(not holds, f"{', '.join(holds)} keeps the graph of what it was fitted on; detach in fit.")
+    features = case.features((0, 1, 2))
+    leaves = [value.requires_grad_() for value in tensors(features).values()]
+    try:
+        with torch.enable_grad():
+            case.judge(part, features).map.sum().backward()
+    except RuntimeError as error:
+        raise CheckFailed(f"it cannot be differentiated: {error} Use no inference_mode in fit or forward.") from error
+    reached = any(leaf.grad is not None and bool(leaf.grad.any()) for leaf in leaves)
+    require(reached, "no gradient reaches the features; remove detach, no_grad and rounding from forward.")
+
+
+def _empty(case: ScorerCase) -> Any:
+    return case.make(case.backbone).eval()
+
+
+def _buffers(part: Any) -> list[tuple[str, Tensor]]:
+    return [*part.named_buffers(), *((n, v) for n, v in vars(part).items() if isinstance(v, Tensor))]
+
+
+def _judge(case: ScorerCase, features: Features) -> Scores:
+    with torch.no_grad():
+        scores: Scores = case.judge(case.part, features)
+    return scores
+
+
+def _direction(dim: int, seed: int) -> Tensor:
+    return unit(torch.randn(1, dim, generator=torch.Generator().manual_seed(seed)))
+
+
+def _directions(case: ScorerCase, *seeds: int) -> tuple[Tensor, Tensor]:
+    """A unit vector a seed, in the joint space and in the visual one; the normal anchor for seed 1."""
+    joint = torch.cat([case.anchors(1).vectors[0, :1] if seed == 1 else _direction(16, seed) for seed in seeds])
+    return joint, torch.cat([_direction(32, seed) for seed in seeds])
+
+
+def _require_above(scores: Scores, high: str, low: str, remedy: str) -> None:
+    """The second picture above the first one."""
+    for name, value in (("score", scores.image), ("map", scores.map.flatten(1).mean(1))):
+        below, above = (float(v) for v in value)
+        require(
+            above > below,
+            f"{high} has {name} {above:.4g} and {low} {below:.4g}; higher must be more anomalous: {remedy}.",
+        )

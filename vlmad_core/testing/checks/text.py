@@ -1,0 +1,127 @@
+"""Rules of a backbone's tower that reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vlmad_core.testing.rules import check, close, require
+from vlmad_core.towers import TextTower, encode, walk
+
+if TYPE_CHECKING:
+    from vlmad_core.testing.cases import BackboneCase
+
+_SENTENCES = ("a photo of a flawless metal nut.", "a photo of a damaged metal nut.", "carpet")
+_TOLERANCE = 1e-3
+
+
+@check("backbone", needs="text")
+def tokenizes_any_text(case: BackboneCase) -> None:
+    """Texts of any length and script become ids ``[P, L]`` of one L; what is too long is cut."""
+    text = _text(case)
+    odd = ["", "a", "word " * 500, "metal_nut (left), 5 %", "Öse ölig 螺母 🔩"]
+    ids, short = text.tokenize(odd), text.tokenize(["a"])
+    whole = not ids.is_floating_point() and ids.ndim == 2 and len(ids) == len(odd)
+    require(whole, f"tokenize gives {ids.dtype} {tuple(ids.shape)}; it must give whole numbers [P, L].")
+    require(
+        ids.shape[1] == short.shape[1],
+        f"L is {ids.shape[1]} for long texts and {short.shape[1]} for short ones; pad to the context length.",
+    )
+    with torch.no_grad():
+        found = encode(text, odd)
+    require(found.isfinite().all(), "an odd text gives vectors that are no numbers; look at the empty text first.")
+
+
+@check("backbone", needs="text")
+def text_shapes(case: BackboneCase) -> None:
+    """``embed`` and ``add_positions`` give ``[P, L, width]``, also for fewer columns; ``pool`` gives ``[P, dim]``."""
+    text = _text(case)
+    ids = text.tokenize(_SENTENCES)
+    with torch.no_grad():
+        for columns in (ids, text.trim(ids)):
+            x = text.embed(columns)
+            placed = text.add_positions(x)
+            wanted = (*columns.shape, text.width)
+            for name, value in (("embed", x), ("add_positions", placed)):
+                same = tuple(value.shape) == wanted
+                require(same, f"{name} gives {tuple(value.shape)}; it must be [P, L, width] = {wanted}.")
+        pooled = _pooled(text, ids)
+    shape = (len(ids), text.dim)
+    require(tuple(pooled.shape) == shape, f"pool gives {tuple(pooled.shape)}; it must be [P, dim] = {shape}.")
+
+
+@check("backbone", needs="text")
+def mask_is_additive(case: BackboneCase) -> None:
+    """``mask`` is None or ``[L, L]`` of numbers to add: 0 where a word may be heard, minus infinity where not."""
+    text = _text(case)
+    if text.mask is not None:
+        length = text.tokenize(["a"]).shape[1]
+        fits = text.mask.is_floating_point() and tuple(text.mask.shape) == (length, length)
+        require(fits, f"the mask is {text.mask.dtype} {tuple(text.mask.shape)}; it must be float [{length}, {length}].")
+        require(text.mask.diagonal().eq(0).all(), "the mask hides a word from itself; its diagonal must be 0.")
+
+
+@check("backbone", needs="text")
+def trim_changes_nothing(case: BackboneCase) -> None:
+    """The columns that ``trim`` drops cannot change what ``pool`` gives: the end is found, and padding is not read."""
+    text = _text(case)
+    ids = text.tokenize(_SENTENCES)
+    with torch.no_grad():
+        whole, short = _pooled(text, ids), _pooled(text, text.trim(ids))
+    require(
+        close(short, whole, tolerance=_TOLERANCE),
+        "sentences read differently without their padding; let trim keep every column up to the last end (all of them "
+        "without a causal mask), and let pool read at the end of each sentence.",
+    )
+
+
+@check("backbone", needs="text")
+def sentence_does_not_depend_on_its_batch(case: BackboneCase) -> None:
+    """What it reads in a sentence is the same whichever sentences are beside it."""
+    text = _text(case)
+    with torch.no_grad():
+        whole = _pooled(text, text.tokenize(_SENTENCES))
+        alone = _pooled(text, text.tokenize(_SENTENCES[1:2]))
+    require(
+        close(alone, whole[1:2], tolerance=_TOLERANCE),
+        "a sentence reads differently beside others; look for a norm over the batch, or one end for all sentences.",
+    )
+
+
+@check("backbone", needs="text")
+def reads_the_words(case: BackboneCase) -> None:
+    """Sentences of other words, or the same words in another order, have other vectors."""
+    pairs = (("a metal nut", "a carpet"), ("flawless", "damaged"), ("a nut on a bolt", "a bolt on a nut"))
+    with torch.no_grad():
+        for one, other in pairs:
+            a, b = encode(_text(case), [one, other])
+            require(not close(a, b), f"'{one}' and '{other}' read the same; add positions, and pool behind the words.")
+
+
+@check("backbone", needs="text")
+def gradients_reach_the_words(case: BackboneCase) -> None:
+    """Gradients pass through the frozen text tower to the words, for prompts that learn."""
+    text = _text(case)
+    ids = text.tokenize(_SENTENCES[:1])
+    with torch.enable_grad():
+        words = text.embed(ids).detach().requires_grad_()
+        pooled = text.pool(walk(text.blocks, text.add_positions(words), mask=text.mask)[0], ids)
+        require(pooled.requires_grad, "the tower cuts gradients; remove no_grad, inference_mode and detach from it.")
+        pooled.float().square().sum().backward()
+    reached = words.grad is not None and bool(words.grad.any())
+    require(reached, "no gradient reaches the words; remove detach and rounding from the tower.")
+
+
+def _text(case: BackboneCase) -> TextTower:
+    text = case.backbone.text
+    assert text is not None, "checks of text need the tag 'text'"
+    return text
+
+
+def _pooled(text: TextTower, ids: Tensor) -> Tensor:
+    length = ids.shape[1]
+    mask = None if text.mask is None else text.mask[:length, :length]
+    x, _ = walk(text.blocks, text.add_positions(text.embed(ids)), mask=mask)
+    return text.pool(x, ids)
