@@ -75,7 +75,7 @@ def _teller(verbose: bool) -> Callable[[Outcome], None]:
 def _sum_up(report: Report, verbose: bool) -> None:
     rows = []
     for (subject, kind), group in groupby(report.outcomes, lambda outcome: (outcome.subject, outcome.kind)):
-        counts = [outcome.status for outcome in group]
+        counts: list[str] = [outcome.status for outcome in group]
         rows.append((subject, kind, *(str(counts.count(status)) for status in _STATUSES)))
     if any(outcome.status in ("failed", "known") for outcome in report.outcomes) or verbose:
         sys.stdout.write("\n")

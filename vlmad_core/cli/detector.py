@@ -84,6 +84,11 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
     spec = _spec(choice, changes, tell)
     normals = find_images(choice.normals) if choice.normals else []
     pipeline = assemble(spec)
+    if any(True for _ in pipeline.parameters()):
+        raise NotFittedError(
+            f"'{choice.recipe_or_default}' has parts that learn, and they have learned nothing yet. Train it with "
+            "`vlmad train`, or take over a paper's checkpoint with `vlmad import`; then say --detector DIR."
+        )
     pipeline.name = choice.class_name
     return Detector(pipeline, normals, {"normals": {str(path): _hash(path) for path in normals}})
 

@@ -23,7 +23,16 @@ from vlmad_core.testing.rules import CheckSkipped
 from vlmad_core.testing.tiny import tiny_backbone
 from vlmad_core.towers import Backbone
 
-__all__ = ["BackboneCase", "Case", "DatasetCase", "ExtractorCase", "PartCase", "PromptsCase", "RecipeCase", "ScorerCase"]
+__all__ = [
+    "BackboneCase",
+    "Case",
+    "DatasetCase",
+    "ExtractorCase",
+    "PartCase",
+    "PromptsCase",
+    "RecipeCase",
+    "ScorerCase",
+]
 
 Outputs = dict[str, Tensor]
 
@@ -264,10 +273,10 @@ class ScorerCase(PartCase):
         vectors = unit(_noise((1, states, 16), 500)).expand(count, -1, -1)
         return Anchors(vectors.to(dtype), torch.arange(states) > 0)
 
-    def judge(self, part: Any, features: Features, *, states: int = 2) -> Any:
+    def judge(self, part: Any, features: Features) -> Any:
         """Scores at ``size``, with words where it reads them."""
         count, dtype = len(features.levels[0].vectors), features.levels[0].vectors.dtype
-        words = self.anchors(count, states=states, dtype=dtype) if part.needs_anchors else None
+        words = self.anchors(count, dtype=dtype) if part.needs_anchors else None
         return part(features, words, self.size)
 
     def run(self, part: Any, rows: Sequence[int] = (0, 1, 2), *, backbone: Backbone | None = None) -> Outputs:

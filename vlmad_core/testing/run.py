@@ -185,7 +185,7 @@ def subjects(
     folder = None if root is None else Path(root)
     plugins = {plugin.name for plugin in registry.plugins if plugin.status != "disabled"}
     if canonicalize_name(name) in plugins:
-        plugin = canonicalize_name(name)
+        plugin: str = canonicalize_name(name)
         entries = [entry for entry in registry.entries() if entry.plugin == plugin]
     else:
         entries = registry.find(name)

@@ -1,4 +1,4 @@
-"""Draw the logs of the two training stages."""
+"""Draw the logs of the three training stages."""
 
 from __future__ import annotations
 
@@ -33,10 +33,15 @@ def main() -> None:
     for name in ("image top", "cell AUROC"):
         axes.flat[-1].plot([step for step, _ in held], [val[name] for _, val in held], marker="o", label=name)
     axes.flat[-1].legend()
-    axes.flat[-1].set_title("generated validation")
+    axes.flat[-1].set_title("128 generated validation pictures")
     text = [row for row in read(folder / "text.jsonl") if row["stage"] == "text"]
-    axes.flat[-2].plot([row["step"] for row in text], [row["cosine"] for row in text])
-    axes.flat[-2].set_title("text: cosine to the teacher")
+    axes.flat[-3].plot([row["step"] for row in text], [row["cosine"] for row in text])
+    axes.flat[-3].set_title("text, first stage: cosine to the teacher")
+    placed = [row for row in read(folder / "places.jsonl") if "place" in row]
+    axes.flat[-2].plot([row["step"] for row in placed], [row["place"] for row in placed])
+    axes.flat[-2].set_title("text, second stage: distance to the place")
+    for axis in axes.flat:
+        axis.set_visible(axis.has_data())
     figure.tight_layout()
     figure.savefig(folder / "curves.png", dpi=80)
 

@@ -209,7 +209,7 @@ def run(options: argparse.Namespace) -> None:
                 saved = time.perf_counter()
     trainer.save(time.perf_counter() - began)
     judged = trainer.judge(held, full=True)
-    tell({"step": trainer.step, "seconds": round(time.perf_counter() - began), "val": judged.short()})
+    tell({"step": trainer.step, "seconds": round(time.perf_counter() - began), "all of val": judged.short()})
     (options.out / "results.json").write_text(json.dumps(judged.table, indent=1) + "\n", encoding="utf-8")
     torch.save(state(trainer.average, trainer.reading) | {
         "steps": trainer.step, "pictures": pictures, "seconds": time.perf_counter() - began, "seed": options.seed,

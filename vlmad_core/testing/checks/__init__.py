@@ -1,4 +1,4 @@
-"""The rules of every contract, one named function each. Importing this package collects them in ``CHECKS``, in order."""
+"""The rules of every contract, one named function each; importing this package collects them in order."""
 
 from __future__ import annotations
 

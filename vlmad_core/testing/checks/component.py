@@ -95,7 +95,7 @@ def builds_or_says_what_it_needs(case: BackboneCase | DatasetCase) -> None:
 
 @check("extractor", "prompts", "scorer")
 def fits_or_refuses(case: PartCase) -> None:
-    """On other backbones (no text, registers and oblong pictures, no class token) it is built, or refused in a sentence."""
+    """Without text, without a class token, or oblong with registers, it is built or refused in a sentence."""
     variants: tuple[dict[str, Any], ...] = (
         {"text": False},
         {"registers": 2, "image_size": (24, 40)},

@@ -68,7 +68,9 @@ def refuses_an_empty_folder(case: DatasetCase) -> None:
 def reads_without_torch(case: DatasetCase) -> None:
     """Importing the reader imports no torch, since `vlmad data show` only lists files."""
     module = case.entry.component.target.partition(":")[0]
-    script = "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps('torch' in sys.modules))"
+    script = (
+        "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps('torch' in sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {script}", module],
         capture_output=True,

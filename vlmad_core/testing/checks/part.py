@@ -1,4 +1,4 @@
-"""Rules that extractors, prompts and scorers have in common: a part holds nothing that is not its own, and spoils nothing."""
+"""Rules that extractors, prompts and scorers share: a part holds nothing that is not its own, and spoils nothing."""
 
 from __future__ import annotations
 

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from vlmad_core.testing.plugin_case import PluginCase
 
 HEAVY = {"torch", "torchvision", "open_clip", "timm", "sklearn", "scipy", "PIL", "numpy", "safetensors"}
-_MOST_SECONDS = 1.0
+_MOST_SECONDS = 2.0
 _PROBE = """
 import json, sys, time, pydantic, pluggy, yaml, vlmad_core, vlmad_core.component, vlmad_core.hookspecs, vlmad_core.spec
-started = time.process_time()
+started = time.perf_counter()
 __import__(sys.argv[1])
-seconds = time.process_time() - started
+seconds = time.perf_counter() - started
 with open(sys.argv[2], "w") as file:
     json.dump({"seconds": seconds, "modules": sorted({name.partition(".")[0] for name in sys.modules})}, file)
 """
@@ -61,7 +61,7 @@ def has_a_core_range(case: PluginCase) -> None:
 
 @check("plugin", needs="distribution")
 def imports_no_torch(case: PluginCase) -> None:
-    """Importing ``plugin.py`` imports no torch, torchvision, open_clip, timm, sklearn, scipy, PIL, numpy, safetensors."""
+    """Importing ``plugin.py`` imports nothing heavy: no torch, open_clip, timm, sklearn, scipy, PIL or numpy."""
     for module in case.modules:
         heavy = ", ".join(sorted(HEAVY & set(_probe(module)["modules"])))
         require(
@@ -73,7 +73,7 @@ def imports_no_torch(case: PluginCase) -> None:
 
 @check("plugin", needs="distribution")
 def imports_quickly(case: PluginCase) -> str:
-    """Importing ``plugin.py`` takes less than a second of processor time."""
+    """Importing ``plugin.py`` takes less than two seconds."""
     seconds = {module: _probe(module)["seconds"] for module in case.modules}
     for module, taken in seconds.items():
         require(

@@ -36,7 +36,9 @@ def parts_are_found(case: RecipeCase) -> None:
             validate(component.config, part.config, f"{kind} '{part.use}'", part.use)
         except UnknownComponentError as error:
             known = part.use in recipe.needs
-            require(known, f"{error} Write needs={{'{part.use}': 'DISTRIBUTION'}}, so that a user is told what to install.")
+            require(
+                known, f"{error} Write needs={{'{part.use}': 'DISTRIBUTION'}}, so that a user is told what to install."
+            )
         except ConfigError as error:
             raise CheckFailed(f"{error} Correct the spec of the recipe.") from error
 

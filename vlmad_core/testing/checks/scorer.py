@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from vlmad_core.data import Features, Scores
+from vlmad_core.data import Anchors, Features, Scores
 from vlmad_core.errors import NotFittedError, VlmadError
 from vlmad_core.ops import unit
 from vlmad_core.testing.cases import tensors
-from vlmad_core.testing.rules import CheckFailed, check, require
+from vlmad_core.testing.rules import CheckFailed, check, close, require
 
 if TYPE_CHECKING:
     from vlmad_core.testing.cases import ScorerCase
@@ -34,13 +34,19 @@ def scores_as_promised(case: ScorerCase) -> None:
     require(not strange, f"levels has maps of {strange}, which are no levels; name each map as its level.")
 
 
-@check("scorer")
+@check("scorer", needs="reads words")
 def takes_several_states(case: ScorerCase) -> None:
-    """With several kinds of defect among the anchors it gives finite scores of the same shapes."""
+    """With several kinds of defect it gives finite scores, whichever place the normal state has."""
+    features, words = case.features((0, 1, 2)), case.anchors(3, states=4)
+    turned = Anchors(words.vectors.flip(1), words.abnormal.flip(0))
     with torch.no_grad():
-        scores = case.judge(case.part, case.features((0, 1, 2)), states=4)
-    fits = scores.map.shape == (3, *case.size) and bool(scores.map.isfinite().all())
-    require(fits, "four states, three of them abnormal, do not give a map; sum over anchors.abnormal, take no index.")
+        one, other = (case.part(features, anchors, case.size) for anchors in (words, turned))
+    fits = one.map.shape == (3, *case.size) and bool(one.map.isfinite().all())
+    require(fits, "four states, three of them abnormal, do not give a map; sum over anchors.abnormal.")
+    require(
+        close(one.map, other.map),
+        "the scores change when the states come in another order; ask anchors.abnormal, take no index.",
+    )
 
 
 @check("scorer")

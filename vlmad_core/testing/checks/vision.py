@@ -43,7 +43,7 @@ def attends_with_fewer_queries(case: BackboneCase) -> None:
 
 @check("backbone")
 def embed_shapes(case: BackboneCase) -> None:
-    """``embed`` gives ``[B, prefix + h*w, width]`` and a grid ``(h, w)`` of whole patches; ``backbone.grid`` says the same."""
+    """``embed`` gives ``[B, prefix + h*w, width]`` and the grid ``(h, w)`` of whole patches, as ``backbone.grid`` says."""
     backbone, vision = case.backbone, case.backbone.vision
     with torch.no_grad():
         x, grid = vision.embed(case.images(2))
@@ -134,7 +134,7 @@ def picture_does_not_depend_on_its_batch(case: BackboneCase) -> None:
         alone = vision.pool(walk(vision.blocks, vision.embed(images[1:2])[0])[0])
     require(
         close(alone, whole[1:2], tolerance=_tolerance(case)),
-        "a picture looks different beside others; look for a norm over the batch, or a transformer that wants [L, B, W].",
+        "a picture looks different beside others; look for a norm over the batch, or for blocks that want [L, B, W].",
     )
 
 

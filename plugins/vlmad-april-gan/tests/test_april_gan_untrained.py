@@ -1,0 +1,9 @@
+import pytest
+
+from vlmad_core import NotFittedError
+from vlmad_core.cli.detector import Choice, build
+
+
+def test_the_command_line_refuses_to_judge_with_what_learned_nothing():
+    with pytest.raises(NotFittedError, match=r"learned nothing yet. Train it with `vlmad train`.*--detector DIR"):
+        build(Choice(recipe="april-gan", backbone="pocket"), print)

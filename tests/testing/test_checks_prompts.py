@@ -1,0 +1,155 @@
+"""Deliberately wrong prompts, each caught by the check that is meant for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from vlmad_core import Anchors, encode, unit
+from vlmad_core.builtin.plugin import TemplatesConfig
+from vlmad_core.builtin.templates import Templates
+
+
+class Wrong(Templates):
+    """Does as ``Templates``, and then what a test says."""
+
+    def forward(self, text, names, features=None):
+        return self.after(super().forward(text, names, features))
+
+
+class Long(Wrong):
+    def after(self, anchors):
+        return replace(anchors, vectors=3 * anchors.vectors)
+
+
+class Sorts(Templates):
+    def forward(self, text, names, features=None):
+        return super().forward(text, sorted(names), features)
+
+
+class DropsTwins(Templates):
+    def forward(self, text, names, features=None):
+        return super().forward(text, list(dict.fromkeys(names)), features)
+
+
+class NeverAbnormal(Wrong):
+    def after(self, anchors):
+        return replace(anchors, abnormal=torch.zeros(2, dtype=torch.bool))
+
+
+class SaysTheSameTwice(Wrong):
+    def after(self, anchors):
+        return replace(anchors, vectors=anchors.vectors[:, :1].expand(-1, 2, -1))
+
+
+class CountsStates(Wrong):
+    def after(self, anchors):
+        return replace(anchors, abnormal=torch.tensor([0, 1]))
+
+
+class ForgetsTheBatch(Wrong):
+    def after(self, anchors):
+        return replace(anchors, vectors=anchors.vectors[0])
+
+
+class AsksInVain(Templates):
+    def forward(self, text, names, features=None):
+        return super().forward(text, ["object"] * len(names), features)
+
+
+class DoesNotAsk(Templates):
+    def __init__(self, config, backbone):
+        super().__init__(config, backbone)
+        self.needs_names = self.takes_names = False
+
+
+class FormatsNames(Templates):
+    def forward(self, text, names, features=None):
+        return super().forward(text, [f"{{}} {name}".format("a", "b").format("c") for name in names], features)
+
+
+class WatchesTheOtherTower(Wrong):
+    def __init__(self, config, backbone):
+        super().__init__(config, backbone)
+        self.calls = 0
+        backbone.vision.blocks[0].register_forward_hook(self.count)
+
+    def count(self, module, given, made):
+        self.calls += 1
+
+    def after(self, anchors):
+        turned = anchors.vectors.roll(self.calls, -1)
+        return replace(anchors, vectors=turned)
+
+
+class Detaches(Wrong):
+    def __init__(self, config, backbone):
+        super().__init__(config, backbone)
+        self.shift = nn.Parameter(torch.zeros(2, backbone.text.dim))
+
+    def after(self, anchors):
+        return replace(anchors, vectors=unit(anchors.vectors + self.shift.detach()))
+
+
+class KeepsEveryName(Wrong):
+    def after(self, anchors):
+        self.__dict__.setdefault("cache", {})[len(self.__dict__.get("cache", {}))] = anchors.vectors
+        return anchors
+
+
+class Normalises(Wrong):
+    def after(self, anchors):
+        return replace(anchors, vectors=anchors.vectors / 0)
+
+
+class MovesTheEnd(Templates):
+    def forward(self, text, names, features=None):
+        with torch.no_grad():
+            text.words[0] += 1
+        return super().forward(text, names, features)
+
+
+WRONG = {
+    Long: "anchors_have_unit_length",
+    Sorts: "keeps_the_order_of_names",
+    DropsTwins: "keeps_the_order_of_names",
+    NeverAbnormal: "says_normal_and_abnormal",
+    SaysTheSameTwice: "says_normal_and_abnormal",
+    CountsStates: "anchors_as_promised",
+    ForgetsTheBatch: "anchors_as_promised",
+    AsksInVain: "says_whether_names_matter",
+    DoesNotAsk: "says_whether_names_matter",
+    FormatsNames: "takes_any_name",
+    WatchesTheOtherTower: "same_after_an_extractor_ran",
+    Detaches: "every_parameter_learns",
+    KeepsEveryName: "memory_does_not_grow",
+    Normalises: "gives_numbers",
+    MovesTheEnd: "leaves_the_backbone_alone",
+}
+
+
+@pytest.mark.parametrize(("wrong", "meant"), WRONG.items(), ids=[wrong.__name__ for wrong in WRONG])
+def test_caught_by_the_check_meant_for_it(broken, wrong, meant):
+    assert meant in broken("prompts", wrong, TemplatesConfig, meant)
+
+
+def test_the_part_that_they_are_made_from_is_right(broken):
+    assert broken("prompts", Templates, TemplatesConfig) == {}
+
+
+class Conditioned(Templates):
+    """Looks at the picture: the anchors of each are shifted by it."""
+
+    per_image = True
+    needs_names = takes_names = False
+
+    def forward(self, text, names, features=None):
+        anchors = unit(encode(text, ["a flawless object", "a damaged object"]))
+        return Anchors(unit(anchors + 0.1 * unit(features.image)[:, None]), self.abnormal)
+
+
+def test_prompts_that_look_at_pictures_are_given_some(broken):
+    assert broken("prompts", Conditioned, TemplatesConfig) == {}
