@@ -149,7 +149,7 @@ def test_several_slips_are_several_lines():
     assert refused(TextMatchConfig, {"temperature": 0, "temprature": 1}, "scorers.2.config", "text-match") == [
         "scorers.2.config.temperature: must be greater than 0, got 0.",
         "scorers.2.config.temprature: no such option of 'text-match'. Did you mean 'temperature'? "
-        "Options: temperature, levels, regions, combine, image, top.",
+        "Options: temperature, levels, regions, upsample, align_corners, combine, image, top.",
     ]
 
 

@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from vlmad_core import ConfigError
 from vlmad_core.cli.__main__ import app
 from vlmad_core.cli.new_plugin import TEMPLATE, Kind, write_plugin
-from vlmad_core.registry import Registry
 
 KINDS = get_args(Kind)
 

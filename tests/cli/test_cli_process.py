@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 RUN = [sys.executable, "-m", "vlmad_core.cli"]
-COUNT = 240  # enough that a process does not finish while a busy machine lets its reader wait
+COUNT = 240
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def command(pictures: Path, normals: Path, tmp_path: Path) -> list[str]:
 
 def stop_after(lines: int, how: signal.Signals, command: list[str], environment: dict[str, str]) -> tuple[int, str]:
     """Start, read so many lines, send a signal; gives exit code and stderr."""
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    # A short pipe: on a busy machine the process must wait for its reader, and cannot be done before the signal comes.
+    process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, bufsize=1, pipesize=4096)
     assert process.stdout is not None
     for _ in range(lines):
         assert process.stdout.readline()

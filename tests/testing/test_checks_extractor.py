@@ -244,6 +244,7 @@ def test_caught_by_the_check_meant_for_it(broken, wrong, meant):
 
 
 def test_the_part_that_they_are_made_from_is_right(broken):
+    assert broken("extractor", Patches, PatchesConfig) == {}
     assert broken("extractor", Patches, PatchesConfig, "memory_does_not_grow") == {}
 
 

@@ -94,12 +94,6 @@ class Detaches(Wrong):
         return replace(anchors, vectors=unit(anchors.vectors + self.shift.detach()))
 
 
-class KeepsEveryName(Wrong):
-    def after(self, anchors):
-        self.__dict__.setdefault("cache", {})[len(self.__dict__.get("cache", {}))] = anchors.vectors
-        return anchors
-
-
 class Normalises(Wrong):
     def after(self, anchors):
         return replace(anchors, vectors=anchors.vectors / 0)
@@ -125,7 +119,6 @@ WRONG = {
     FormatsNames: "takes_any_name",
     WatchesTheOtherTower: "same_after_an_extractor_ran",
     Detaches: "every_parameter_learns",
-    KeepsEveryName: "memory_does_not_grow",
     Normalises: "gives_numbers",
     MovesTheEnd: "leaves_the_backbone_alone",
 }

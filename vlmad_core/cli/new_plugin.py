@@ -1,4 +1,4 @@
-"""``vlmad new-plugin``: a complete distribution that installs, passes its checks and its tests at once. Free of torch."""
+"""``vlmad new-plugin``: a whole distribution that installs, and passes its checks and tests at once. Free of torch."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _SUMMARIES: dict[str, str] = {
 def new_plugin_command(
     name: Annotated[str, typer.Argument(help="Such as my-method; the distribution is then vlmad-my-method.")],
     kind: Annotated[Kind, typer.Option(help="What it offers.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder to put it into.")] = Path(),
+    out: Annotated[Path | None, typer.Option(help="Folder to put it into; by default this one.")] = None,
 ) -> None:
     """Write a complete plugin to begin with: package, tests, licence, workflow.
 
     It works as it is. Then replace the method, and the tests that are about it.
     """
-    folder = write_plugin(name, kind, out)
+    folder = write_plugin(name, kind, out or Path())
     sys.stdout.write(
         f"{folder}\n\nIts method is in {_package(folder.name)}/{kind}.py. Next:\n"
         f"  pip install --editable '{folder}[test]'\n  vlmad check {folder.name}\n  pytest {folder}\n"

@@ -1,6 +1,6 @@
 """For authors of plugins: a backbone of random weights, a registry in memory, and the checks of every contract.
 
-Names are resolved on first use: pytest imports this package in every run, for its fixtures, and must not wait for torch.
+Names are resolved on first use: pytest imports this package in every run, for its fixtures, and must not wait.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlmad_core.testing.rules import CheckFailed as CheckFailed
-    from vlmad_core.testing.rules import CheckSkipped as CheckSkipped
     from vlmad_core.testing.registry import TINY as TINY
     from vlmad_core.testing.registry import TinyConfig as TinyConfig
     from vlmad_core.testing.registry import memory_registry as memory_registry
+    from vlmad_core.testing.rules import CheckFailed as CheckFailed
+    from vlmad_core.testing.rules import CheckSkipped as CheckSkipped
     from vlmad_core.testing.run import Outcome as Outcome
     from vlmad_core.testing.run import Report as Report
     from vlmad_core.testing.run import check_component as check_component

@@ -131,9 +131,9 @@ class Subject:
         except (CheckFailed, CheckSkipped):
             raise
         except Exception as error:
-            told = " ".join(str(error).split())
+            told = " ".join(str(error).split()).rstrip(".") or "no text"
             raise CheckFailed(
-                f"it stopped with {type(error).__name__}: {told} Make it hold that {_lower(check.rule)}"
+                f"it stopped with {type(error).__name__}: {told}. Make it hold that {_lower(check.rule)}"
             ) from error
 
     def run(self) -> Iterator[Outcome]:

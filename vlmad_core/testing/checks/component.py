@@ -116,7 +116,9 @@ def is_quiet(case: PartCase) -> None:
         warnings.simplefilter("always")
         case.run(case.part)
     require(not said.getvalue(), f"it prints {said.getvalue()[:100]!r}; remove that, `vlmad ... --json` would break.")
-    require(not w, f"it warns: {w[0].message if w else ''}; remove the cause.")
+    require(
+        not w, f"it warns: {w[0].message if w else ''}; remove the cause, as warnings are errors in many test suites."
+    )
 
 
 def _make(case: Case, make: Any, *, allowed: type[VlmadError] | None = None) -> Any:

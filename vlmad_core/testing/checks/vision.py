@@ -43,7 +43,7 @@ def attends_with_fewer_queries(case: BackboneCase) -> None:
 
 @check("backbone")
 def embed_shapes(case: BackboneCase) -> None:
-    """``embed`` gives ``[B, prefix + h*w, width]`` and the grid ``(h, w)`` of whole patches, as ``backbone.grid`` says."""
+    """``embed`` gives ``[B, prefix + h*w, width]`` and the grid ``(h, w)``, as ``backbone.grid`` says."""
     backbone, vision = case.backbone, case.backbone.vision
     with torch.no_grad():
         x, grid = vision.embed(case.images(2))
