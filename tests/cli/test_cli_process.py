@@ -28,8 +28,15 @@ def command(pictures: Path, normals: Path, tmp_path: Path) -> list[str]:
 def stop_after(lines: int, how: signal.Signals, command: list[str], environment: dict[str, str]) -> tuple[int, str]:
     """Start, read so many lines, send a signal; gives exit code and stderr."""
     pipe = subprocess.PIPE
-    # A short pipe: on a busy machine the process must wait for its reader, and cannot be done before the signal comes.
-    process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, bufsize=1, pipesize=4096)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        pipesize=4096,  # short: on a busy machine it must wait for its reader, and cannot be done before the signal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a gate run in the background ignores it
+    )
     assert process.stdout is not None
     for _ in range(lines):
         assert process.stdout.readline()

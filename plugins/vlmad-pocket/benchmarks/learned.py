@@ -37,11 +37,15 @@ METHODS: dict[str, dict[str, Any]] = {
     "anomalyclip": {"recipe": "anomalyclip", "set": IMAGE_MAX},
     "april-gan": {"recipe": "april-gan", "set": IMAGE_MAX},
     "patches x learned": {"recipe": "anomalyclip", "extractor": {"use": "patches"}, "set": IMAGE_MAX},
-    "projections x learned": {"recipe": "anomalyclip", "extractor": {"use": "projections"}, "set": IMAGE_MAX},
+    "projections x learned": {
+        "recipe": "anomalyclip",
+        "extractor": {"use": "projections"},
+        "set": {**IMAGE_MAX, "scorers.0.config.combine": "mean"},  # the cross-entropy needs a probability
+    },
     "windows x learned": {
         "recipe": "anomalyclip",
         "extractor": WINDOWS,
-        "set": {**IMAGE_MAX, **SMALL, "scorers.0.config.levels": ["window*"]},
+        "set": {**IMAGE_MAX, **SMALL, "scorers.0.config.levels": ["window*"], "scorers.0.config.combine": "mean"},
     },
     "dpam x compositional": {"recipe": "anomalyclip", "extractor": DPAM, "prompts": COMPOSITIONAL, "set": IMAGE_MAX},
     "dpam x compositional x memory": {
