@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from vlmad_core.towers import walk as walk
     from vlmad_core.training.options import TrainingOptions as TrainingOptions
     from vlmad_core.training.published import import_checkpoint as import_checkpoint
+    from vlmad_core.training.published import read_published as read_published
     from vlmad_core.training.report import TrainingReport as TrainingReport
     from vlmad_core.training.train import train as train
 
@@ -98,7 +99,7 @@ _HOMES = {
     "store": ("load", "save"),
     "towers": ("Backbone", "Block", "TextTower", "VisionTower", "check_size", "encode", "find_device", "walk"),
     "training.options": ("TrainingOptions",),
-    "training.published": ("import_checkpoint",),
+    "training.published": ("import_checkpoint", "read_published"),
     "training.report": ("TrainingReport",),
     "training.train": ("train",),
 }

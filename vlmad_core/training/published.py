@@ -1,14 +1,17 @@
 """The checkpoints that papers published, as detectors: read by their plugin, checked here, saved as safetensors.
 
-A plugin's reader opens the file with ``weights_only``, so nothing in it is run; what it returns must be the detector's
-own tensors, by name and shape.
+A plugin's reader opens the file with :func:`read_published`, so nothing in it is run; what it returns must be the
+detector's own tensors, by name and shape.
 """
 
 from __future__ import annotations
 
 import hashlib
+import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,31 @@ from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline import Pipeline
 from vlmad_core.registry import Registry, default_registry
 
-__all__ = ["find_reader", "import_checkpoint"]
+__all__ = ["find_reader", "import_checkpoint", "read_published"]
 
 Reader = Callable[[Path], Mapping[str, Tensor]]
+
+
+def read_published(path: Path) -> Any:
+    """What ``torch.save`` wrote, as tensors and plain containers; nothing in the file is run.
+
+    Raises:
+        ConfigError: It cannot be read, is damaged, or holds more than tensors.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+    try:
+        with warnings.catch_warnings(action="ignore"):  # torch's remarks on how a file was pickled
+            return torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ConfigError(
+            f"{path}: holds more than tensors, or is no checkpoint at all. Reading it could run code that is in it, so "
+            "it is refused. Take the file from its authors' repository."
+        ) from error
+    except Exception as error:  # a damaged file stops torch's reader in many ways
+        raise ConfigError(f"{path}: is damaged, or no checkpoint of PyTorch. Fetch it again.") from error
 
 
 def find_reader(recipe: str, registry: Registry | None = None) -> tuple[Recipe, Reader]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import warnings
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vlmad_core import ConfigError
+from vlmad_core import ConfigError, read_published
 
 __all__ = ["convert"]
 
@@ -53,20 +50,7 @@ def convert(path: Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
-    try:
-        with warnings.catch_warnings(action="ignore"):  # torch's remarks on how a file was pickled
-            data = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ConfigError(
-            f"{path}: holds more than tensors, or is no checkpoint at all. Reading it could run code that is in it, so "
-            "it is refused. Take the file from its authors' repository."
-        ) from error
-    except Exception as error:  # a damaged file stops torch's reader in many ways
-        raise ConfigError(f"{path}: is damaged or no PyTorch checkpoint. Fetch it again.") from error
+    data = read_published(path)
     if not isinstance(data, Mapping) or not isinstance(data.get(_KEY), Mapping):
         raise ConfigError(f"{path}: is not an APRIL-GAN checkpoint; those hold a mapping called '{_KEY}'.")
     layers: Mapping[str, Tensor] = data[_KEY]

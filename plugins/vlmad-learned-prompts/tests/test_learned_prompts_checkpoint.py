@@ -134,7 +134,7 @@ class Program:
 def test_a_program_is_refused_and_not_run(write, tmp_path):
     target = tmp_path / "ran"
     path = write(layout() | {"ctx_pos": Program(str(target))})
-    with pytest.raises(vlmad_core.ConfigError, match="could be a program, so it was not read"):
+    with pytest.raises(vlmad_core.ConfigError, match="could run code that is in it, so it is refused"):
         convert(path)
     assert not target.exists()
 

@@ -6,18 +6,14 @@ Crane's files have the same names. Nothing in a file is run: it holds tensors or
 
 from __future__ import annotations
 
-import pickle
 import re
-import warnings
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from vlmad_core import ConfigError
+from vlmad_core import ConfigError, read_published
 
 __all__ = ["convert"]
 
@@ -75,20 +71,7 @@ def convert(path: Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
-    try:
-        with warnings.catch_warnings(action="ignore"):  # torch's remarks on how a file was made
-            held: Any = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ConfigError(
-            f"{path}: holds more than tensors, or is no checkpoint. What is in it could be a program, so it was not "
-            "read any further. Take the file from its authors' repository."
-        ) from error
-    except Exception as error:  # a damaged file stops torch's reader in many ways
-        raise ConfigError(f"{path}: is damaged, or no checkpoint of PyTorch. Fetch it again.") from error
+    held = read_published(path)
     state = held.get("prompt_learner") if isinstance(held, Mapping) else None
     if not isinstance(state, Mapping):
         raise ConfigError(f"{path}: has no 'prompt_learner'. {_LAYOUT}")
