@@ -9,8 +9,9 @@ from __future__ import annotations
 import glob
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -107,14 +108,25 @@ def open_image(source: ImageLike) -> Image.Image:
             raise ImageError(f"the picture is damaged or cut short ({_told(error)}).") from error
     if not isinstance(source, str | Path):
         raise ImageError(f"an image must be a path, a PIL image or a numpy array; got {type(source).__name__}.")
-    path = Path(source)
+    with opened(Path(source)) as image:
+        return _flatten(_upright(image))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A file's picture as it is stored, read whole.
+
+    Raises:
+        ImageError: Not there, not an image, truncated, or above 500 megapixels; also what goes wrong with it inside the
+            ``with``, so that the path is told.
+    """
     try:
         with _unlimited, path.open("rb") as file, Image.open(file) as image:
             if image.width * image.height > _MOST_PIXELS:
                 size = f"{image.width} x {image.height}"
                 raise ImageError(f"{size} pixels are more than 500 megapixels; cut it into tiles.")
             image.load()
-            return _flatten(_upright(image))
+            yield image
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error.__cause__
     except (FileNotFoundError, NotADirectoryError) as error:

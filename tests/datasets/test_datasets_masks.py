@@ -175,3 +175,10 @@ def test_saturation_without_its_file(loco):
     config.unlink()
     with pytest.raises(ConfigError, match=r"no defects_config\.json above it"):
         saturation_areas(samples.samples[0])
+
+
+def test_a_mask_larger_than_pil_allows_is_read(tmp_path, monkeypatch):
+    Image.new("L", (8, 8), 255).save(tmp_path / "mask.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    sample = Sample(tmp_path / "image.png", True, "nut", "test", masks=(tmp_path / "mask.png",))
+    assert mask_of(sample).all()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 
-from vlmad_core.cli import terminal
+from vlmad_core.cli import options, terminal
 from vlmad_core.cli.names import complete
 from vlmad_core.datasets.base import Dataset
 from vlmad_core.datasets.read import read_dataset, reader_of
@@ -57,7 +56,7 @@ def list_data(as_json: Json = False) -> None:
 @data_command.command("show")
 def show_data(root: Root, layout: Layout = "auto", settings: Settings = None, as_json: Json = False) -> None:
     """Count the images of a data set: categories by splits, normal and defective."""
-    dataset = read_dataset(root, layout, config=_options(settings))
+    dataset = read_dataset(root, layout, config=options.parse_settings(settings or ()))
     counts = dataset.count()
     if as_json:
         terminal.print_json({"name": dataset.name, "root": str(root), "images": len(dataset), "categories": counts})
@@ -81,7 +80,7 @@ def check_data(
     progress: Annotated[bool | None, typer.Option("--progress/--no-progress", help="By default on a terminal.")] = None,
 ) -> None:
     """Say exactly what is missing or does not match; exit with 1 if there is anything."""
-    dataset = read_dataset(root, layout, config=_options(settings))
+    dataset = read_dataset(root, layout, config=options.parse_settings(settings or ()))
     from vlmad_core.cli.report import bar
     from vlmad_core.datasets.check import check
 
@@ -124,16 +123,3 @@ def _tell(dataset: Dataset, problems: Sequence[str], fast: bool) -> None:
     how = "names and counts checked, no image opened" if fast else "every image and mask opened"
     found = f"{len(problems)} problems" if problems else "nothing is wrong"
     sys.stdout.write(f"{dataset.name}: {len(dataset)} images, {how}: {found}\n")
-
-
-def _options(settings: Sequence[str] | None) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for setting in settings or ():
-        name, equals, value = setting.partition("=")
-        if not equals or not name.strip():
-            raise typer.BadParameter(f"--set wants NAME=VALUE, such as split=1cls; got '{setting}'.")
-        try:
-            options[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise typer.BadParameter(f"--set {name}: '{value}' is not a YAML value.") from error
-    return options

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from vlmad_core.datasets.base import Sample
 from vlmad_core.errors import ImageError
@@ -107,22 +107,12 @@ def mask_values(source: ImageLike) -> np.ndarray:
 def _opened(source: str | Path | Image.Image) -> Image.Image:
     if isinstance(source, Image.Image):
         return source
-    path = Path(source)
-    try:
-        with path.open("rb") as file, Image.open(file) as image:
-            image.load()
-            return image.copy()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError(f"{path}: no such file.") from error
-    except IsADirectoryError as error:
-        raise ImageError(f"{path}: is a folder, not a mask.") from error
-    except PermissionError as error:
-        raise ImageError(f"{path}: may not be read (permission denied).") from error
-    except UnidentifiedImageError as error:
-        empty = path.stat().st_size == 0
-        raise ImageError(f"{path}: {'the file is empty.' if empty else 'is not an image that can be read.'}") from error
-    except Exception as error:  # PIL's decoders raise all sorts of things on damage
-        raise ImageError(f"{path}: is damaged or cut short ({error or type(error).__name__}).") from error
+    if Path(source).is_dir():
+        raise ImageError(f"{source}: is a folder, not a mask.")
+    from vlmad_core.images import opened  # here: it costs torch, and reading a data set must not
+
+    with opened(Path(source)) as image:
+        return image.copy()
 
 
 def _size(source: ImageLike) -> tuple[int, int]:

@@ -55,11 +55,6 @@ def nonsense(draw: random.Random, words: list[str]) -> str:
     return " ".join(draw.sample(words, draw.randint(1, 2)))
 
 
-def article(phrase: str) -> str:
-    """With "a" or "an"."""
-    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
-
-
 def build(folder: Path, size: int, seed: int = 0) -> list[str]:
     """About ``size`` distinct sentences, the same for the same arguments."""
     draw = random.Random(seed)
