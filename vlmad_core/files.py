@@ -16,7 +16,7 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False) -> None:
         data: All of it.
         sync: Wait until the disk has it, so that it survives a power cut too.
     """
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write the same file at once
     try:
         with part.open("wb") as file:
             file.write(data)
