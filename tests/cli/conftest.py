@@ -68,6 +68,7 @@ def vlmad(
     """The command line in this process, with the built-ins and the tiny backbone alone."""
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("VLMAD_PLUGINS", "vlmad-tinytest")
+    monkeypatch.setenv("VLMAD_ISOLATE", "0")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("VLMAD_DEBUG", raising=False)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)

@@ -7,6 +7,8 @@ import pytest
 from tiny_clip import FOLDER
 
 from vlmad_core.evaluation import metrics
+from vlmad_core.evaluation.sketch import PixelSketch
+from vlmad_core.evaluation.stepped import stepped_aupro
 
 SETS = ["plain", "ties", "heavy", "components", "saturated", "constant", "flat_images"]
 
@@ -36,6 +38,38 @@ def test_image_and_pixel_metrics(name, what):
 def test_aupro(name, limit, suffix, source):
     value = metrics.aupro(of(name, "maps"), of(name, "masks"), limit=limit)
     np.testing.assert_allclose(value, of(name, f"aupro_{source}_{suffix}"), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_all_pixel_metrics_at_once(name):
+    found = metrics.pixel_metrics(of(name, "maps"), of(name, "masks"))
+    values = [found.auroc, found.ap, found.f1max, found.aupro[0.3], found.aupro[0.05]]
+    stored_as = ["pixel_auroc", "pixel_ap", "pixel_f1max", "aupro_exact_30", "aupro_exact_05"]
+    np.testing.assert_allclose(values, [of(name, what) for what in stored_as], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("bins", [16, 1 << 20])
+@pytest.mark.parametrize("name", SETS)
+def test_sketch_within_its_bound(name, bins):
+    sketch = PixelSketch(memory=0, bins=bins)
+    for values, mask in zip(of(name, "maps"), of(name, "masks"), strict=True):
+        sketch.update(values, mask)
+    found = sketch.result()
+    for value, what, bound in [
+        (found.auroc, "pixel_auroc", "auroc"),
+        (found.ap, "pixel_ap", "ap"),
+        (found.f1max, "pixel_f1max", "f1max"),
+        (found.aupro[0.3], "aupro_exact_30", "aupro 0.3"),
+        (found.aupro[0.05], "aupro_exact_05", "aupro 0.05"),
+    ]:
+        np.testing.assert_allclose(value, of(name, what), atol=found.bounds[bound] + 1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_aupro_at_200_steps(name):
+    found = stepped_aupro(of(name, "maps"), of(name, "masks"))
+    np.testing.assert_allclose(found.value, of(name, "aupro_200"), atol=1e-6, rtol=0)
+    assert bool(found.reason) == np.isnan(found.value)
 
 
 def test_monotone_changes_change_nothing():

@@ -7,13 +7,74 @@ Monotone changes of the scores change none of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["aupro", "auroc", "average_precision", "bootstrap", "f1max"]
+from vlmad_core.evaluation.curve import Curve, Numbers
+from vlmad_core.evaluation.pixels import aupro, pixel_metrics
+from vlmad_core.evaluation.ranks import Array, Mask, exact_curve
 
-Numbers = NDArray[np.float64]
+__all__ = [
+    "ImageMetrics",
+    "aupro",
+    "auroc",
+    "average_precision",
+    "bootstrap",
+    "bootstrap_auroc",
+    "f1max",
+    "image_metrics",
+    "pixel_metrics",
+]
+
+AT_ONCE = 1 << 20
+"""Drawn scores held at a time, which bounds the memory of a bootstrap."""
+
+
+@dataclass(frozen=True)
+class ImageMetrics:
+    """How well scores tell abnormal images from normal ones; NaN where the data cannot say.
+
+    Args:
+        auroc: Area under the ROC curve.
+        low: Lower end of its bootstrap interval.
+        high: Upper end.
+        ap: Average precision.
+        f1max: Largest F1 over all thresholds.
+        abnormal: Images.
+        normal: Images.
+    """
+
+    auroc: float
+    low: float
+    high: float
+    ap: float
+    f1max: float
+    abnormal: int
+    normal: int
+
+
+def image_metrics(
+    scores: ArrayLike, labels: ArrayLike, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> ImageMetrics:
+    """AUROC with a bootstrap interval over images, average precision and F1max.
+
+    Args:
+        scores: ``[N]``; higher is more anomalous.
+        labels: ``[N]``, true or above 0 for abnormal.
+        draws: Of the bootstrap.
+        level: Share of the draws inside the interval.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: Numbers of scores and labels that differ, or scores that are not finite.
+    """
+    curve = _curve(scores, labels)
+    low, high = bootstrap_auroc(scores, labels, draws=draws, level=level, seed=seed)
+    return ImageMetrics(
+        curve.auroc()[0], low, high, curve.ap()[0], curve.f1max()[0], int(curve.hits.sum()), curve.normal
+    )
 
 
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -26,13 +87,13 @@ def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
     Returns:
         0 to 1; NaN where only one kind of label is there.
 
+    Raises:
+        ValueError: Numbers of scores and labels that differ, or scores that are not finite.
+
     >>> auroc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     0.75
     """
-    hits, alarms = _curve(scores, labels)
-    if hits[-1] == 0 or alarms[-1] == 0:
-        return float("nan")
-    return float(np.trapezoid(hits, alarms) / (hits[-1] * alarms[-1]))
+    return _curve(scores, labels).auroc()[0]
 
 
 def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -41,10 +102,7 @@ def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
     >>> round(average_precision([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]), 4)
     0.8333
     """
-    hits, alarms = _curve(scores, labels)
-    if hits[-1] == 0:
-        return float("nan")
-    return float(np.sum(np.diff(hits) * (hits / np.maximum(hits + alarms, 1))[1:]) / hits[-1])
+    return _curve(scores, labels).ap()[0]
 
 
 def f1max(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -53,51 +111,7 @@ def f1max(scores: ArrayLike, labels: ArrayLike) -> float:
     >>> f1max([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     0.8
     """
-    hits, alarms = _curve(scores, labels)
-    if hits[-1] == 0:
-        return float("nan")
-    return float(np.max(2 * hits / (hits + alarms + hits[-1])))
-
-
-def aupro(maps: ArrayLike, masks: ArrayLike, *, limit: float = 0.3) -> float:
-    """Area under the per-region-overlap curve up to a false-positive rate, divided by it (Bergmann et al., IJCV 2021).
-
-    A region is a connected component of a mask, corners counting as contact. The curve has a point for every distinct
-    value of the maps, joined by straight lines and cut at the limit by interpolation.
-
-    Args:
-        maps: ``[N, H, W]``.
-        masks: ``[N, H, W]``, above 0 for defect.
-        limit: False-positive rate at which the curve is cut, above 0 and at most 1.
-
-    Returns:
-        0 to 1; NaN without a defect or without a normal pixel.
-
-    Raises:
-        ValueError: Shapes that differ, or a limit out of range.
-    """
-    from scipy.ndimage import label
-
-    values, truth = np.asarray(maps), np.asarray(masks) > 0
-    if values.shape != truth.shape or values.ndim != 3 or not 0 < limit <= 1:
-        raise ValueError(f"maps {values.shape} and masks {truth.shape} must be [N, H, W]; limit {limit} in (0, 1].")
-    # A defect pixel weighs one over the area of its region, so that the sum over all pixels above a threshold is the
-    # sum of the regions' overlaps; a normal pixel weighs one in the false positives.
-    weights = np.zeros(truth.shape, dtype=np.float64)
-    regions = 0
-    for weight, mask in zip(weights, truth, strict=True):
-        labels, count = label(mask, structure=np.ones((3, 3), dtype=int))
-        areas = np.bincount(labels.ravel(), minlength=count + 1).astype(np.float64)
-        weight[mask] = 1 / areas[labels[mask]]
-        regions += count
-    normal = ~truth.ravel()
-    if regions == 0 or not normal.any():
-        return float("nan")
-    overlap, alarms = _cumulated(values.ravel(), weights.ravel() / regions, normal / normal.sum())
-    last = np.interp(limit, alarms, overlap)
-    inside = alarms < limit
-    area = np.trapezoid(np.append(overlap[inside], last), np.append(alarms[inside], limit))
-    return float(area / limit)
+    return _curve(scores, labels).f1max()[0]
 
 
 def bootstrap(
@@ -108,7 +122,7 @@ def bootstrap(
     Args:
         metric: Called with the drawn rows of each group.
         groups: Arrays of equal length, one row an image; scores and labels.
-        draws: How many times to draw.
+        draws: How many times to draw; those for which the metric is NaN are left out.
         level: Share of the draws inside the interval.
         seed: Of the draws.
     """
@@ -119,21 +133,64 @@ def bootstrap(
     for _ in range(draws):
         rows = draw.integers(0, count, count)
         values.append(float(metric(*(group[rows] for group in groups))))
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return _interval(np.array(values), level)
+
+
+def bootstrap_auroc(
+    scores: ArrayLike, labels: ArrayLike, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """What ``bootstrap(auroc, …)`` gives, all draws at once: scores are sorted once, a draw is how often each counts.
+
+    Args:
+        scores: ``[N]``; higher is more anomalous.
+        labels: ``[N]``, true or above 0 for abnormal.
+        draws: How many times to draw; those with images of one kind alone are left out.
+        level: Share of the draws inside the interval.
+        seed: Of the draws.
+
+    Returns:
+        NaN twice where no draw had images of both kinds.
+    """
+    values, truth = _checked(scores, labels)
+    values, truth, draw, count = values.ravel(), truth.ravel(), np.random.default_rng(seed), values.size
+    if count == 0:
+        return float("nan"), float("nan")
+    order = np.argsort(values)
+    place, truth, values = np.argsort(order), truth[order], values[order]
+    first = np.searchsorted(values, values[truth])  # for each abnormal one, the scores below it
+    last = np.searchsorted(values, values[truth], side="right")  # and those below or with it
+    found, rounds = [], max(1, AT_ONCE // count)
+    for start in range(0, draws, rounds):
+        size = min(rounds, draws - start)
+        drawn = place[draw.integers(0, count, (size, count))] * size + np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=count * size).reshape(count, size).astype(np.float64)
+        below = np.zeros((count + 1, size))
+        np.cumsum(np.where(truth[:, None], 0, times), axis=0, out=below[1:])
+        wins = np.einsum("ij,ij->j", times[truth], below[first] + below[last]) / 2
+        pairs = times[truth].sum(0) * below[-1]
+        found.append(np.divide(wins, pairs, out=np.full(size, np.nan), where=pairs > 0))
+    return _interval(np.concatenate(found), level)
+
+
+def _interval(values: Numbers, level: float) -> tuple[float, float]:
+    values = values[~np.isnan(values)]
+    if values.size == 0:
+        return float("nan"), float("nan")
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _curve(scores: ArrayLike, labels: ArrayLike) -> tuple[Numbers, Numbers]:
-    """Abnormal and normal ones at or above each distinct score, from none to all."""
-    values, truth = np.asarray(scores).ravel(), np.asarray(labels).ravel() > 0
-    if values.shape != truth.shape:
-        raise ValueError(f"{values.size} scores and {truth.size} labels.")
-    return _cumulated(values, truth.astype(np.float64), ~truth)
+def _curve(scores: ArrayLike, labels: ArrayLike) -> Curve:
+    values, truth = _checked(scores, labels)
+    hits = values[truth]
+    rows = [(values, truth)] if values.ndim < 2 else list(zip(values, truth, strict=True))
+    return exact_curve(hits, np.ones(hits.size), hits.size, rows)
 
 
-def _cumulated(values: NDArray[np.generic], *weights: NDArray[np.generic]) -> tuple[Numbers, Numbers]:
-    """Sums of weights over the values at or above each distinct value, beginning with 0."""
-    order = np.argsort(values, kind="stable")[::-1]
-    ends = np.append(np.flatnonzero(np.diff(values[order])), values.size - 1)
-    first, second = (np.append(0.0, np.cumsum(w[order], dtype=np.float64)[ends]) for w in weights)
-    return first, second
+def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Array, Mask]:
+    values, truth = np.atleast_1d(scores), np.asarray(labels) > 0
+    if values.size != truth.size:
+        raise ValueError(f"{values.size} scores and {truth.size} labels: each score needs one.")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{int((~np.isfinite(values)).sum())} of {values.size} scores are NaN or infinite.")
+    return values, truth.reshape(values.shape)

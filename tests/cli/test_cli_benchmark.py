@@ -1,0 +1,148 @@
+"""`vlmad benchmark`: from a plan or from options to rows, a table and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Tables and plots in files have tests of their own."""
+    monkeypatch.setattr("vlmad_core.evaluation.folder.present", lambda rows, folder: iter(()))
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng, root = np.random.default_rng(0), tmp_path / "things"
+    for kind, count in (("train/good", 3), ("test/good", 2), ("test/hole", 2)):
+        folder = root / "plate" / kind
+        folder.mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def typed(data, tmp_path):
+    return ["benchmark", "--data", data, "--recipe", "words", "--recipe", "remember", "--out", tmp_path / "out"]
+
+
+def test_options_become_a_plan_and_the_table_is_printed(vlmad, typed, tmp_path):
+    done = vlmad(*typed, "--shots", "0,1", "--seeds", "2", "--class-name", "plate=steel plate")
+    assert done.code == 0
+    assert "image AUROC" in done.out
+    assert "5 of 6 cells to run, 1 make no sense; 6 images through backbones, about " in done.err
+    assert "tiny 32 x 32: 6 images, 6 passes through the backbone." in done.err
+    assert "5 done, 1 skipped in " in done.err
+    rows = [json.loads(line) for line in (tmp_path / "out/rows.jsonl").read_text().splitlines()]
+    assert {row["class_name"] for row in rows} == {"steel plate"}
+    assert {(row["shots"], row["seed"]) for row in rows} == {(0, 0), (1, 0), (1, 1)}
+    again = vlmad(*typed, "--shots", "0,1", "--seeds", "2", "--class-name", "plate=steel plate")
+    assert "6 cells, none left to run." in again.err
+
+
+def test_json_is_one_document_and_nothing_else(vlmad, typed):
+    done = vlmad(*typed, "--json", "--quiet")
+    told = json.loads(done.out)
+    assert (done.code, done.err) == (0, "")
+    assert told["cells"] == {"done": 1, "skipped": 1}
+    assert told["passes"]["tiny 32 x 32"]["passes"] == 4
+    assert told["rows"][0]["image_auroc"] is not None
+
+
+def test_plan_says_what_would_run_and_writes_nothing(vlmad, typed, tmp_path):
+    done = vlmad(*typed, "--plan")
+    assert done.code == 0
+    assert done.out.startswith("1 of 2 cells to run, 1 make no sense; 4 images through backbones, about ")
+    assert "no cell (1): 'remember' compares with normal images, so it has no 0 shots." in done.out
+    assert not (tmp_path / "out").exists()
+    told = json.loads(vlmad(*typed, "--plan", "--json").out)
+    assert (told["cells"], told["waiting"], told["looks"]) == (2, 1, 4)
+    assert told["seconds"] > 0
+
+
+def test_options_are_put_in_place_of_what_a_plan_says(vlmad, data, tmp_path):
+    plan = {"data": str(data), "methods": ["words"], "shots": [0], "seeds": 5}
+    (tmp_path / "plan.yaml").write_text(json.dumps(plan))
+    done = vlmad("benchmark", tmp_path / "plan.yaml", "--recipe", "remember", "--shots", "1", "--out", tmp_path / "out")
+    assert done.code == 0
+    record = json.loads((tmp_path / "out/plan.json").read_text())["settings"]["plan"]
+    assert [method["recipe"] for method in record["methods"]] == ["remember"]
+    assert (record["shots"], record["seeds"]) == ([1], [0, 1, 2, 3, 4])
+
+
+def test_parts_make_a_grid_with_the_recipes(vlmad, typed):
+    told = json.loads(
+        vlmad(*typed, "--extractor", "patches", "--prompts", "templates", "--shots", "1", "--json", "-q").out
+    )
+    assert [row["method"] for row in told["rows"]] == ["words, patches, templates", "remember, patches, templates"]
+
+
+def test_failed_cells_give_3_and_a_sentence(vlmad, typed, data):
+    for path in (data / "plate/train/good").iterdir():
+        path.unlink()
+    done = vlmad(*typed, "--shots", "0,1")
+    assert done.code == 3
+    assert "2 cells failed: things/plate: has no normal image to draw 1 from (train/good)." in done.err
+    assert "2 will fail" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give a plan, or at least --data FOLDER and --recipe NAME"),
+        (["--shots", "few"], "--shots wants whole numbers such as 0,1,4; got 'few'."),
+        (["--class-name", "steel"], "--class-name wants CATEGORY=WORDS"),
+        (["--extractor", "patches"], "say which with --recipe"),
+        (["--data", "x", "--recipe", "words"], "say where the results go: --out FOLDER"),
+    ],
+)
+def test_wrong_usage_is_told(vlmad, arguments, said):
+    done = vlmad("benchmark", *arguments)
+    assert done.code == 2
+    assert said in " ".join(done.err.replace("│", " ").split())
+
+
+def test_a_plan_with_a_slip_is_refused_with_its_file(vlmad, data, tmp_path):
+    (tmp_path / "plan.yaml").write_text(json.dumps({"data": str(data), "methods": ["words"], "shot": [1]}))
+    done = vlmad("benchmark", tmp_path / "plan.yaml", "--out", tmp_path / "out")
+    assert done.code == 1
+    assert "plan.yaml: plan.shot: no such option of 'the plan'. Did you mean 'shots'?" in done.err
+
+
+def test_another_plan_in_the_folder_is_refused(vlmad, typed):
+    assert vlmad(*typed, "-q").code == 0
+    done = vlmad(*typed, "--shots", "1", "-q")
+    assert done.code == 1
+    assert "was made by another plan: plan.shots was [0] and is now [1]" in done.err
+    assert vlmad(*typed, "--shots", "1", "-q", "--extend").code == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
+@pytest.mark.slow
+def test_a_killed_run_goes_on(environment, typed, tmp_path):
+    command = [sys.executable, "-m", "vlmad_core.cli", *map(str, typed), "--shots", "1,2,3", "--seeds", "12", "-q"]
+    rows = tmp_path / "out/rows.jsonl"
+    for _ in range(2):
+        running = subprocess.Popen(command, env=environment)
+        before = rows.read_bytes().count(b"\n") if rows.exists() else 0
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and running.poll() is None:
+            if rows.exists() and rows.read_bytes().count(b"\n") > before + 3:
+                break
+            time.sleep(0.01)
+        os.kill(running.pid, signal.SIGKILL)
+        assert running.wait() == -signal.SIGKILL
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert len(lines) == len({row["cell"] for row in lines}) == 2 * 3 * 12
+    assert {row["status"] for row in lines} == {"done"}

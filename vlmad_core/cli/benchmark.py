@@ -1,0 +1,310 @@
+"""``vlmad benchmark``: compare methods on backbones, data, shots and seeds; rows, tables and plots in a folder."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from vlmad_core.cli import options, terminal
+from vlmad_core.cli.names import complete
+from vlmad_core.cli.report import bar
+from vlmad_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vlmad_core.evaluation.benchmark import BenchmarkResults, Progress
+    from vlmad_core.evaluation.estimate import Estimate
+    from vlmad_core.evaluation.plan import BenchmarkPlan
+
+__all__ = ["benchmark_command"]
+
+_WHAT, _HOW = "What to compare, in place of the plan's", "The run"
+
+
+def benchmark_command(
+    plan: Annotated[
+        Path | None, typer.Argument(help="Plan as YAML or JSON; options are put in place of what it says.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", file_okay=False, help="Folder for rows, tables and plots; made if needed."),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", "-d", help="Folder of a data set; repeat it for several.", rich_help_panel=_WHAT),
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="Of the data; see `vlmad data list`.", autocompletion=complete("dataset"))
+    ] = "auto",
+    category: Annotated[
+        list[str] | None,
+        typer.Option("--category", help="Only this one; repeat it for several.", rich_help_panel=_WHAT),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipe",
+            "-r",
+            help="Recipe or pipeline file; repeat it for several.",
+            autocompletion=complete("recipe"),
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option("--detector", help="Folder of a trained detector; repeat it.", rich_help_panel=_WHAT),
+    ] = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backbone",
+            help="In place of the recipes' own; repeat it.",
+            autocompletion=complete("backbone"),
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    extractor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--extractor",
+            help="Each with each recipe; repeat it.",
+            autocompletion=complete("extractor"),
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prompts",
+            help="Each with each recipe; repeat it.",
+            autocompletion=complete("prompts"),
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    weights: options.Weights = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="Sides that the backbones see, such as 224,336.", rich_help_panel=_WHAT)
+    ] = None,
+    shots: Annotated[
+        str | None, typer.Option(help="Numbers of normal images, such as 0,1,4.", rich_help_panel=_WHAT)
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="How many draws, such as 3; or which, such as [7,8].", rich_help_panel=_WHAT)
+    ] = None,
+    class_name: Annotated[
+        list[str] | None,
+        typer.Option("--class-name", "-c", help="CATEGORY=WORDS for the prompts; repeat it.", rich_help_panel=_WHAT),
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Judged images of each label and category.", rich_help_panel=_WHAT)
+    ] = None,
+    resolution: Annotated[
+        str | None, typer.Option(help="Of maps and masks: a side, or native.", rich_help_panel=_WHAT)
+    ] = None,
+    plan_only: Annotated[
+        bool, typer.Option("--plan", help="Say what would run and for how long, and stop.", rich_help_panel=_HOW)
+    ] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Try cells again that failed.", rich_help_panel=_HOW)] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Add to the results of another plan in --out.", rich_help_panel=_HOW)
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results in --out.", rich_help_panel=_HOW)
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")
+    ] = False,
+    quiet: options.Quiet = False,
+    progress: options.ProgressFlag = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images through the backbone at a time.")] = None,
+    threads: options.Threads = None,
+) -> None:
+    """Compare methods: every one on every backbone, category, number of normal images and seed that fits.
+
+    Features are computed once an image and backbone. The same command after a stop, whatever stopped it, goes on.
+
+    Exit codes: 0 all done; 1 refused or failed; 2 wrong usage; 3 some cells failed; 130 interrupted.
+    """
+    asked: dict[str, Any] = {
+        "data": [{"path": path, "layout": layout} for path in data or ()],
+        "categories": category,
+        "weights": weights,
+        "image_sizes": _numbers("--image-size", image_size),
+        "shots": _numbers("--shots", shots),
+        "seeds": _value("--seeds", seeds),
+        "class_names": _names(class_name or ()),
+        "backbones": backbone,
+        "most": most,
+        "resolution": _value("--resolution", resolution),
+        "batch_size": batch_size,
+        **_methods(recipe or (), detector or (), extractor or (), prompts or ()),
+    }
+    chosen = _chosen(plan, {name: value for name, value in asked.items() if value})
+    if out is None and not plan_only:
+        raise typer.BadParameter("say where the results go: --out FOLDER; or --plan to see what would run.")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    wanted = False if quiet else progress
+    if plan_only or not quiet:
+        told = _estimate(chosen, None if overwrite else out, retry, wanted)
+        if plan_only:
+            _show_plan(told, as_json)
+            return
+        terminal.note(_told(told))
+    assert out is not None
+    _report(_run(chosen, out, retry, extend, overwrite, quiet, wanted), as_json, quiet)
+
+
+def _run(
+    plan: BenchmarkPlan, out: Path, retry: bool, extend: bool, overwrite: bool, quiet: bool, wanted: bool | None
+) -> BenchmarkResults:
+    from vlmad_core.evaluation.benchmark import benchmark
+
+    with bar("cells", 1, wanted) as shown:
+
+        def show(now: Progress) -> None:
+            shown.say(now.what)
+            shown.reach(now.done, now.cells)
+
+        return benchmark(
+            plan,
+            out,
+            retry=retry,
+            extend=extend,
+            overwrite=overwrite,
+            progress=show,
+            tell=(lambda text: None) if quiet else terminal.note,
+        )
+
+
+def _estimate(plan: BenchmarkPlan, out: Path | None, retry: bool, wanted: bool | None) -> Estimate:
+    from vlmad_core.evaluation.estimate import estimate
+    from vlmad_core.evaluation.rows import ROWS, read_rows
+
+    rows = read_rows(out) if out is not None and (out / ROWS).is_file() else []
+    done = {row["cell"] for row in rows if not (retry and row["status"] == "failed")}
+    with bar("plan", 1, wanted) as shown:
+        return estimate(plan, done=done, progress=shown.say)
+
+
+def _told(estimate: Estimate) -> str:
+    if not estimate.waiting:
+        return f"{estimate.cells} cells, none left to run."
+    skipped = sum(estimate.skipped.values())
+    parts = [f"{estimate.waiting} of {estimate.cells} cells to run"]
+    parts += [f"{skipped} make no sense"] * bool(skipped)
+    parts += [f"{sum(estimate.failing.values())} will fail"] * bool(estimate.failing)
+    return f"{', '.join(parts)}; {estimate.looks} images through backbones, about {_time(estimate.seconds)}."
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _show_plan(estimate: Estimate, as_json: bool) -> None:
+    if as_json:
+        from dataclasses import asdict
+
+        terminal.print_json(asdict(estimate))
+        return
+    sys.stdout.write(_told(estimate) + "\n")
+    for what, reasons in (("no cell", estimate.skipped), ("fails", estimate.failing)):
+        for reason, count in reasons.items():
+            sys.stdout.write(terminal.shown(f"{what} ({count}): {reason}") + "\n")
+
+
+def _report(results: BenchmarkResults, as_json: bool, quiet: bool) -> None:
+    counts = Counter(row["status"] for row in results.rows)
+    if as_json:
+        terminal.print_json(
+            {
+                "folder": str(results.folder),
+                "cells": dict(counts),
+                "passes": dict(results.passes),
+                "seconds": round(results.seconds, 1),
+                "rows": list(results.rows),
+            }
+        )
+    elif not quiet:
+        _tell(results, counts)
+    if results.failed:
+        raise typer.Exit(3)
+
+
+def _tell(results: BenchmarkResults, counts: Counter[str]) -> None:
+    from vlmad_core.evaluation.present import means_table
+
+    table = means_table(results.rows)
+    if table is not None:
+        terminal.table(table.columns, table.plain(), right=table.columns[table.labels :])
+        for note, letter in table.notes.items():
+            sys.stdout.write(terminal.shown(f"[{letter}] {note}") + "\n")
+        sys.stdout.write(terminal.shown(table.caption) + "\n")
+    for error, count in Counter(row["error"] for row in results.failed).items():
+        terminal.complain(f"{count} cells failed: {error}")
+    for backbone, passes in results.passes.items():
+        terminal.note(f"{backbone}: {passes['images']} images, {passes['passes']} passes through the backbone.")
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    terminal.note(f"{told} in {_time(results.seconds)}; see {results.folder}")
+
+
+def _chosen(path: Path | None, asked: Mapping[str, Any]) -> BenchmarkPlan:
+    """The plan of a file, with what was typed in place of what it says."""
+    from vlmad_core.evaluation.plan import read_file, read_plan
+
+    if path is None:
+        if "data" not in asked or not {"methods", "grid"} & asked.keys():
+            raise typer.BadParameter("give a plan, or at least --data FOLDER and --recipe NAME (or --detector FOLDER).")
+        return read_plan(asked)
+    said = dict(read_file(path))
+    if {"methods", "grid"} & asked.keys():
+        said.pop("methods", None)
+        said.pop("grid", None)
+    try:
+        return read_plan({**said, **asked})
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _methods(
+    recipes: Sequence[str], detectors: Sequence[str], extractors: Sequence[str], prompts: Sequence[str]
+) -> dict[str, Any]:
+    """Recipes as methods, or as a grid where parts are exchanged; detectors beside them."""
+    if (extractors or prompts) and not recipes:
+        raise typer.BadParameter("--extractor and --prompts exchange parts of a recipe; say which with --recipe.")
+    named: list[Any] = [{"detector": folder} for folder in detectors]
+    if not extractors and not prompts:
+        return {"methods": [*recipes, *named]}
+    return {"methods": named, "grid": {"recipe": recipes, "extractor": extractors, "prompts": prompts}}
+
+
+def _numbers(option: str, text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{option} wants whole numbers such as 0,1,4; got '{text}'.") from None
+
+
+def _value(option: str, text: str | None) -> Any:
+    try:
+        return None if text is None else yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise typer.BadParameter(f"{option}: '{text}' is not a YAML value.") from None
+
+
+def _names(pairs: Sequence[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise typer.BadParameter(f"--class-name wants CATEGORY=WORDS, such as PA_BRG01_RL=paper; got '{pair}'.")
+    return {category: words for category, _, words in (pair.partition("=") for pair in pairs)}

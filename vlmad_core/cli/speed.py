@@ -1,0 +1,97 @@
+"""``vlmad speed``: how long an image takes, how many a second, and what that needs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vlmad_core.cli import options, terminal
+from vlmad_core.cli.detector import Choice, build, note_missing_name
+
+
+def speed_command(
+    paths: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns; judged in turn.")],
+    recipe: options.RecipeName = None,
+    detector: Annotated[
+        Path | None, typer.Option("--detector", "-d", help="Folder that `vlmad fit` wrote, in place of a recipe.")
+    ] = None,
+    class_name: options.ClassName = None,
+    normal: Annotated[
+        list[str] | None, typer.Option("--normal", "-n", help="Normal images to compare with: file, folder or pattern.")
+    ] = None,
+    backbone: options.BackboneName = None,
+    extractor: options.ExtractorName = None,
+    prompts: options.PromptsName = None,
+    scorer: options.ScorerNames = None,
+    weights: options.Weights = None,
+    settings: options.Settings = None,
+    batch_size: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images at a time; repeat it for several. By default 1 and 8.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Images timed at each batch size.")] = 100,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", dir_okay=False, help="A speed.jsonl to write to, or to add to.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    threads: options.Threads = None,
+) -> None:
+    """Measure speed and memory, apart from how good the results are.
+
+    From the file to the map at the size of the image: percentiles for one image by itself, images a second for each
+    batch size, the most memory, parameters, and floating-point operations an image.
+    """
+    from vlmad_core.images import find_images
+
+    found = find_images(paths)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    choice = Choice(
+        recipe=recipe,
+        backbone=backbone,
+        extractor=extractor,
+        prompts=prompts,
+        scorers=scorer or (),
+        weights=weights,
+        settings=settings or (),
+        class_name=class_name,
+        normals=normal or (),
+        detector=detector,
+    )
+    made = build(choice, terminal.note)
+    note_missing_name(made.pipeline, terminal.note)
+    made.fit(batch_size=8)
+    from vlmad_core.evaluation.speed import measure, write_speed
+
+    method = str(detector.name if detector is not None else choice.recipe_or_default)
+    sizes = tuple(dict.fromkeys(batch_size or (1, 8)))
+    speeds = measure(
+        made.pipeline, found, method=method, shots=len(made.normals) or None, batch_sizes=sizes, repeats=repeats
+    )
+    if out is not None:
+        write_speed(out, speeds)
+    if as_json:
+        terminal.print_json([asdict(speed) for speed in speeds])
+        return
+    heads = ("batch", "p50 [ms]", "p95 [ms]", "p99 [ms]", "images/s", "memory [MB]")
+    lines = [
+        (
+            str(one.batch),
+            *("" if value is None else f"{value:.1f}" for value in (one.p50_ms, one.p95_ms, one.p99_ms)),
+            f"{one.images_per_second:.1f}",
+            "unknown" if one.peak_memory_mb is None else f"{one.peak_memory_mb:.0f}",
+        )
+        for one in speeds
+    ]
+    terminal.table(heads, lines, right=heads)
+    one = speeds[0]
+    size = f"{one.image_size[0]} x {one.image_size[1]} pixels"
+    terminal.note(
+        f"{one.method} on {one.backbone}, {size}, {one.dtype}: {one.parameters / 1e6:.1f} M parameters, "
+        f"{one.learned / 1e6:.2f} M of them learned; {one.flops / 1e9:.2f} GFLOP an image"
+    )
+    terminal.note(f"on {one.machine}, {one.device}, {one.threads} threads; memory: {one.memory}")

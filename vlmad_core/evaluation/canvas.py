@@ -1,0 +1,100 @@
+"""What all pictures share: the look of each method, a figure without global state, and both files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from vlmad_core.files import write_whole
+
+__all__ = ["EDGE", "FAINT", "GRID", "INK", "Style", "figure", "shorten", "styles", "write"]
+
+INK, FAINT, GRID, EDGE = "#222222", "#767676", "#e4e4e4", "#333333"
+
+# Okabe and Ito's palette without its yellow, and three of Paul Tol's: told apart with every kind of colour vision.
+_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#332288",
+    "#E69F00",
+    "#56B4E9",
+    "#882255",
+    "#999933",
+    "#555555",
+)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+_FIXED = ("winclip", "anomalyclip", "april-gan", "pocket", "patch-memory", "clip", "dpam", "musc", "subspace")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a method looks.
+
+    Args:
+        colour: As matplotlib and HTML know it.
+        marker: As matplotlib knows it; the same colour never has the same marker before the 110th method.
+    """
+
+    colour: str
+    marker: str
+
+
+def styles(methods: Iterable[str]) -> dict[str, Style]:
+    """A look for each method: known ones have their own whoever else is there, others one that follows their name.
+
+    Args:
+        methods: Labels; give all that a reader will meet, and each looks the same everywhere.
+    """
+    slots: dict[str, int] = {}
+    found: dict[str, Style] = {}
+    for name in sorted(set(methods), key=lambda name: (_FIXED.index(name) if name in _FIXED else len(_FIXED), name)):
+        slot = _FIXED.index(name) if name in _FIXED else crc32(name.encode()) % len(_COLOURS)
+        if len(slots) < len(_COLOURS):
+            while slot in slots.values():
+                slot = (slot + 1) % len(_COLOURS)
+        else:
+            slot = len(slots) % len(_COLOURS)
+        turn = list(slots.values()).count(slot)
+        slots[name] = slot
+        found[name] = Style(_COLOURS[slot], _MARKERS[(slot + turn) % len(_MARKERS)])
+    return found
+
+
+def shorten(label: str, most: int = 44) -> str:
+    """Cut in the middle: what tells labels apart is often at their end."""
+    return label if len(label) <= most else f"{label[: most - 20]} \u2026 {label[-17:]}"
+
+
+@contextmanager
+def figure(width: float, height: float) -> Iterator[Any]:
+    """A white figure of so many inches: no pyplot, so no window and no state; and no label is read as a formula."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    own: Any = {"text.parse_math": False, "svg.hashsalt": "vlmad", "text.color": INK, "axes.labelcolor": INK}
+    own |= {"font.size": 10, "axes.edgecolor": FAINT, "axes.spines.top": False, "axes.spines.right": False}
+    with rc_context(own):
+        made = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+        FigureCanvasAgg(made)
+        yield made
+
+
+def write(made: Any, out: str | Path, title: str) -> tuple[Path, Path]:
+    """``out.png`` and ``out.svg``, each whole; the same bytes for the same picture."""
+    out = Path(out)
+    paths = out.with_name(f"{out.name}.png"), out.with_name(f"{out.name}.svg")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    abouts = {"Title": title}, {"Title": title, "Date": None}
+    for path, form, about in zip(paths, ("png", "svg"), abouts, strict=True):
+        data = io.BytesIO()
+        made.savefig(data, format=form, dpi=150, metadata=about)
+        write_whole(path, data.getvalue())
+    return paths
