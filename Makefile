@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 PLUGINS = $(wildcard plugins/vlmad-*)
 CODE    = vlmad_core plugins tests docs benchmarks
 
-.PHONY: help demo test test-all venv check lint types layers unit format wheels benchmark accuracy learned clean
+.PHONY: help demo test test-all venv check lint types layers unit format wheels docs pages wheelhouse sbom release benchmark accuracy learned clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -19,7 +19,7 @@ demo:  ## real solar cells by words alone, then with 4 normals: fresh environmen
 
 test: venv check  ## fresh environment, then lint, types, layers and tests
 
-test-all: venv  ## the same with the slow tests
+test-all: venv wheelhouse  ## the same with the slow tests
 	$(MAKE) check MARK=""
 
 venv:  ## a fresh environment with everything, the plugins editable
@@ -49,8 +49,28 @@ format:  ## put the code into shape
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-wheels:  ## every distribution as a wheel, in dist/
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . $(addprefix ./,$(PLUGINS))
+wheels:  ## every distribution in dist/: its sdist, and the wheel built from that
+	rm -rf dist
+	for folder in . $(PLUGINS); do $(BIN)/python -m build --quiet --no-isolation --outdir dist $$folder || exit 1; done
+
+EXTRAS = open-clip,evaluation,training
+wheelhouse: wheels  ## all that an offline machine of this kind needs, in wheelhouse/: our wheels and everyone else's
+	rm -rf wheelhouse
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --constraint .ci/constraints.txt --only-binary :all: \
+	  --dest wheelhouse dist/*.whl "$$(ls dist/vlmad_core-*.whl)[$(EXTRAS)]"
+	cd wheelhouse && sha256sum *.whl > SHA256SUMS
+
+sbom:  ## bill of materials of what is installed to run, in sbom.json (CycloneDX)
+	$(BIN)/python .ci/sbom.py --out sbom.json
+
+release:  ## set the version everywhere: make release VERSION=x.y.z
+	$(BIN)/python .ci/release.py $(VERSION)
+
+docs:  ## the docs as a site in .site/, which needs nothing but itself; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
+
+pages:  ## write the pages again that are written from the code
+	for script in checks cli concepts reference training troubleshooting; do $(BIN)/python docs/build_$$script.py || exit 1; done
 
 benchmark:  ## speed against anomalib and against loops of the papers' cost structure, both sides in one run
 	$(BIN)/python plugins/vlmad-winclip/benchmarks/winclip_vs_anomalib.py
@@ -58,6 +78,7 @@ benchmark:  ## speed against anomalib and against loops of the papers' cost stru
 	$(BIN)/python plugins/vlmad-learned-prompts/benchmarks/inference.py
 	$(BIN)/python plugins/vlmad-learned-prompts/benchmarks/training.py
 	$(BIN)/python plugins/vlmad-pocket/benchmarks/speed.py
+	$(BIN)/python tests/benchmarks/aupro.py
 
 DATA ?= data
 accuracy:  ## accuracy on real pictures: sets in DATA, solar cells, textile; goes on after a stop
@@ -72,4 +93,4 @@ learned:  ## what training brings: generated pictures, five seeds, across domain
 	$(BIN)/python plugins/vlmad-pocket/benchmarks/learned.py --data $(DATA) --generated $(GENERATED)/train --held $(GENERATED)/held
 
 clean:  ## remove what these commands made
-	rm -rf .venv .demo .generated dist .mypy_cache .ruff_cache .pytest_cache .coverage
+	rm -rf .venv .demo .site .generated dist wheelhouse sbom.json .mypy_cache .ruff_cache .pytest_cache .coverage
