@@ -12,6 +12,14 @@ from vlmad_core.registry import Registry
 BROKEN = Path(__file__).with_name("broken_plugins")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache_folder(tmp_path_factory):
+    """What tests learn of plugins stays out of the user's cache, and is learned once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLMAD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def forget_fakes(monkeypatch):
     """Each test imports the fakes anew, and leaves nothing of them behind."""
@@ -25,11 +33,11 @@ def forget_fakes(monkeypatch):
 
 @pytest.fixture
 def install(monkeypatch, forget_fakes):
-    """Put fake distributions where importlib.metadata finds them, and discover."""
+    """Put fake distributions where importlib.metadata finds them, and discover them in this process."""
 
     def run(*folders: str, env: dict[str, str] | None = None) -> Registry:
         for folder in folders:
             monkeypatch.syspath_prepend(str(BROKEN / folder))
-        return Registry.discover({} if env is None else env)
+        return Registry.discover({"VLMAD_ISOLATE": "0", **(env or {})})
 
     return run

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 import vlmad_core
-from vlmad_core import Component, UnknownComponentError
-from vlmad_core import registry as registry_module
+from vlmad_core import Component, UnknownComponentError, installed
 from vlmad_core.registry import Entry, Problem, Registry
 from vlmad_core.testing import memory_registry
 
@@ -108,11 +108,11 @@ def test_good_half_of_a_plugin_counts_as_loaded(install):
 def test_plugin_for_another_version_is_not_imported(install):
     install("wrong_version")
     assert "vlmad_wrong_version" not in sys.modules
-    assert "VLMAD_WRONG_VERSION_IMPORTED" not in registry_module.os.environ
+    assert "VLMAD_WRONG_VERSION_IMPORTED" not in os.environ
 
 
 def test_development_version_of_the_core_satisfies_a_range(install, monkeypatch):
-    monkeypatch.setattr(registry_module, "_version", lambda _: "0.2.0.dev1")
+    monkeypatch.setattr(installed, "version", lambda _: "0.2.0.dev1")
     assert offered(install("good"), "vlmad-good-plugin") == {"good-look", "good-recipe"}
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vlmad_core.datasets.base import Reader as Reader
     from vlmad_core.datasets.base import Sample as Sample
     from vlmad_core.datasets.read import read_dataset as read_dataset
+    from vlmad_core.deprecated import Renamed as Renamed
     from vlmad_core.errors import ConfigError as ConfigError
     from vlmad_core.errors import ImageError as ImageError
     from vlmad_core.errors import IncompatibleError as IncompatibleError
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from vlmad_core.errors import UnknownComponentError as UnknownComponentError
     from vlmad_core.errors import VlmadError as VlmadError
     from vlmad_core.errors import did_you_mean as did_you_mean
+    from vlmad_core.evaluation.benchmark import BenchmarkResults as BenchmarkResults
+    from vlmad_core.evaluation.benchmark import benchmark as benchmark
+    from vlmad_core.evaluation.plan import BenchmarkPlan as BenchmarkPlan
     from vlmad_core.fuse import Fuse as Fuse
     from vlmad_core.hookspecs import hookimpl as hookimpl
     from vlmad_core.images import Preprocess as Preprocess
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from vlmad_core.parts import Scorer as Scorer
     from vlmad_core.parts import select_levels as select_levels
     from vlmad_core.pipeline import Pipeline as Pipeline
+    from vlmad_core.recipes import save_recipe as save_recipe
     from vlmad_core.registry import Registry as Registry
     from vlmad_core.registry import default_registry as default_registry
     from vlmad_core.spec import PipelineSpec as PipelineSpec
@@ -79,6 +84,7 @@ _HOMES = {
     "data": ("Anchors", "Features", "Level", "LevelSpec", "Prediction", "Scores"),
     "datasets.base": ("Dataset", "Facts", "Fit", "Reader", "Sample"),
     "datasets.read": ("read_dataset",),
+    "deprecated": ("Renamed",),
     "errors": (
         "ConfigError",
         "ImageError",
@@ -88,12 +94,15 @@ _HOMES = {
         "VlmadError",
         "did_you_mean",
     ),
+    "evaluation.benchmark": ("BenchmarkResults", "benchmark"),
+    "evaluation.plan": ("BenchmarkPlan",),
     "fuse": ("Fuse",),
     "hookspecs": ("hookimpl",),
     "images": ("Preprocess", "find_images", "open_image"),
     "ops": ("combine", "highest", "linear", "match", "nearest", "resize", "smooth", "unit"),
     "parts": ("Extractor", "Prompts", "Scorer", "select_levels"),
     "pipeline": ("Pipeline",),
+    "recipes": ("save_recipe",),
     "registry": ("Registry", "default_registry"),
     "spec": ("PipelineSpec",),
     "store": ("load", "save"),
@@ -110,7 +119,11 @@ __all__ = ["__version__", *sorted(_HOME)]
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'vlmad_core' has no attribute '{name}'")
+        renamed = import_module("vlmad_core.deprecated").NAMES.get(name)
+        if renamed is None:
+            raise AttributeError(f"module 'vlmad_core' has no attribute '{name}'")
+        renamed.warn(f"vlmad_core.{name}", stacklevel=2)
+        return getattr(import_module("vlmad_core"), renamed.new)
     value = getattr(import_module(f"vlmad_core.{_HOME[name]}"), name)
     globals()[name] = value
     return value

@@ -11,11 +11,12 @@ from vlmad_core.component import Recipe
 from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentError
 from vlmad_core.fuse import Fuse
 from vlmad_core.pipeline import Pipeline
+from vlmad_core.recipes import check_needs
 from vlmad_core.registry import Entry, Registry, default_registry
 from vlmad_core.spec import PartSpec, PipelineSpec, override, read_spec, validate
 from vlmad_core.towers import Backbone
 
-__all__ = ["KEEP", "assemble", "build", "resolve"]
+__all__ = ["KEEP", "assemble", "build", "check_parts", "make_backbone", "resolve"]
 
 Part = str | Mapping[str, Any]
 """A name, or ``{"use": name, "config": {...}}``."""
@@ -80,6 +81,7 @@ def resolve(
         data = recipe
     elif Path(recipe).suffix in {".yaml", ".yml", ".json"}:
         data = read_spec(recipe)
+        check_needs(data.pop("needs", {}), registry, f"{recipe}: ")
     else:
         item = registry.get("recipe", str(recipe)).item
         assert isinstance(item, Recipe)
@@ -143,6 +145,27 @@ def assemble(spec: PipelineSpec, *, backbone: Backbone | None = None, registry: 
     if model.device.type != "cpu":
         pipeline.to(model.device)
     return pipeline
+
+
+def check_parts(spec: PipelineSpec, *, registry: Registry | None = None) -> None:
+    """Every name and option of a pipeline, without importing a part.
+
+    Raises:
+        As :func:`build`, but for parts that do not fit each other.
+    """
+    _Maker(registry or default_registry()).check(spec, skip_backbone=False)
+
+
+def make_backbone(part: PartSpec, *, registry: Registry | None = None) -> Backbone:
+    """Build a backbone by itself, for several detectors to share.
+
+    Raises:
+        As :func:`build`.
+    """
+    maker = _Maker(registry or default_registry())
+    model: Backbone = maker.make("backbone", part, "backbone", ())
+    model.made_from = model.made_from or part
+    return model
 
 
 def _said_of(backbone: Backbone) -> Mapping[str, Any]:

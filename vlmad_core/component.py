@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from vlmad_core.deprecated import Renamed, with_new_names
 from vlmad_core.errors import ConfigError
 
 __all__ = ["KINDS", "Component", "Config", "Recipe"]
@@ -22,9 +23,20 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 class Config(BaseModel):
-    """Options of a component. Subclass it in ``plugin.py`` and describe every field."""
+    """Options of a component. Subclass it in ``plugin.py`` and describe every field.
+
+    Attributes:
+        renamed_options: Old names of options that go on working for a while, each with what became of it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    renamed_options: ClassVar[Mapping[str, Renamed]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_names(cls, options: Any) -> Any:
+        return with_new_names(options, cls.renamed_options)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Each plugin passes three guarded stages by itself: *version* (the vlmad-core range that it asks for, read before it is
 imported), *import*, and *register* (its hooks are checked, called and exhausted). A failure in one is kept as a
-:class:`Problem` and told again when a name cannot be found; it never stops the others.
+:class:`Problem` and told again when a name cannot be found; it never stops the others. Plugins are discovered in
+another process (:mod:`vlmad_core.inventory`); here one is imported when an option of a part of its is asked for.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, metadata
@@ -19,17 +20,16 @@ from types import ModuleType
 from typing import Any
 
 import pluggy
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from vlmad_core import __version__, hookspecs
+from vlmad_core import hookspecs, installed, inventory
 from vlmad_core.component import Component, Recipe
+from vlmad_core.entries import Entry, Plugin, Problem, Remembered, told
 from vlmad_core.errors import UnknownComponentError, did_you_mean
+from vlmad_core.installed import CORE, GROUP, Point
 
-__all__ = ["Entry", "Plugin", "Problem", "Registry", "default_registry"]
+__all__ = ["CORE", "GROUP", "Entry", "Plugin", "Problem", "Registry", "default_registry"]
 
-CORE = "vlmad-core"
-GROUP = "vlmad"
 _HOOKS = {
     "backbone": "vlmad_backbones",
     "extractor": "vlmad_extractors",
@@ -40,88 +40,6 @@ _HOOKS = {
 }
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Why a plugin, or one of its entries, is not available.
-
-    Args:
-        plugin: Name of the distribution.
-        stage: ``version``, ``import`` or ``register``.
-        error: One line, with the type of the exception.
-    """
-
-    plugin: str
-    stage: str
-    error: str
-
-    def __str__(self) -> str:
-        return f"{self.plugin} failed at {self.stage}: {self.error}"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A component or a recipe, with who offers it."""
-
-    kind: str
-    item: Component | Recipe
-    plugin: str
-    version: str
-
-    @property
-    def name(self) -> str:
-        """The short name."""
-        return self.item.name
-
-    @property
-    def full_name(self) -> str:
-        """``distribution:name``, which is never ambiguous."""
-        return f"{self.plugin}:{self.name}"
-
-    @property
-    def component(self) -> Component:
-        """The item of an entry that has options and a target: a part or a data set.
-
-        Raises:
-            UnknownComponentError: It is a recipe.
-        """
-        if not isinstance(self.item, Component):
-            raise UnknownComponentError(f"'{self.full_name}' is a recipe, not a part.")
-        return self.item
-
-    def load(self) -> Any:
-        """Import the class behind it.
-
-        Raises:
-            UnknownComponentError: The import fails, or there is no such object; the text says why.
-        """
-        module, _, name = self.component.target.partition(":")
-        try:
-            return getattr(import_module(module), name)
-        except (Exception, SystemExit) as error:
-            raise UnknownComponentError(
-                f"{self.kind} '{self.full_name}' cannot be imported from {self.component.target}: {_told(error)}"
-            ) from error
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """A distribution that was found.
-
-    Args:
-        name: Of the distribution.
-        version: Of the distribution.
-        status: ``loaded``, ``failed`` or ``disabled``.
-        entries: What it offers.
-        seconds: What loading it took.
-    """
-
-    name: str
-    version: str
-    status: str
-    entries: tuple[Entry, ...] = ()
-    seconds: float = 0.0
-
-
 @dataclass
 class Registry:
     """What is there. ``Registry.discover()`` looks at the environment; ``Registry()`` is empty, for tests."""
@@ -130,49 +48,83 @@ class Registry:
     problems: list[Problem] = field(default_factory=list)
 
     @classmethod
-    def discover(cls, env: Mapping[str, str] | None = None) -> Registry:
-        """Load the built-ins and every plugin that an entry point of the group ``vlmad`` names.
+    def discover(cls, env: Mapping[str, str] | None = None, *, refresh: bool = False) -> Registry:
+        """Load the built-ins, and learn what every plugin offers that an entry point of the group ``vlmad`` names.
 
-        ``VLMAD_PLUGINS`` lists the only distributions to load (empty: none), ``VLMAD_DISABLE_PLUGINS`` those to leave
-        out; what is left out is not imported. ``VLMAD_TRACE=1`` tells each stage on stderr.
+        A plugin that was not seen before is imported in a child process, so that it may hang or crash; it is imported
+        here when the options of one of its parts are asked for. ``VLMAD_PLUGINS`` lists the only distributions to look
+        at (empty: none), ``VLMAD_DISABLE_PLUGINS`` those to leave out. ``VLMAD_ISOLATE=0`` imports all of them here and
+        now, as a debugger wants it. ``VLMAD_TRACE=1`` tells each stage on stderr.
+
+        Args:
+            env: In place of the environment's variables.
+            refresh: Look at every plugin again, also at those where nothing has changed.
         """
         env = os.environ if env is None else env
         only, without = _names(env.get("VLMAD_PLUGINS")), _names(env.get("VLMAD_DISABLE_PLUGINS")) or frozenset()
         found = cls()
         found.add("vlmad_core.builtin.plugin", CORE)
-        for name, points in sorted(_distributions().items()):
-            distribution = points[0].dist
-            if (only is not None and name not in only) or name in without:
-                found.plugins.append(Plugin(name, _field(distribution, "Version"), "disabled"))
-                _trace(f"{name}: disabled")
-                continue
-            for point in points:
-                found.add(point.value, name, distribution)
+        points = list(installed.points())
+        chosen = [p for p in points if (only is None or p.plugin in only) and p.plugin not in without]
+        seen = {} if env.get("VLMAD_ISOLATE") == "0" else inventory.look(chosen, refresh=refresh)
+        for point in points:
+            if point in chosen:
+                if point not in seen or not found._remember(point, seen[point]):
+                    found.add(point.value, point.plugin, point.distribution)
+            elif all(plugin.name != point.plugin for plugin in found.plugins):
+                found.plugins.append(Plugin(point.plugin, point.version, "disabled"))
+                _trace(f"{point.plugin}: disabled")
         return found
 
-    def add(self, module: str | ModuleType, plugin: str, distribution: metadata.Distribution | None = None) -> Plugin:
-        """Put one plugin through the three stages; what goes wrong becomes a :class:`Problem`.
+    def add(
+        self,
+        module: str | ModuleType,
+        plugin: str,
+        distribution: metadata.Distribution | None = None,
+        *,
+        tell: Callable[[str], object] = str,
+    ) -> Plugin:
+        """Import one plugin and put it through the three stages; what goes wrong becomes a :class:`Problem`.
 
         Args:
             module: Its ``plugin.py``, by name or imported.
             plugin: Name of its distribution.
             distribution: Its metadata, where it is installed.
+            tell: Called with the name of each stage as it begins.
         """
-        version = _field(distribution, "Version") if distribution else _version(plugin)
+        version = installed.field(distribution, "Version") if distribution else installed.version(plugin)
         started, before = time.perf_counter(), len(self.problems)
         entries: tuple[Entry, ...] = ()
-        stage = "version"
         try:
-            _check_range(distribution)
-            with redirect_stdout(sys.stderr):  # what a plugin prints must not end up in `vlmad list --json`
-                stage = "import"
+            tell(stage := "version")
+            installed.check_range(distribution)
+            with _stdout_to_stderr():
+                tell(stage := "import")
                 loaded = import_module(module) if isinstance(module, str) else module
-                stage = "register"
+                tell(stage := "register")
                 entries = self._register(loaded, plugin, version)
         except (Exception, SystemExit) as error:
-            self.problems.append(Problem(plugin, stage, _told(error)))
-        seconds = time.perf_counter() - started
-        problems = self.problems[before:]
+            self.problems.append(Problem(plugin, stage, told(error)))
+        return self._record(plugin, version, entries, time.perf_counter() - started, self.problems[before:])
+
+    def _remember(self, point: Point, seen: Mapping[str, Any]) -> bool:
+        """Add what the inventory knows of a plugin, unless it makes no sense here."""
+        entries = []
+        try:
+            for each in seen["entries"]:
+                kind, said = each["kind"], each["said"]
+                item = Recipe(**said) if kind == "recipe" else Remembered(said, _here(point, kind))
+                entries.append(Entry(kind, item, point.plugin, point.version))
+            problems = [Problem(point.plugin, stage, error) for stage, error in seen["problems"]]
+        except (KeyError, TypeError, ValueError):  # damaged
+            return False
+        self.problems += problems
+        self._record(point.plugin, point.version, tuple(entries), seen["seconds"], problems)
+        return True
+
+    def _record(
+        self, plugin: str, version: str, entries: tuple[Entry, ...], seconds: float, problems: list[Problem]
+    ) -> Plugin:
         record = Plugin(plugin, version, "failed" if problems else "loaded", entries, seconds)
         self.plugins.append(record)
         for problem in problems:
@@ -199,7 +151,7 @@ class Registry:
                             raise ValueError(f"{hook} yields two entries called '{item.name}'")
                         entries[kind, item.name] = Entry(kind, item, plugin, version)
                 except (Exception, SystemExit) as error:
-                    self.problems.append(Problem(plugin, "register", f"{hook}: {_told(error)}"))
+                    self.problems.append(Problem(plugin, "register", f"{hook}: {told(error)}"))
         return tuple(entries.values())
 
     def entries(self, kind: str | None = None) -> Iterator[Entry]:
@@ -251,52 +203,44 @@ def default_registry() -> Registry:
     return Registry.discover()
 
 
-def _distributions() -> dict[str, list[metadata.EntryPoint]]:
-    """Entry points of the group by distribution, each once even where a path is searched twice."""
-    found: dict[str, dict[str, metadata.EntryPoint]] = {}
-    for point in metadata.entry_points(group=GROUP):
-        name = canonicalize_name(_field(point.dist, "Name") or point.name)
-        if name != CORE:
-            found.setdefault(name, {}).setdefault(point.name, point)
-    return {name: list(points.values()) for name, points in found.items()}
+def _here(point: Point, kind: str) -> Callable[[str], Component]:
+    """Finds a part of a plugin by name, and imports the plugin for it."""
+
+    def find(name: str) -> Component:
+        return _imported(point).get(kind, name).component
+
+    return find
 
 
-def _check_range(distribution: metadata.Distribution | None) -> None:
-    running = _version(CORE)
-    for line in (distribution.requires if distribution else None) or ():
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if canonicalize_name(requirement.name) != CORE or (requirement.marker and not requirement.marker.evaluate()):
-            continue
-        if not requirement.specifier.contains(running, prereleases=True):
-            raise RuntimeError(f"needs {CORE}{requirement.specifier}, this is {running}; upgrade one of the two")
+@cache
+def _imported(point: Point) -> Registry:
+    found = Registry()
+    found.add(point.value, point.plugin, point.distribution)
+    return found
 
 
-def _field(distribution: metadata.Distribution | None, name: str) -> str:
-    """A line of its METADATA, or nothing: an uninstall that was stopped leaves a distribution without."""
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """What a plugin prints must not end up in `vlmad list --json`, by whatever way it prints."""
     try:
-        return (distribution.metadata[name] if distribution else None) or ""
-    except (KeyError, OSError, DeprecationWarning):
-        return ""
-
-
-def _version(plugin: str) -> str:
+        sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except (OSError, AttributeError, ValueError):  # there is no such file: nothing can be spoilt
+        kept = -1
     try:
-        return metadata.version(plugin)
-    except metadata.PackageNotFoundError:
-        return __version__ if plugin == CORE else ""
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept >= 0:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def _names(listing: str | None) -> frozenset[str] | None:
     if listing is None:
         return None
     return frozenset(canonicalize_name(word) for word in listing.replace(",", " ").split())
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 def _trace(text: str) -> None:

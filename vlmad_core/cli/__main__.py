@@ -19,7 +19,23 @@ from vlmad_core.errors import VlmadError
 
 __all__ = ["app", "main"]
 
-_COMMANDS = ("predict", "fit", "train", "import", "list", "show", "data", "plugins", "check", "new-plugin", "doctor")
+_COMMANDS = (
+    "predict",
+    "fit",
+    "train",
+    "import",
+    "benchmark",
+    "speed",
+    "compare",
+    "list",
+    "show",
+    "compose",
+    "data",
+    "plugins",
+    "check",
+    "new-plugin",
+    "doctor",
+)
 
 
 class _Lazy(TyperGroup):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vlmad_core.pipeline import Pipeline
     from vlmad_core.spec import PipelineSpec
 
-__all__ = ["Choice", "Detector", "build", "build_unfitted", "note_missing_name"]
+__all__ = ["Choice", "Detector", "build", "build_unfitted", "chosen_spec", "note_missing_name"]
 
 _DEFAULTS = ("pocket", "pocket-few-shot")
 """Recipes where nothing is named, without normal images and with them. They need no download."""
@@ -95,10 +95,17 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
 
 def build_unfitted(choice: Choice) -> Pipeline:
     """Build what was chosen, to be trained or given learned parts; a memory in it sees its images later."""
-    _check_names(choice)
-    from vlmad_core.assemble import assemble, resolve
+    from vlmad_core.assemble import assemble
 
-    return assemble(resolve(choice.recipe_or_default, _changes(choice)))
+    return assemble(chosen_spec(choice))
+
+
+def chosen_spec(choice: Choice) -> PipelineSpec:
+    """The recipe that was chosen, with what was exchanged in it."""
+    _check_names(choice)
+    from vlmad_core.assemble import resolve
+
+    return resolve(choice.recipe_or_default, _changes(choice))
 
 
 def note_missing_name(pipeline: Pipeline, tell: Callable[[str], None]) -> None:

@@ -91,6 +91,7 @@ def _files(short: str, kind: Kind) -> dict[str, str]:
         "common/gitignore.template": ".gitignore",
         "common/workflow.yml.template": ".github/workflows/test.yml",
         "common/__init__.py.template": f"{package}/__init__.py",
+        "common/py.typed": f"{package}/py.typed",
         f"{kind}/plugin.py.template": f"{package}/plugin.py",
         f"{kind}/method.py.template": f"{package}/{kind}.py",
         f"{kind}/test.py.template": f"tests/test_{package.removeprefix('vlmad_')}.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -13,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from vlmad_core.card import read_card
 from vlmad_core.cli.card import show_card
+from vlmad_core.cli.diagram import draw_recipe
 from vlmad_core.cli.names import SINGULAR, complete
 from vlmad_core.cli.terminal import print_json, table
 from vlmad_core.component import Component
@@ -35,8 +37,20 @@ def show_command(
     ],
     kind: Annotated[str | None, typer.Option("--kind", help="Where one name stands for several kinds.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    diagram: Annotated[
+        Literal["mermaid", "png"] | None,
+        typer.Option(help="Draw how data flows through a recipe, or a pipeline file, with all shapes."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(dir_okay=False, help="File for the drawing.")] = None,
 ) -> None:
     """Show a part with its options and, if it has one, its model card; or a recipe as a pipeline file."""
+    if diagram is not None:
+        draw_recipe(name, diagram, out)
+        return
+    if out is not None:
+        raise typer.BadParameter(
+            "belongs to --diagram; a recipe is saved with `vlmad compose --recipe NAME --save FILE`."
+        )
     entry = _find(name, kind)
     if as_json:
         print_json(_as_json(entry))

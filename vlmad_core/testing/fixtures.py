@@ -29,7 +29,7 @@ def vlmad_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
 
     registry = memory_registry()
     default_registry.cache_clear()
-    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls, env=None: registry))
+    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls, env=None, refresh=False: registry))
     yield registry
     default_registry.cache_clear()
 

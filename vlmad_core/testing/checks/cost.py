@@ -33,10 +33,12 @@ def keeps_pace_with_the_backbone(case: PartCase) -> str:
     backbone, part, images = case.backbone, case.part, case.images()
 
     def bare() -> None:
-        backbone.vision.pool(walk(backbone.vision.blocks, backbone.vision.embed(images)[0])[0])
+        # As many runs as are allowed: long enough to be disturbed by a busy machine as often as the part is.
+        for _ in range(_MOST_TIMES):
+            backbone.vision.pool(walk(backbone.vision.blocks, backbone.vision.embed(images)[0])[0])
 
     with torch.no_grad():
-        alone, whole = _least(bare), _least(lambda: case.run(part))
+        alone, whole = _least(bare) / _MOST_TIMES, _least(lambda: case.run(part))
     times = whole / alone
     require(
         times <= _MOST_TIMES,

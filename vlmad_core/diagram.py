@@ -1,0 +1,148 @@
+"""How data flows through a detector, with the real shapes: one picture of noise is sent through, and each part noted.
+
+Drawn as Mermaid text here, and as a picture by :mod:`vlmad_core.diagram_picture`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from vlmad_core.data import Anchors, Features, Level, Scores
+from vlmad_core.parts import Scorer
+from vlmad_core.pipeline import Pipeline
+
+__all__ = ["Arrow", "Box", "Flow", "flow_of", "mermaid"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """One part.
+
+    Args:
+        column: From the pictures at 0 to the prediction.
+        title: Its kind and name.
+        lines: What it is, or what it gives, with shapes.
+        data: True: what goes in or comes out; False: a part.
+    """
+
+    column: int
+    title: str
+    lines: tuple[str, ...]
+    data: bool = False
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """What goes from one box to another.
+
+    Args:
+        start: Index of a box.
+        end: Index of a box.
+        label: What it is; may be of several lines.
+    """
+
+    start: int
+    end: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A drawing that is not yet drawn."""
+
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+
+
+def flow_of(pipeline: Pipeline) -> Flow:
+    """Send one picture of noise through a pipeline, and note what each part gives.
+
+    Args:
+        pipeline: A memory in it that has seen nothing is shown that picture, and forgets it again.
+    """
+    spec, backbone = pipeline.spec, pipeline.backbone
+    (height, width), (rows, columns), vision = backbone.preprocess.size, backbone.grid, backbone.vision
+    noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = pipeline.extractor(vision, noise.to(backbone.device, backbone.dtype))
+        anchors = pipeline.anchors([pipeline.name or "object"], features)
+    see = spec.backbone.use if spec else type(backbone).__name__
+    look = spec.extractor.use if spec else type(pipeline.extractor).__name__
+    tokens = f"{vision.prefix} + {rows} x {columns} tokens of width {vision.width}"
+    boxes = [
+        Box(0, "pictures", (f"[B, 3, {height}, {width}]",), data=True),
+        Box(1, f"backbone {see}", ("vision tower", f"{len(vision.blocks)} blocks", tokens)),
+        Box(2, f"extractor {look}", tuple(_levels(features))),
+    ]
+    arrows = [Arrow(0, 1), Arrow(1, 2)]
+    words = None
+    if anchors is not None and backbone.text is not None:
+        text, words = backbone.text, len(boxes) + 2
+        say = spec.prompts.use if spec and spec.prompts else type(pipeline.prompts).__name__
+        normal = int((~anchors.abnormal).sum())
+        states = f"{normal} normal, {len(anchors.abnormal) - normal} abnormal"
+        boxes += [
+            Box(0, "class names", ("such as 'metal nut'",), data=True),
+            Box(1, f"backbone {see}", ("text tower", f"{len(text.blocks)} blocks", f"width {text.width}")),
+            Box(2, f"prompts {say}", (f"[B, {_by(anchors.vectors.shape[1:])}]", states)),
+        ]
+        arrows += [Arrow(words - 2, words - 1), Arrow(words - 1, words)]
+    first = len(boxes)
+    for scorer, label in zip(pipeline.scorers, pipeline.labels, strict=True):
+        assert isinstance(scorer, Scorer)
+        used = _used(scorer, features, anchors, (height, width))
+        beside = "words" if scorer.needs_anchors else "normal pictures" if scorer.needs_fit else "each other"
+        boxes.append(Box(3, f"scorer {label}", (f"compares with {beside}", f"[B] and [B, {height}, {width}]")))
+        arrows.append(Arrow(2, len(boxes) - 1, used))
+        if scorer.needs_anchors and words is not None:
+            arrows.append(Arrow(words, len(boxes) - 1, "anchors"))
+    fuse = pipeline.fuse
+    boxes.append(Box(4, "fuse", (f"image {fuse.image}", f"map {fuse.map}", f"smooth {fuse.smooth:g} px")))
+    boxes.append(Box(5, "prediction", ("score in 0 to 1", "map as large as the picture"), data=True))
+    arrows += [Arrow(i, len(boxes) - 2) for i in range(first, len(boxes) - 2)]
+    arrows.append(Arrow(len(boxes) - 2, len(boxes) - 1))
+    return Flow(tuple(boxes), tuple(arrows))
+
+
+def _levels(features: Features) -> Iterator[str]:
+    for level in features.levels:
+        yield f"{level.spec.name} {_shape(level)} {'joint' if level.spec.joint else 'visual'}"
+    if features.image is not None:
+        yield f"image [B, {features.image.shape[-1]}]"
+
+
+def _shape(level: Level) -> str:
+    return f"[B, {_by(level.vectors.shape[1:])}]"
+
+
+def _by(shape: torch.Size) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _used(scorer: Scorer, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> str:
+    """The levels that a scorer gives a map of."""
+    fresh = not scorer.is_fitted
+    with torch.no_grad():
+        if fresh:
+            scorer.fit(features)
+        try:
+            scores: Scores = scorer(features, anchors, size)
+        finally:
+            if fresh:
+                scorer.forget()
+    return "\n".join(scores.levels)
+
+
+def mermaid(flow: Flow) -> str:
+    """A flowchart, for Markdown pages that draw Mermaid, such as GitHub's."""
+    lines = ["flowchart LR"]
+    for i, box in enumerate(flow.boxes):
+        text = "<br>".join([f"<b>{box.title}</b>", *box.lines]).replace('"', "'")
+        lines.append(f'    n{i}(["{text}"])' if box.data else f'    n{i}["{text}"]')
+    for arrow in flow.arrows:
+        label = arrow.label.replace("\n", "<br>")
+        lines.append(f"    n{arrow.start} -->{f'|{label!s}|' if label else ''} n{arrow.end}")
+    return "\n".join(lines) + "\n"
