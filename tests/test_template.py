@@ -14,8 +14,10 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from release import contract_range
 from typer.testing import CliRunner
 
+import vlmad_core
 from vlmad_core import ConfigError
 from vlmad_core.cli.__main__ import app
 from vlmad_core.cli.new_plugin import TEMPLATE, Kind, write_plugin
@@ -101,7 +103,7 @@ def test_it_is_a_whole_distribution(written, kind):
     folder = written[kind]
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["name"] == folder.name == f"vlmad-trial-{kind}"
-    assert project["dependencies"] == ["vlmad-core>=0.1,<0.2"]
+    assert project["dependencies"] == [f"vlmad-core{contract_range(vlmad_core.__version__)}"]
     assert project["entry-points"]["vlmad"] == {f"trial-{kind}": f"vlmad_trial_{kind}.plugin"}
     workflow = yaml.safe_load((folder / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
     assert f"vlmad check {folder.name}" in [step.get("run") for step in workflow["jobs"]["test"]["steps"]]

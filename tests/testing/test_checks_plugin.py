@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ConfigDict, Field
+from release import contract_range
 
+import vlmad_core
 from vlmad_core import Config, ConfigError, Dataset, Facts, Fit, Recipe, Sample
 from vlmad_core.builtin.memory import Memory
 from vlmad_core.builtin.plugin import MemoryConfig
@@ -24,7 +26,7 @@ from vlmad_core import Component, hookimpl
 def vlmad_scorers():
     yield Component(name="odd", target="vlmad_core.builtin.memory:Memory", summary="Odd.")
 """
-RANGE = "vlmad-core>=0.1,<0.2"
+RANGE = f"vlmad-core{contract_range(vlmad_core.__version__)}"
 
 
 @pytest.fixture

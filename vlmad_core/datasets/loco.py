@@ -38,7 +38,8 @@ def saturation_areas(sample: Sample) -> list[Area]:
     """The defects of a MVTec LOCO image with their saturation areas (Bergmann et al., IJCV 2022, section 4.2).
 
     Each mask file is one defect; the value of its pixels names the entry of ``defects_config.json``, which gives the
-    threshold in pixels, or as a share of the defect where it is relative. It is never more than the defect.
+    threshold in pixels, or as a share of the defect where it is relative. It is one pixel at least and the defect at
+    most.
 
     Raises:
         ConfigError: No ``defects_config.json`` above the masks, or it does not know a value.
@@ -67,4 +68,4 @@ def _area(path: Path) -> Area:
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{config}: is not a list of defects in JSON ({error}).") from error
     area = int((values > 0).sum())
-    return Area(name, values > 0, min(int(threshold * area) if relative else int(threshold), area))
+    return Area(name, values > 0, max(1, min(int(threshold * area) if relative else int(threshold), area)))

@@ -78,6 +78,7 @@ def benchmark(
     retry: bool = False,
     extend: bool = False,
     overwrite: bool = False,
+    tables: bool = True,
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] | None = None,
     registry: Registry | None = None,
@@ -90,6 +91,7 @@ def benchmark(
         retry: Try cells again that failed.
         extend: ``out`` was made by another plan: keep its rows and add those of this plan.
         overwrite: Replace what is in ``out``.
+        tables: Write tables and plots at the end.
         progress: Called as it goes.
         tell: Called with sentences worth knowing.
         registry: Where to look for parts.
@@ -117,7 +119,7 @@ def benchmark(
             if isinstance(error, VlmadError):
                 raise
             raise VlmadError(f"{out}: cannot be written to ({error}). {folder.state(cells)}") from error
-        return run.finish()
+        return run.finish(tables=tables)
 
 
 class _Run:
@@ -148,13 +150,13 @@ class _Run:
         for _, group in groupby(waiting, key=lambda cell: cell.spec.backbone):
             self._backbone(list(group))
 
-    def finish(self) -> BenchmarkResults:
+    def finish(self, *, tables: bool) -> BenchmarkResults:
         """Tables, plots, Parquet and the summary."""
         rows = tuple(self.folder.rows[cell.key] for cell in self.cells)
         seconds = time.perf_counter() - self.started
         passes = {name: dict(counts) for name, counts in self.passes.items()}
         results = BenchmarkResults(self.folder.path, rows, passes, seconds)
-        for note in self.folder.finish(rows, passes, seconds):
+        for note in self.folder.finish(rows, passes, seconds, tables=tables):
             self.tell(note)
         return results
 

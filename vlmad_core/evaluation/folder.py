@@ -100,14 +100,26 @@ class BenchmarkFolder:
         safe = sum(cell.key in self.rows for cell in cells)
         return f"{safe} of {len(cells)} cells are safe in {self.path}; run the same command again to go on."
 
-    def finish(self, rows: Sequence[Row], passes: Mapping[str, Any], seconds: float) -> Iterator[str]:
+    def finish(
+        self, rows: Sequence[Row], passes: Mapping[str, Any], seconds: float, *, tables: bool = True
+    ) -> Iterator[str]:
         """Write what is made of the rows; gives sentences on what could not be."""
         counts = Counter(row["status"] for row in rows)
         summary = {"vlmad": __version__, "cells": dict(counts), "passes": passes, "seconds": round(seconds, 1)}
+        if not passes:  # nothing was left to do: how it was done before is worth keeping
+            summary |= self._earlier()
         write_whole(self.path / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
         if not write_parquet(self.rows.values(), self.path / PARQUET):
             yield "pyarrow is not installed, so there is no rows.parquet: pip install 'vlmad-core[evaluation]'."
-        yield from present(rows, self.path)
+        if tables:
+            yield from present(rows, self.path)
+
+    def _earlier(self) -> dict[str, Any]:
+        try:
+            summary = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
+            return {name: summary[name] for name in ("passes", "seconds")}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def _checked(self, plan: BenchmarkPlan, extend: bool) -> dict[str, Any]:
         settings = {"vlmad": __version__, "plan": plan.model_dump(mode="json", exclude=RUN_ONLY)}

@@ -22,12 +22,6 @@ BOTH = {**WORDS, "scorers": [*WORDS["scorers"], {"use": "memory", "config": {"le
 MEMORY = {"backbone": "tiny", "extractor": {"use": "patches", "config": {"space": "raw"}}, "scorers": ["memory"]}
 
 
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables and plots take longer than all the rest; a test of them undoes this."""
-    monkeypatch.setattr("vlmad_core.evaluation.folder.present", lambda rows, folder: iter(()))
-
-
 @pytest.fixture
 def registry() -> Registry:
     """The built-ins, the tiny backbone, and three recipes."""

@@ -1,0 +1,1 @@
+"""Residual adapters in both towers of a frozen model."""

@@ -1,0 +1,104 @@
+"""What vlmad-adapters offers. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import Field
+
+from vlmad_core import Component, Config, Recipe, hookimpl
+
+PAPER = "Ma et al., AA-CLIP: Enhancing Zero-Shot Anomaly Detection via Anomaly-Aware CLIP, CVPR 2025"
+
+
+class AdaptersConfig(Config):
+    """Options of both parts."""
+
+    blocks: int | None = Field(
+        None, ge=1, description="Adapters follow the first so many blocks. Empty: a quarter of the tower, rounded up."
+    )
+    weight: float = Field(
+        0.1, gt=0, lt=1, description="Share of the adapter in what goes on; the rest is what the block gave."
+    )
+
+
+class AdaptedViewConfig(AdaptersConfig):
+    """Options of 'adapted-patches'."""
+
+    taps: tuple[int, ...] = Field(
+        (), description="Blocks that are read, from 1; -1 is the last. Empty: the last of each quarter of the tower."
+    )
+
+
+class AdaptedWordsConfig(AdaptersConfig):
+    """Options of 'adapted-words'."""
+
+    normal: tuple[str, ...] = Field(
+        (
+            "a photo of a {}.",
+            "a photo of a flawless {}.",
+            "a photo of a perfect {}.",
+            "a photo of a {} without defect.",
+        ),
+        min_length=1,
+        description="Sentences for normal; {} is the class name.",
+    )
+    abnormal: tuple[str, ...] = Field(
+        (
+            "a photo of a damaged {}.",
+            "a photo of a broken {}.",
+            "a photo of a {} with a flaw.",
+            "a photo of a {} with defect.",
+        ),
+        min_length=1,
+        description="Sentences for abnormal; {} is the class name.",
+    )
+
+
+@hookimpl
+def vlmad_extractors() -> Iterable[Component]:
+    """The tower that sees, adapted."""
+    yield Component(
+        name="adapted-patches",
+        target="vlmad_adapters.adapters:AdaptedPatches",
+        config=AdaptedViewConfig,
+        summary="Patch tokens of several blocks, with learned residual adapters behind the first blocks.",
+        paper=PAPER,
+    )
+
+
+@hookimpl
+def vlmad_prompts() -> Iterable[Component]:
+    """The tower that reads, adapted."""
+    yield Component(
+        name="adapted-words",
+        target="vlmad_adapters.adapters:AdaptedWords",
+        config=AdaptedWordsConfig,
+        summary="Sentences for normal and abnormal, with learned residual adapters behind the first blocks.",
+        paper=PAPER,
+    )
+
+
+_SPEC: dict[str, Any] = {
+    "backbone": {"use": "open-clip", "config": {"model": "ViT-L-14-336", "image_size": 518}},
+    "extractor": {"use": "adapted-patches"},
+    "prompts": {"use": "adapted-words"},
+    "scorers": [{"use": "text-match", "config": {"combine": "mean", "image": "max"}}],
+    "output": {"smooth": 4.0},
+}
+
+_TRAINING: dict[str, Any] = {"epochs": 20, "batch_size": 8, "rate": 5e-4, "betas": [0.5, 0.999], "cross_entropy": 1.0}
+
+
+@hookimpl
+def vlmad_recipes() -> Iterable[Recipe]:
+    """Both towers adapted; to be trained."""
+    yield Recipe(
+        name="adapters",
+        spec=_SPEC,
+        summary="AA-CLIP-like: both towers adapted, patches against words; train it first.",
+        paper=PAPER,
+        needs={"pocket": "vlmad-pocket"},
+        training=_TRAINING,
+    )
