@@ -1,12 +1,14 @@
 """Every installed extractor, prompts and scorer together: what fits runs, and what does not is refused while building.
 
-Plugins that are installed later are in here without a line of change. All parts have their default options. The tiny
-backbones take every mix; 'pocket', which ships with weights, those of one scorer, and pairs where slow tests run too.
+Plugins that are installed later are in here without a line of change. All parts have their default options. Tiny
+backbones take every mix; 'pocket', which ships with weights, those of one scorer. Pairs of scorers are taken on one tiny
+backbone, and on all where slow tests run too.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -57,7 +59,14 @@ def build_or_refuse(
         return None
 
 
-@pytest.mark.parametrize("scorers", SCORERS, ids=" + ".join)
+def everywhere() -> Iterator[object]:
+    """Mixes of scorers on each tiny backbone."""
+    for name, mix in itertools.product(BACKBONES, SCORERS):
+        slow = [pytest.mark.slow] * (len(mix) > 1 and name != "with text")
+        yield pytest.param(name, mix, marks=slow, id=f"{name}-{' + '.join(mix)}")
+
+
+@pytest.mark.parametrize(("backbone", "scorers"), list(everywhere()), indirect=["backbone"])
 @pytest.mark.parametrize("prompts", [None, *installed("prompts")])
 @pytest.mark.parametrize("extractor", installed("extractor"))
 def test_mix_runs_or_is_refused_while_building(backbone, extractor, prompts, scorers):

@@ -139,7 +139,7 @@ class Subject:
     def run(self) -> Iterator[Outcome]:
         """Every check."""
         known = self.known_failures
-        for name in known.keys() - {check.name for check in self.checks}:
+        for name in known.keys() - {check.name for check in checks_of(self.kind)}:
             hint = did_you_mean(name, CHECKS)
             text = f"known_failures names '{name}', which is no check of this kind.{hint} Correct or remove it."
             yield Outcome(self.name, self.kind, name, "failed", text)

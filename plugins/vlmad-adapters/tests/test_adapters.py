@@ -57,11 +57,14 @@ def test_what_leaves_the_tower_is_refused(options):
         AdaptedPatches(AdaptedViewConfig(**options), tiny_backbone())
 
 
-@pytest.mark.parametrize("made", [(AdaptedPatches, AdaptedViewConfig), (AdaptedWords, AdaptedWordsConfig)])
-def test_a_backbone_without_text_is_refused(made):
-    part, config = made
+def test_without_text_the_tokens_stay_and_there_are_no_words():
+    backbone = tiny_backbone(text=False)
+    extractor = AdaptedPatches(AdaptedViewConfig(), backbone)
+    assert not list(extractor.parameters())
+    assert {level.name[:3] for level in extractor.levels} == {"raw"}
+    assert not any(level.joint for level in extractor.levels)
     with pytest.raises(IncompatibleError, match="open-clip"):
-        part(config(), tiny_backbone(text=False))
+        AdaptedWords(AdaptedWordsConfig(), backbone)
 
 
 def picture(seed):

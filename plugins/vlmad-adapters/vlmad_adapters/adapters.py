@@ -75,26 +75,23 @@ class Adapters(nn.Module):
 class AdaptedPatches(Extractor):
     """Levels ``stageN``, comparable with text, for each tap: tokens, normed, through a learned linear map each.
 
-    The maps start at random, so the levels mean nothing before training.
+    The maps start at random, so the levels mean nothing before training. On a backbone without text there is nothing to
+    learn from: no adapters, no maps, and the tokens as they are, ``rawN``.
 
     Raises:
-        IncompatibleError: A backbone without text, a tap beyond the tower, or too many adapters.
+        IncompatibleError: A tap beyond the tower, or too many adapters.
     """
 
     def __init__(self, config: AdaptedViewConfig, backbone: Backbone) -> None:
         super().__init__()
         vision, text = backbone.vision, backbone.text
-        if text is None:
-            raise IncompatibleError(
-                "adapters learn to meet words, and this backbone has no text. Take one that has, such as 'open-clip' "
-                "or 'pocket'; without words, extractor 'patches' with scorer 'memory' needs no training."
-            )
         depth = len(vision.blocks)
-        self.adapters = Adapters(vision.width, depth, config.blocks, config.weight)
         self.taps = _taps(config.taps, depth)
-        self.maps = nn.ModuleList(nn.Linear(vision.width, text.dim) for _ in self.taps)
+        self.adapters = Adapters(vision.width, depth, config.blocks if text else 0, config.weight)
+        self.maps = nn.ModuleList(nn.Linear(vision.width, text.dim) if text else nn.Identity() for _ in self.taps)
         self.joint = vision.joint
-        self.levels = tuple(LevelSpec(f"stage{tap}", text.dim, True) for tap in self.taps)
+        name, dim = ("stage", text.dim) if text else ("raw", vision.width)
+        self.levels = tuple(LevelSpec(f"{name}{tap}", dim, text is not None) for tap in self.taps)
 
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
         """``[B, 3, H, W]`` to one level ``[B, h*w, D]`` a tap, and the image ``[B, D]`` where the tower pools so."""
@@ -102,9 +99,11 @@ class AdaptedPatches(Extractor):
         blocks = vision.blocks if self.joint else vision.blocks[: self.taps[-1]]
         last, kept = walk(blocks, x, taps=self.taps, before=self.adapters.before)
         levels = []
-        for spec, tap, map_ in zip(self.levels, self.taps, cast("Iterable[nn.Linear]", self.maps), strict=True):
-            tokens = vision.norm(kept[tap][:, vision.prefix :]).to(map_.weight.dtype)
-            levels.append(Level(spec, linear(tokens, map_.weight, map_.bias), grid))
+        for spec, tap, map_ in zip(self.levels, self.taps, self.maps, strict=True):
+            tokens = vision.norm(kept[tap][:, vision.prefix :])
+            if isinstance(map_, nn.Linear):
+                tokens = linear(tokens.to(map_.weight.dtype), map_.weight, map_.bias)
+            levels.append(Level(spec, tokens, grid))
         return Features(tuple(levels), vision.pool(last) if self.joint else None)
 
 

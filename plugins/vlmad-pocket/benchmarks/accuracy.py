@@ -34,6 +34,7 @@ OTHER_EYES = {
         "set": {"scorers.0.config.levels": ["window*"]},
     },
     "pocket, dpam": {"extractor": {"use": "dpam"}, "set": {"scorers.0.config.levels": ["local*"]}},
+    "pocket, foreground": {"extractor": {"use": "foreground"}, "set": {"scorers.0.config.levels": ["block*"]}},
 }
 """The recipe 'pocket' with other ways to look, to compare with its plain patches."""
 

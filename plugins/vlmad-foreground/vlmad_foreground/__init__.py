@@ -1,0 +1,1 @@
+"""Patch tokens in which the background of an object cannot look defective."""

@@ -1,0 +1,62 @@
+"""What vlmad-foreground offers. Free of torch, so that `vlmad list` stays fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field
+
+from vlmad_core import Component, Config, Recipe, hookimpl
+
+
+class ForegroundConfig(Config):
+    """Options of 'foreground'."""
+
+    taps: tuple[int, ...] = Field(
+        (-1,), min_length=1, description="Blocks whose output is taken, from 1; -1 is the last one."
+    )
+    space: Literal["auto", "joint", "raw", "both"] = Field(
+        "auto",
+        description="joint: projected, comparable with text; raw: as the tower has them; auto: joint if there is text.",
+    )
+    mask: int | None = Field(
+        None,
+        description="Block whose tokens tell the object from the background; empty: at three quarters of the depth.",
+    )
+    clear: float = Field(
+        0.85,
+        ge=0,
+        le=1,
+        description="How clearly object and background must differ for a mask, as the share of the variance between "
+        "them; 1 masks nothing.",
+    )
+    margin: int = Field(1, ge=0, description="Cells of background around the object that are left as they are.")
+
+
+@hookimpl
+def vlmad_extractors() -> Iterable[Component]:
+    """The way to look."""
+    yield Component(
+        name="foreground",
+        target="vlmad_foreground.extractor:ForegroundExtractor",
+        config=ForegroundConfig,
+        summary="Patch tokens; those of the background are replaced by the mean of the object's.",
+        paper="Damm et al., AnomalyDINO, WACV 2025",
+    )
+
+
+@hookimpl
+def vlmad_recipes() -> Iterable[Recipe]:
+    """'patch-memory', looking at the object alone."""
+    yield Recipe(
+        name="foreground-memory",
+        spec={
+            "backbone": {"use": "pocket", "config": {"words": False}},
+            "extractor": {"use": "foreground", "config": {"taps": [6, 9, 12], "space": "raw"}},
+            "scorers": [{"use": "memory", "config": {"top": 0.01}}],
+        },
+        summary="Patches of the object, without its background, against a memory of normal ones; no words.",
+        paper="Damm et al., AnomalyDINO, WACV 2025",
+        needs={"pocket": "vlmad-pocket"},
+    )

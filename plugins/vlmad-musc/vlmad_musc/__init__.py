@@ -1,0 +1,1 @@
+"""Mutual scoring: images without labels judge each other."""

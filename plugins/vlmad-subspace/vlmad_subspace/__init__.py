@@ -1,0 +1,1 @@
+"""How far a region lies outside the subspace that normal regions span."""

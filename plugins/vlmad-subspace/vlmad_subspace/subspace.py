@@ -1,0 +1,150 @@
+"""Scorer: how far a region lies outside the subspace that normal regions span.
+
+Principal components of normal vectors, and the length of what they leave over: the novelty measure of control charts
+(Jackson and Mudholkar, 1979) on the tokens of a vision transformer (SubspaceAD, CVPR 2026). What is remembered is a
+mean and a table of products, of one size however many images were seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vlmad_core import (
+    Anchors,
+    Features,
+    IncompatibleError,
+    Level,
+    LevelSpec,
+    NotFittedError,
+    Scorer,
+    Scores,
+    combine,
+    highest,
+    resize,
+    select_levels,
+    unit,
+)
+
+if TYPE_CHECKING:
+    from vlmad_subspace.plugin import SubspaceConfig
+
+__all__ = ["Subspace"]
+
+
+class Subspace(Scorer):
+    """Principal components of the normal vectors of each level, or of the mean of the levels.
+
+    The value of a region is a quarter of the squared residual over the mean squared length of the normal vectors. For
+    unit vectors that is in [0, 1], on the scale of scorer ``memory``, whose half of one minus the cosine is a quarter
+    of the squared distance to the nearest vector; for others it is the paper's score times a constant.
+
+    Raises:
+        IncompatibleError: A pattern that matches no level, or ``average`` of levels that differ in dimension.
+    """
+
+    needs_fit: ClassVar[bool] = True
+
+    def __init__(self, config: SubspaceConfig, levels: Sequence[LevelSpec], dim: int | None) -> None:
+        super().__init__()
+        self.config = config
+        chosen = select_levels(levels, config.levels)
+        if config.average and len({level.dim for level in chosen}) > 1:
+            there = ", ".join(map(str, chosen))
+            raise IncompatibleError(
+                f"averages levels, and these differ in dimension: {there}. Choose some with 'levels', or average false."
+            )
+        names = tuple(level.name for level in chosen)
+        # A subspace is called by its level; that of an average, by the last one.
+        self.parts = {names[-1]: names} if config.average else {name: (name,) for name in names}
+        for level in chosen:
+            if level.name in self.parts:
+                self.register_buffer(f"count_{level.name}", torch.zeros((), dtype=torch.int64))
+                self.register_buffer(f"mean_{level.name}", torch.zeros(level.dim))
+                self.register_buffer(f"scatter_{level.name}", torch.zeros(level.dim, level.dim))
+        self._components: dict[str, Tensor] = {}  # computed when first needed, dropped when a buffer changes
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether anything is remembered."""
+        return all(bool(self._state(name)[0] > 0) for name in self.parts)
+
+    def fit(self, features: Features) -> None:
+        """Add every region of a batch of normal images (Chan et al., 1979); in parts it is as at once."""
+        for name in self.parts:
+            rows = self._level(features, name).vectors.detach().flatten(0, 1)  # [B*M, dim]
+            count, mean, scatter = self._state(name)
+            total = count + len(rows)
+            own = rows.mean(0)
+            rest, shift = rows - own, own - mean
+            self._remember(
+                name,
+                total,
+                mean + shift * (len(rows) / total),
+                scatter + rest.T @ rest + shift.outer(shift) * (count * len(rows) / total),
+            )
+
+    def forget(self) -> None:
+        """Back to nothing."""
+        for name in self.parts:
+            self._remember(name, *(torch.zeros_like(value) for value in self._state(name)))
+
+    def forward(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
+        """The mean map of the levels; the image score is the mean of its highest pixels (tail value at risk)."""
+        if not self.is_fitted:
+            raise NotFittedError("has seen no normal image. Call detector.fit('folder of normal images') first.")
+        maps = {}
+        for name in self.parts:
+            level = self._level(features, name)
+            maps[name] = resize(level.to_map(self.residual(level.vectors, name)), size)
+        fused = combine(list(maps.values()), "mean")
+        return Scores(highest(fused, self.config.top), fused, maps)
+
+    def residual(self, vectors: Tensor, name: str) -> Tensor:
+        """``[..., dim]`` to ``[...]``: the quarter of the squared residual, over the mean squared normal length."""
+        count, mean, scatter = self._state(name)
+        components = self.components(name)
+        rest = vectors - mean
+        rest = rest - (rest @ components) @ components.T
+        length = mean.square().sum() + scatter.trace() / count
+        return rest.square().sum(-1) / (4 * length).clamp_min(torch.finfo(length.dtype).tiny)
+
+    def components(self, name: str) -> Tensor:
+        """``[dim, K]``, orthonormal: the fewest that hold more than the share of the variance, as scikit-learn does."""
+        if name not in self._components:
+            with torch.inference_mode(False), torch.no_grad():  # kept for later calls, which may want gradients
+                count, mean, scatter = (value.double().cpu() for value in self._state(name))
+                values, vectors = torch.linalg.eigh(scatter / count)
+                values, vectors = values.flip(0), vectors.flip(1)
+                rounding = torch.finfo(torch.float32).eps * len(values)
+                rank = int((values > rounding * values[0].clamp_min(rounding * mean.square().sum())).sum())
+                shares = values[:rank].cumsum(0) / values[:rank].sum()
+                kept = min(rank, int((shares <= self.config.variance).sum()) + 1, self.config.components or rank)
+                self._components[name] = vectors[:, :kept].float()
+        return self._components[name].to(self._state(name)[1].device)
+
+    def _level(self, features: Features, name: str) -> Level:
+        """What one subspace sees, in float32: a level, or the mean of several."""
+        levels = [features[part] for part in self.parts[name]]
+        if len({level.vectors.shape for level in levels}) > 1:
+            counts = ", ".join(f"{level.spec.name} {level.vectors.shape[1]}" for level in levels)
+            raise IncompatibleError(f"averages levels, and these differ in regions: {counts}. Use average false.")
+        vectors = torch.stack([level.vectors.float() for level in levels]).mean(0)
+        last = levels[-1]
+        return Level(last.spec, unit(vectors) if self.config.unit else vectors, last.grid, last.cover)
+
+    def _state(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
+        count, mean, scatter = (self.get_buffer(f"{what}_{name}") for what in ("count", "mean", "scatter"))
+        return count, mean.float(), scatter.float()
+
+    def _remember(self, name: str, *state: Tensor) -> None:
+        for what, value in zip(("count", "mean", "scatter"), state, strict=True):
+            setattr(self, f"{what}_{name}", value)
+        self._components.pop(name, None)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, *args)
+        self._components.clear()
