@@ -70,7 +70,7 @@ docs:  ## the docs as a site in .site/, which needs nothing but itself; a dead l
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
 pages:  ## write the pages again that are written from the code
-	for script in checks cli concepts reference training troubleshooting; do $(BIN)/python docs/build_$$script.py || exit 1; done
+	for script in checks cli concepts published reference training troubleshooting; do $(BIN)/python docs/build_$$script.py || exit 1; done
 
 benchmark:  ## speed against anomalib and against loops of the papers' cost structure, both sides in one run
 	$(BIN)/python plugins/vlmad-winclip/benchmarks/winclip_vs_anomalib.py

@@ -28,6 +28,9 @@ Written by `docs/build_cli.py`. `vlmad --install-completion` adds completion of 
 |---|---|
 | `VLMAD_PLUGINS` | the only plugins to load; empty: none |
 | `VLMAD_DISABLE_PLUGINS` | plugins to leave out |
+| `VLMAD_ISOLATE` | 0: import all plugins in this process at once, as a debugger wants it |
+| `VLMAD_PLUGIN_SECONDS` | seconds that a plugin may take to be imported, where 3 are too few |
+| `VLMAD_CACHE` | folder in which `plugins-….json` remembers what plugins offer; `~/.cache/vlmad` by default |
 | `VLMAD_TRACE` | tell each stage of loading plugins on stderr |
 | `VLMAD_DEBUG` | show tracebacks |
 """

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from vlmad_core.evaluation.benchmark import BenchmarkResults as BenchmarkResults
     from vlmad_core.evaluation.benchmark import benchmark as benchmark
     from vlmad_core.evaluation.plan import BenchmarkPlan as BenchmarkPlan
+    from vlmad_core.evaluation.study.report import StudyReport as StudyReport
+    from vlmad_core.evaluation.study.run import study as study
     from vlmad_core.fuse import Fuse as Fuse
     from vlmad_core.hookspecs import hookimpl as hookimpl
     from vlmad_core.images import Preprocess as Preprocess
@@ -96,6 +98,8 @@ _HOMES = {
     ),
     "evaluation.benchmark": ("BenchmarkResults", "benchmark"),
     "evaluation.plan": ("BenchmarkPlan",),
+    "evaluation.study.report": ("StudyReport",),
+    "evaluation.study.run": ("study",),
     "fuse": ("Fuse",),
     "hookspecs": ("hookimpl",),
     "images": ("Preprocess", "find_images", "open_image"),

@@ -27,6 +27,7 @@ _COMMANDS = (
     "benchmark",
     "speed",
     "compare",
+    "study",
     "list",
     "show",
     "compose",

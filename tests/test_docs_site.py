@@ -1,0 +1,103 @@
+"""The docs as a site: each page has a place, no link is dead, written pages are up to date, nothing is fetched."""
+
+import re
+import subprocess
+import sys
+import unicodedata
+from importlib import import_module
+from pathlib import Path
+
+import docs_site
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*docs_site.pages().values(), ROOT / "README.md"]
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def text_of(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """As python-markdown makes them of headings."""
+    titles = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
+    plain = [unicodedata.normalize("NFKD", re.sub(r"[`*_]", "", title)).encode("ascii", "ignore") for title in titles]
+    words = [re.sub(r"[^\w\s-]", "", title.decode()).strip().lower() for title in plain]
+    return {re.sub(r"[-\s]+", "-", word) for word in words}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_anchors_lead_somewhere(page):
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]+`", "", text_of(page))):
+        name, _, anchor = target.partition("#")
+        if "://" in target or target.startswith("mailto:") or anchor.startswith("gh-"):
+            continue
+        there = (page.parent / name).resolve() if name else page
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            dead.append(target)
+    assert dead == []
+
+
+def test_every_page_has_one_place_and_every_place_a_page():
+    config = yaml.safe_load((ROOT / ".ci" / "mkdocs.yml").read_text(encoding="utf-8"))
+    left = list(docs_site.pages())
+    listed = list(flat(docs_site.expand(config["nav"], left)))
+    assert sorted(listed + left) == sorted(docs_site.pages())
+    named = [entry for entry in flat(config["nav"]) if "*" not in entry]
+    assert [entry for entry in named if entry not in docs_site.pages()] == []
+
+
+def flat(nav):
+    for entry in nav:
+        if isinstance(entry, dict):
+            inside = next(iter(entry.values()))
+            yield from flat(inside) if isinstance(inside, list) else [inside]
+        else:
+            yield entry
+
+
+@pytest.mark.parametrize("script", ["build_reference", "build_concepts", "build_troubleshooting", "build_checks"])
+def test_written_pages_are_up_to_date(script, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    module = import_module(script)
+    for path, text in (module.pages() if hasattr(module, "pages") else {module.PAGE: module.page()}).items():
+        assert path.read_text(encoding="utf-8") == text, f"run: python docs/{script}.py"
+
+
+def test_troubleshooting_explains_messages_that_are_raised_and_no_others(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    from build_troubleshooting import PAGE, gone
+    from messages import messages
+
+    page = PAGE.read_text(encoding="utf-8")
+    assert [m for patterns in messages().values() for m in patterns if " ".join(m.split()) not in page] == []
+    assert gone() == [], "docs/troubleshooting.yaml explains what nobody says any more"
+
+
+def test_messages_are_read_as_they_are_raised(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    from messages import messages
+
+    images = messages()["vlmad_core/images.py"]
+    assert "…: is damaged or cut short (…)." in images
+    assert {"…: the file is empty.", "…: is not an image that can be read."} <= set(images)
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
+    pytest.importorskip("material", reason="mkdocs-material is in .ci/requirements.txt")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(ROOT / ".ci" / "mkdocs.yml")]
+    done = subprocess.run([*command, "--site-dir", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > len(docs_site.pages()) - 1
+    for page in pages:
+        html = page.read_text(encoding="utf-8")
+        assert re.findall(r"<(?:script|img|iframe|source|video)[^>]+src=[\"']?(?:https?:)?//[^\s>]+", html) == []
+        assert re.findall(r"<link[^>]+href=[\"']?(?:https?:)?//[^\s>]+", html) == []
+        assert 'class="mermaid"' not in html, "mermaid would be fetched when the page is opened"
+    for style in tmp_path.rglob("*.css"):
+        assert re.findall(r"url\([\"']?(?:https?:)?//|@import", style.read_text(encoding="utf-8")) == []
