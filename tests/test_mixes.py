@@ -1,8 +1,8 @@
 """Every installed extractor, prompts and scorer together: what fits runs, and what does not is refused while building.
 
 Plugins that are installed later are in here without a line of change. All parts have their default options. Tiny
-backbones take every mix; 'pocket', which ships with weights, those of one scorer. Pairs of scorers are taken on one tiny
-backbone, and on all where slow tests run too.
+backbones take every mix; 'pocket', which ships with weights, those of one scorer. Pairs of scorers are taken on one
+tiny backbone, and on all where slow tests run too.
 """
 
 from __future__ import annotations
