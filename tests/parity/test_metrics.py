@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from tiny_clip import FOLDER
+import torch
+from tiny_clip import FOLDER, check
 
 from vlmad_core.evaluation import metrics
 from vlmad_core.evaluation.sketch import PixelSketch
@@ -22,30 +23,33 @@ def of(name, what):
         return arrays[f"{name}.{what}"]
 
 
+def same(value, name, what):
+    check(torch.as_tensor(value, dtype=torch.float64), "metrics", f"{name}.{what}", ...)
+
+
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("what", ["auroc", "ap", "f1max"])
 def test_image_and_pixel_metrics(name, what):
     function = {"auroc": metrics.auroc, "ap": metrics.average_precision, "f1max": metrics.f1max}[what]
-    image = function(of(name, "image_scores"), of(name, "image_labels"))
-    pixel = function(of(name, "maps"), of(name, "masks"))
-    np.testing.assert_allclose(image, of(name, f"image_{what}"), atol=1e-6, rtol=0)
-    np.testing.assert_allclose(pixel, of(name, f"pixel_{what}"), atol=1e-6, rtol=0)
+    same(function(of(name, "image_scores"), of(name, "image_labels")), name, f"image_{what}")
+    same(function(of(name, "maps"), of(name, "masks")), name, f"pixel_{what}")
 
 
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize(("limit", "suffix"), [(0.3, "30"), (0.05, "05")])
 @pytest.mark.parametrize("source", ["exact", "anomalib"])
 def test_aupro(name, limit, suffix, source):
-    value = metrics.aupro(of(name, "maps"), of(name, "masks"), limit=limit)
-    np.testing.assert_allclose(value, of(name, f"aupro_{source}_{suffix}"), atol=1e-6, rtol=0)
+    same(metrics.aupro(of(name, "maps"), of(name, "masks"), limit=limit), name, f"aupro_{source}_{suffix}")
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_all_pixel_metrics_at_once(name):
     found = metrics.pixel_metrics(of(name, "maps"), of(name, "masks"))
-    values = [found.auroc, found.ap, found.f1max, found.aupro[0.3], found.aupro[0.05]]
-    stored_as = ["pixel_auroc", "pixel_ap", "pixel_f1max", "aupro_exact_30", "aupro_exact_05"]
-    np.testing.assert_allclose(values, [of(name, what) for what in stored_as], atol=1e-6, rtol=0)
+    same(found.auroc, name, "pixel_auroc")
+    same(found.ap, name, "pixel_ap")
+    same(found.f1max, name, "pixel_f1max")
+    same(found.aupro[0.3], name, "aupro_exact_30")
+    same(found.aupro[0.05], name, "aupro_exact_05")
 
 
 @pytest.mark.parametrize("bins", [16, 1 << 20])
@@ -68,7 +72,7 @@ def test_sketch_within_its_bound(name, bins):
 @pytest.mark.parametrize("name", SETS)
 def test_aupro_at_200_steps(name):
     found = stepped_aupro(of(name, "maps"), of(name, "masks"))
-    np.testing.assert_allclose(found.value, of(name, "aupro_200"), atol=1e-6, rtol=0)
+    same(found.value, name, "aupro_200")
     assert bool(found.reason) == np.isnan(found.value)
 
 

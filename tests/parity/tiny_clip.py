@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from functools import cache
 from pathlib import Path
 
@@ -21,9 +22,14 @@ def recorded(file, name):
 
 
 def check(value, file, name, rows=slice(None)):
-    """Compare with a recorded array within its own tolerance."""
+    """Compare with a recorded array within its own tolerance; NaN equals NaN."""
     expected, atol = recorded(file, name)
-    torch.testing.assert_close(value, expected[rows].to(value.dtype), rtol=0, atol=atol)
+    expected = expected[rows].to(value.dtype)
+    torch.testing.assert_close(value, expected, rtol=0, atol=atol, equal_nan=True)
+    if log := os.environ.get("VLMAD_PARITY_LOG"):  # set by measure.py
+        difference = (value.double() - expected.double()).abs().nan_to_num(0).max().item()
+        with Path(log).open("a", encoding="utf-8") as differences:
+            differences.write(json.dumps([file, name, difference, atol]) + "\n")
 
 
 @cache

@@ -1,0 +1,198 @@
+"""Write the tables of accuracy and of parity from the files in docs/results: ``python docs/build_tables.py``.
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` in a page of a method or in a plugin's README. What
+the files hold and how they were made is told in docs/results/README.md. A test holds the pages to the files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import yaml
+
+DOCS = Path(__file__).parent
+RESULTS = DOCS / "results"
+_BETWEEN = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BENCHMARKS = runpy.run_path(str(DOCS.parent / "plugins" / "vlmad-pocket" / "benchmarks" / "table.py"))
+
+Row = dict[str, Any]
+
+
+def pages() -> dict[Path, str]:
+    """Every page that has a table, with tables that are up to date."""
+    every = [*sorted(DOCS.glob("methods/*.md")), *sorted(DOCS.parent.glob("plugins/*/README.md"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in every}
+    return {path: _BETWEEN.sub(_filled, text) for path, text in texts.items() if "<!-- table: " in text}
+
+
+def _filled(found: re.Match[str]) -> str:
+    if found[2] not in TABLES:
+        raise ValueError(f"There is no table {found[2]!r}; there are {', '.join(TABLES)}.")
+    return found[1] + "\n".join(TABLES[found[2]]()).strip() + "\n" + found[3]
+
+
+@cache
+def rows(name: str) -> list[Row]:
+    """What was measured, one row for each set and setting."""
+    lines = (RESULTS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+# -- accuracy
+
+
+def few_shot(name: str, shots: tuple[int, ...], beside: str = "") -> Iterator[str]:
+    """A row for each set, a column for each number of normal images; on demand another method beside it."""
+    head = ["set", "good + defective", f"{shots[0]} normal", *map(str, shots[1:]), "95 % interval at 4"]
+    yield from _head([*head, "pixel AUROC, AUPRO at 4", *_other_head(beside)])
+    for real, mine in _by(rows(name), "set"):
+        at = {row["shots"]: row for row in mine}
+        values = [f"{at[n]['auroc']:.3f} ± {at[n]['auroc_spread']:.3f}" for n in shots]
+        yield _line([real, _counts(at[4]), *values, _interval(at[4]), _pixels(at[4]), *_other(beside, real)])
+    means = [f"{_mean_at(name, n):.3f}" for n in shots]
+    yield _line(["**mean**", "", *means, "", "", *_other_mean(beside)])
+
+
+def unlabelled(name: str, beside: str) -> Iterator[str]:
+    """A row for each set: by itself, and re-scored as a whole."""
+    head = ["set", "good + defective", "image AUROC", "re-scored, *transductive*", "pixel AUROC, AUPRO"]
+    yield from _head([*head, *_other_head(beside)])
+    for row in rows(name):
+        values = [f"{row['auroc']:.3f}", f"{row['rescored']:.3f}", _pixels(row)]
+        yield _line([row["set"], _counts(row), *values, *_other(beside, row["set"])])
+    means = [f"{mean(row[metric] for row in rows(name)):.3f}" for metric in ("auroc", "rescored")]
+    yield _line(["**mean**", "", *means, "", *_other_mean(beside)])
+
+
+def side_by_side(name: str) -> Iterator[str]:
+    """A column for each recipe, without normal images."""
+    recipes = [recipe for recipe, _ in _by(rows(name), "recipe")]
+    yield from _head(["set", *(f"{recipe}: image AUROC; pixel AUROC, AUPRO" for recipe in recipes)])
+    sets = _by(rows(name), "set")
+    for real, mine in sets:
+        at = {row["recipe"]: row for row in mine}
+        cells = [at[r] for r in recipes]
+        yield _line([real, *(f"{c['auroc']:.3f}" + (f"; {_pixels(c)}" if "aupro" in c else "") for c in cells)])
+    means = [mean(row["auroc"] for row in mine) for _, mine in _by(rows(name), "recipe")]
+    yield _line([f"**mean of {len(sets)} sets**", *(f"**{value:.3f}**" for value in means)])
+
+
+def equal_rows_joined(name: str) -> Iterator[str]:
+    """A row for each set and recipe; recipes that give the same numbers share one."""
+    yield from _head(["set", "good + defective", "recipe", "image AUROC (95 %)", "AP", "pixel AUROC, AUPRO"])
+    for real, mine in _by(rows(name), "set"):
+        joined: dict[tuple[str, ...], list[Row]] = {}
+        for row in mine:
+            spread = f" ± {row['auroc_spread']:.3f}" if row["shots"] else ""
+            image = f"{row['auroc']:.3f}{spread} ({_interval(row)})"
+            joined.setdefault((image, f"{row['ap']:.3f}", _pixels(row)), []).append(row)
+        for cells, same in joined.items():
+            normals = f"{same[0]['shots']} normals" if same[0]["shots"] else "words alone"
+            names = " and ".join(f"`{row['recipe']}`" for row in same)
+            yield _line([real, _counts(same[0]), f"{names}, {normals}", *cells])
+
+
+def _by(found: list[Row], key: str) -> list[tuple[str, list[Row]]]:
+    return [(value, [row for row in found if row[key] == value]) for value in dict.fromkeys(row[key] for row in found)]
+
+
+def _other_head(name: str) -> list[str]:
+    return [f"*{name}*: 1, 4, 16 normal", "*its* pixel AUROC, AUPRO at 4"] if name else []
+
+
+def _other(name: str, real: str) -> list[str]:
+    if not name:
+        return []
+    at = {row["shots"]: row for row in rows(name) if row["set"] == real}
+    return [", ".join(f"{at[n]['auroc']:.3f}" for n in (1, 4, 16)), _pixels(at[4])]
+
+
+def _other_mean(name: str) -> list[str]:
+    return [", ".join(f"{_mean_at(name, n):.3f}" for n in (1, 4, 16)), ""] if name else []
+
+
+def _mean_at(name: str, shots: int) -> float:
+    return float(mean(row["auroc"] for row in rows(name) if row["shots"] == shots))
+
+
+def _counts(row: Row) -> str:
+    return f"{row['good']} + {row['bad']}"
+
+
+def _interval(row: Row) -> str:
+    return f"{row['auroc_low']:.2f} to {row['auroc_high']:.2f}"
+
+
+def _pixels(row: Row) -> str:
+    return f"{row['pixel_auroc']:.3f}, {row['aupro']:.3f}" if "aupro" in row else "no masks"
+
+
+# -- parity
+
+STAGES = yaml.safe_load((DOCS / "parity.yaml").read_text(encoding="utf-8"))
+"""By table: which arrays of tests/parity it is ``about``, and which of them each of its ``rows`` takes, as patterns."""
+
+
+@cache
+def measured() -> dict[str, dict[str, float]]:
+    """By file and array: the largest difference that tests/parity/measure.py saw, and what is allowed."""
+    files = json.loads((RESULTS / "parity.json").read_text(encoding="utf-8"))
+    del files["about"]
+    return {f"{file}/{name}": entry for file, names in files.items() for name, entry in names.items()}
+
+
+def taken(table: str) -> dict[str, list[str]]:
+    """The arrays of each row."""
+    about, patterns = STAGES[table]["about"], STAGES[table]["rows"]
+    return {
+        row: [name for name in measured() if re.fullmatch(f"{about}({pattern})", name)]
+        for row, pattern in patterns.items()
+    }
+
+
+def parity(table: str) -> Iterator[str]:
+    """A row for each stage: how many arrays, how far off at most, how far off they may be."""
+    yield from _head(["what", "arrays", "largest difference", "tolerance"])
+    for stage, names in taken(table).items():
+        mine = [measured()[name] for name in names]
+        allowed = [min(entry["atol"] for entry in mine), max(entry["atol"] for entry in mine)]
+        span = " to ".join(dict.fromkeys(map(_short, allowed)))
+        yield _line([stage, str(len(mine)), _short(max(entry["difference"] for entry in mine)), span])
+
+
+def _short(value: float) -> str:
+    return re.sub(r"\.0(?=e)|(?<=e-)0", "", f"{value:.1e}") if value else "0"
+
+
+# -- Markdown
+
+
+def _head(cells: list[str]) -> list[str]:
+    return [_line(cells), "|" + "---|" * len(cells)]
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+TABLES: dict[str, Callable[[], Iterable[str]]] = {
+    "pocket": lambda: _BENCHMARKS["accuracy"](rows("pocket")),
+    "pocket-extractors": partial(side_by_side, "pocket-extractors"),
+    "learned": lambda: _BENCHMARKS["learned"](rows("learned")),
+    "patch-memory": partial(few_shot, "patch-memory", (1, 2, 4, 16)),
+    "subspace": partial(few_shot, "subspace", (1, 4, 16), "patch-memory"),
+    "musc": partial(unlabelled, "musc", "patch-memory"),
+    "foreground": partial(equal_rows_joined, "foreground"),
+    **{f"parity {table}": partial(parity, table) for table in STAGES},
+}
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
