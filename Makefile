@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 PLUGINS = $(wildcard plugins/vlmad-*)
 CODE    = vlmad_core plugins tests docs benchmarks
 
-.PHONY: help demo test test-all venv check lint types layers unit format wheels docs pages wheelhouse sbom release benchmark accuracy learned clean
+.PHONY: help demo test test-all venv check lint types layers unit format wheels docs pages parity wheelhouse sbom release benchmark accuracy learned clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -70,7 +70,10 @@ docs:  ## the docs as a site in .site/, which needs nothing but itself; a dead l
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
 pages:  ## write the pages again that are written from the code
-	for script in checks cli concepts published reference training troubleshooting; do $(BIN)/python docs/build_$$script.py || exit 1; done
+	for script in checks cli concepts published reference tables training troubleshooting; do $(BIN)/python docs/build_$$script.py || exit 1; done
+
+parity:  ## measure the differences from all recorded numbers again, in docs/results/parity.json; then `make pages`
+	$(BIN)/python tests/parity/measure.py
 
 benchmark:  ## speed against anomalib and against loops of the papers' cost structure, both sides in one run
 	$(BIN)/python plugins/vlmad-winclip/benchmarks/winclip_vs_anomalib.py
@@ -79,8 +82,10 @@ benchmark:  ## speed against anomalib and against loops of the papers' cost stru
 	$(BIN)/python plugins/vlmad-learned-prompts/benchmarks/training.py
 	$(BIN)/python plugins/vlmad-pocket/benchmarks/speed.py
 	$(BIN)/python tests/benchmarks/aupro.py
+	$(if $(SETS),$(BIN)/python tests/benchmarks/sharing.py --data $(firstword $(SETS)),@echo "no data set in DATA=$(DATA), so shared features are not timed")
 
 DATA ?= data
+SETS = $(wildcard $(DATA)/*/)
 accuracy:  ## accuracy on real pictures: sets in DATA, solar cells, textile; goes on after a stop
 	$(PIP) elpv-dataset==1.0.0.post1 conformal-clip-data==0.1.4
 	$(BIN)/python plugins/vlmad-pocket/benchmarks/accuracy.py --data $(DATA) --recipes patch-memory pocket pocket-few-shot

@@ -15,6 +15,7 @@ import ast
 import builtins
 import re
 import shlex
+import textwrap
 import tomllib
 import warnings
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ READMES = sorted(
     ROOT.glob("plugins/*/README.md")
 )  # each block stands for itself there, with names that the text explains
 PROGRAMS = ("vlmad", "anomalib", "pip", "make", "torchrun", "python", "mkdir", "pytest", "cd")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)  # a list indents it
 PARTS = {"backbone": "backbone", "extractor": "extractor", "prompts": "prompts", "scorer": "scorer", "recipe": "recipe"}
 
 
@@ -163,9 +164,10 @@ def blocks(pages: list[Path]) -> list[Block]:
     for page in pages:
         text, known = page.read_text(encoding="utf-8"), frozenset[str]()
         for match in FENCE.finditer(text):
-            found.append(Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2], known))
-            if match[1] == "python" and not found[-1].needs:
-                known |= stored(match[2])
+            language, code = match[2], textwrap.dedent(match[3])
+            found.append(Block(page, text.count("\n", 0, match.start()) + 1, language, code, known))
+            if language == "python" and not found[-1].needs:
+                known |= stored(code)
     return found
 
 
@@ -299,6 +301,21 @@ def test_what_is_not_run_says_why_and_is_the_smaller_part():
     assert len(run) > len(able) / 2, sorted({(str(b), b.needs) for b in able if b.needs})
     for page in ("README.md", "docs/index.md", "docs/start.md"):
         assert any(b in run for b in able if b.page == ROOT / page)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *READMES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_in_a_list_stays_in_the_list_on_the_site(page):
+    assert not re.search(r"^ {1,3}```", page.read_text(encoding="utf-8"), re.MULTILINE), "indent by 4, or use headings"
+
+
+def test_a_folder_of_results_is_given_to_one_detector_a_page():
+    for page in PAGES:
+        first: dict[str, list[str]] = {}
+        for block in blocks([page]):
+            for words in block.commands:
+                if words[:2] == ["vlmad", "predict"] and "--out" in words:
+                    out = words[words.index("--out") + 1]
+                    assert first.setdefault(out, words) == words, f"{block}: {out} is refused, another wrote there"
 
 
 def runs_of(page: Path) -> list[Block]:

@@ -59,7 +59,9 @@ def flat(nav):
             yield entry
 
 
-@pytest.mark.parametrize("script", ["build_reference", "build_concepts", "build_troubleshooting", "build_checks"])
+@pytest.mark.parametrize(
+    "script", ["build_reference", "build_concepts", "build_troubleshooting", "build_checks", "build_tables"]
+)
 def test_written_pages_are_up_to_date(script, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     module = import_module(script)

@@ -200,7 +200,7 @@ def test_listing_is_whole_quick_and_quiet_beside_a_plugin_that_hangs(write: Call
     environment["PYTHONPATH"] = os.pathsep.join([str(site), str(Path(inventory.__file__).parents[1])])
     listed = vlmad("list", "--json")
     assert {"good-look", "memory"} < {entry["name"] for entry in json.loads(listed.stdout)}
-    assert "1 problems with plugins" in vlmad("list").stderr
+    assert "1 problem with plugins" in vlmad("list").stderr
     shown = vlmad("show", "sleeps-look")
     assert "vlmad-sleeps failed at import: took longer than 3 s" in shown.stderr
     assert "VLMAD_PLUGIN_SECONDS=30 vlmad plugins --refresh" in vlmad("plugins").stderr

@@ -10,7 +10,8 @@ import pytest
 
 import vlmad_core
 from vlmad_core import Component, UnknownComponentError, installed
-from vlmad_core.registry import Entry, Problem, Registry
+from vlmad_core.ours import OURS
+from vlmad_core.registry import Entry, Plugin, Problem, Registry
 from vlmad_core.testing import memory_registry
 
 BROKEN = Path(__file__).with_name("broken_plugins")
@@ -220,6 +221,22 @@ def test_unknown_name_tells_what_is_disabled(install):
 def test_unknown_name_in_an_empty_registry():
     with pytest.raises(UnknownComponentError, match=r"^no scorer 'x'\. There are: none\.$"):
         Registry().get("scorer", "x")
+
+
+def test_name_of_a_plugin_of_the_project_that_is_missing_says_what_to_install() -> None:
+    with pytest.raises(UnknownComponentError) as caught:
+        memory_registry().get("recipe", "winclip")
+    assert "Did you mean" not in str(caught.value)
+    assert str(caught.value).endswith(" Install it: pip install vlmad-winclip.")
+    there = Registry(plugins=[Plugin("vlmad-winclip", "0.1.0", "failed")])
+    with pytest.raises(UnknownComponentError, match=r"^no recipe 'winclip'\. There are: none\.$"):
+        there.get("recipe", "winclip")
+
+
+def test_names_of_the_plugins_of_the_project_are_all_known() -> None:
+    folders = {path.name for path in Path(vlmad_core.__file__).parents[1].joinpath("plugins").glob("vlmad-*")}
+    offered = {entry.name: entry.plugin for entry in Registry.discover({}).entries() if entry.plugin in folders}
+    assert offered == OURS
 
 
 def test_missing_part_of_a_recipe_says_what_to_install(install):

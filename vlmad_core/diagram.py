@@ -1,18 +1,24 @@
 """How data flows through a detector, with the real shapes: one picture of noise is sent through, and each part noted.
 
-Drawn as Mermaid text here, and as a picture by :mod:`vlmad_core.diagram_picture`.
+The towers' blocks are skipped: what they compute decides no shape, and takes nearly all of the time. Drawn as Mermaid
+text here, and as a picture by :mod:`vlmad_core.diagram_picture`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from vlmad_core.data import Anchors, Features, Level, Scores
 from vlmad_core.parts import Scorer
 from vlmad_core.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from vlmad_core.towers import Block
 
 __all__ = ["Arrow", "Box", "Flow", "flow_of", "mermaid"]
 
@@ -63,12 +69,14 @@ def flow_of(pipeline: Pipeline) -> Flow:
     Args:
         pipeline: A memory in it that has seen nothing is shown that picture, and forgets it again.
     """
-    spec, backbone = pipeline.spec, pipeline.backbone
+    spec, backbone, prompts = pipeline.spec, pipeline.backbone, pipeline.prompts
     (height, width), (rows, columns), vision = backbone.preprocess.size, backbone.grid, backbone.vision
+    text, anchors = backbone.text, None
     noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        features = pipeline.extractor(vision, noise.to(backbone.device, backbone.dtype))
-        anchors = pipeline.anchors([pipeline.name or "object"], features)
+        features: Features = pipeline.extractor(_Outline(vision), noise.to(backbone.device, backbone.dtype))
+        if prompts is not None and text is not None:
+            anchors = prompts(_Outline(text), [pipeline.name or "object"], features if prompts.per_image else None)
     see = spec.backbone.use if spec else type(backbone).__name__
     look = spec.extractor.use if spec else type(pipeline.extractor).__name__
     tokens = f"{vision.prefix} + {rows} x {columns} tokens of width {vision.width}"
@@ -79,8 +87,8 @@ def flow_of(pipeline: Pipeline) -> Flow:
     ]
     arrows = [Arrow(0, 1), Arrow(1, 2)]
     words = None
-    if anchors is not None and backbone.text is not None:
-        text, words = backbone.text, len(boxes) + 2
+    if anchors is not None and text is not None:
+        words = len(boxes) + 2
         say = spec.prompts.use if spec and spec.prompts else type(pipeline.prompts).__name__
         normal = int((~anchors.abnormal).sum())
         states = f"{normal} normal, {len(anchors.abnormal) - normal} abnormal"
@@ -105,6 +113,38 @@ def flow_of(pipeline: Pipeline) -> Flow:
     arrows += [Arrow(i, len(boxes) - 2) for i in range(first, len(boxes) - 2)]
     arrows.append(Arrow(len(boxes) - 2, len(boxes) - 1))
     return Flow(tuple(boxes), tuple(arrows))
+
+
+class _Outline:
+    """A tower with its blocks skipped; all else is the tower's own."""
+
+    def __init__(self, tower: Any) -> None:
+        self.tower = tower
+        self.blocks = [_Skipped(block) for block in tower.blocks]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tower, name)
+
+
+class _Skipped:
+    """Gives what it gets, in the shapes of the block that it stands for."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+
+    def __call__(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return x
+
+    def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        heads = self.block.qkv(x[:1, :1])[0].shape[1]  # of one token, so next to nothing
+        split = x.unflatten(-1, (heads, -1)).transpose(1, 2)
+        return split, split, split
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        return q.transpose(1, 2).flatten(2)
+
+    def mlp(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
 
 
 def _levels(features: Features) -> Iterator[str]:

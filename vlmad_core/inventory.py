@@ -27,7 +27,7 @@ from vlmad_core import __version__
 from vlmad_core.files import write_whole
 from vlmad_core.installed import Point
 
-__all__ = ["LIMIT", "look", "stamp_of"]
+__all__ = ["LIMIT", "can_remember", "look", "stamp_of"]
 
 Told = dict[str, Any]
 """What a plugin offers and what is wrong with it, as :func:`vlmad_core.probe.answer` writes it."""
@@ -77,6 +77,16 @@ def look(points: Sequence[Point], *, refresh: bool = False) -> dict[Point, Told]
         answer["version"] = point.version
     _write(place, {**known, **{point.key: answer for point, answer in seen.items()}})
     return told | seen
+
+
+def can_remember() -> bool:
+    """Whether there is a folder to keep answers in; without one, each look is as slow as the first."""
+    place = _place()
+    if place is None:
+        return False
+    with contextlib.suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    return os.access(place.parent, os.W_OK)
 
 
 def stamp_of(file: str) -> list[int]:

@@ -27,6 +27,7 @@ from vlmad_core.component import Component, Recipe
 from vlmad_core.entries import Entry, Plugin, Problem, Remembered, told
 from vlmad_core.errors import UnknownComponentError, did_you_mean
 from vlmad_core.installed import CORE, GROUP, Point
+from vlmad_core.ours import OURS
 
 __all__ = ["CORE", "GROUP", "Entry", "Plugin", "Problem", "Registry", "default_registry"]
 
@@ -181,16 +182,22 @@ class Registry:
         if found:
             choices = ", ".join(entry.full_name for entry in found)
             raise UnknownComponentError(f"{kind} '{name}' is offered by more than one plugin; say which: {choices}.")
-        text = f"no {kind} '{name}'.{did_you_mean(name, [entry.name for entry in known])}"
+        bring = (needs or {}).get(name) or self.to_install(name)
+        text = f"no {kind} '{name}'.{'' if bring else did_you_mean(name, [entry.name for entry in known])}"
         text += f" There are: {', '.join(sorted(entry.name for entry in known)) or 'none'}."
-        if needs and name in needs:
-            text += f" Install it: pip install {needs[name]}."
+        if bring:
+            text += f" Install it: pip install {bring}."
         disabled = [plugin.name for plugin in self.plugins if plugin.status == "disabled"]
         if disabled:
             text += f" Disabled by the environment: {', '.join(disabled)}."
         for problem in self.problems:
             text += f"\n  {problem}"
         raise UnknownComponentError(text)
+
+    def to_install(self, name: str) -> str | None:
+        """The distribution of this project that would bring a name, where it is not installed."""
+        bring = OURS.get(name)
+        return None if bring in {plugin.name for plugin in self.plugins} else bring
 
     def find(self, name: str) -> list[Entry]:
         """Entries of any kind with this short or full name."""

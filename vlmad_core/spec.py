@@ -15,7 +15,17 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from vlmad_core.component import Config
 from vlmad_core.errors import ConfigError, did_you_mean
 
-__all__ = ["FuseSpec", "OutputSpec", "PartSpec", "PipelineSpec", "ScorerSpec", "override", "read_spec", "validate"]
+__all__ = [
+    "FuseSpec",
+    "OutputSpec",
+    "PartSpec",
+    "PipelineSpec",
+    "ScorerSpec",
+    "override",
+    "read_spec",
+    "retold",
+    "validate",
+]
 
 _Combine = Literal["mean", "sum", "harmonic", "max"]
 _PLAIN = {  # where pydantic speaks of Python's types
@@ -157,11 +167,16 @@ def validate(model: type[_Model], data: Any, where: str = "", owner: str = "") -
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        issues = error.errors()
-        # pydantic counts wrong items as missing ones, and says so beside what is wrong with them
-        told = [i for i in issues if i["type"] != "too_short" or not any(_inside(j["loc"], i["loc"]) for j in issues)]
-        lines = [_retell(model, issue, where, owner) for issue in told]
-        raise ConfigError("\n".join(dict.fromkeys(lines))) from error
+        raise retold(error, model, where, owner) from error
+
+
+def retold(error: ValidationError, model: type[BaseModel], where: str = "", owner: str = "") -> ConfigError:
+    """What pydantic says, as :func:`validate` says it."""
+    issues = error.errors()
+    # pydantic counts wrong items as missing ones, and says so beside what is wrong with them
+    told = [i for i in issues if i["type"] != "too_short" or not any(_inside(j["loc"], i["loc"]) for j in issues)]
+    lines = [_retell(model, issue, where, owner) for issue in told]
+    return ConfigError("\n".join(dict.fromkeys(lines)))
 
 
 def _inside(loc: Sequence[Any], outer: Sequence[Any]) -> bool:

@@ -40,7 +40,7 @@ def test_options_become_a_plan_and_the_table_is_printed(vlmad, typed, tmp_path):
     done = vlmad(*typed, "--shots", "0,1", "--seeds", "2", "--class-name", "plate=steel plate")
     assert done.code == 0
     assert "image AUROC" in done.out
-    assert "5 of 6 cells to run, 1 make no sense; 6 images through backbones, about " in done.err
+    assert "5 of 6 cells to run, 1 makes no sense; 6 images through backbones, about " in done.err
     assert "tiny 32 x 32: 6 images, 6 passes through the backbone." in done.err
     assert "5 done, 1 skipped in " in done.err
     rows = [json.loads(line) for line in (tmp_path / "out/rows.jsonl").read_text().splitlines()]
@@ -62,7 +62,7 @@ def test_json_is_one_document_and_nothing_else(vlmad, typed):
 def test_plan_says_what_would_run_and_writes_nothing(vlmad, typed, tmp_path):
     done = vlmad(*typed, "--plan")
     assert done.code == 0
-    assert done.out.startswith("1 of 2 cells to run, 1 make no sense; 4 images through backbones, about ")
+    assert done.out.startswith("1 of 2 cells to run, 1 makes no sense; 4 images through backbones, about ")
     assert "no cell (1): 'remember' compares with normal images, so it has no 0 shots." in done.out
     assert not (tmp_path / "out").exists()
     told = json.loads(vlmad(*typed, "--plan", "--json").out)
@@ -78,6 +78,21 @@ def test_options_are_put_in_place_of_what_a_plan_says(vlmad, data, tmp_path):
     record = json.loads((tmp_path / "out/plan.json").read_text())["settings"]["plan"]
     assert [method["recipe"] for method in record["methods"]] == ["remember"]
     assert (record["shots"], record["seeds"]) == ([1], [0, 1, 2, 3, 4])
+
+
+def test_speed_is_measured_after_the_cells_and_not_twice(vlmad, typed, tmp_path, monkeypatch):
+    monkeypatch.setattr("vlmad_core.evaluation.timing._SECONDS", 0.01)
+    assert vlmad(*typed, "--shots", "0,1", "--speed").code == 0
+    lines = [json.loads(line) for line in (tmp_path / "out/speed.jsonl").read_text().splitlines()]
+    assert [(one["method"], one["shots"], one["batch"]) for one in lines] == [
+        ("words", 0, 1),
+        ("words", 1, 1),
+        ("remember", 1, 1),
+    ]
+    assert all(0 < one["p50_ms"] <= one["p95_ms"] <= one["p99_ms"] and one["flops"] > 0 for one in lines)
+    before = (tmp_path / "out/speed.jsonl").read_bytes()
+    assert vlmad(*typed, "--shots", "0,1", "--speed", "-q").code == 0
+    assert (tmp_path / "out/speed.jsonl").read_bytes() == before
 
 
 def test_parts_make_a_grid_with_the_recipes(vlmad, typed):

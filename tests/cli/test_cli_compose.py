@@ -209,3 +209,6 @@ def test_diagram_is_written_where_it_is_asked_for(vlmad: Vlmad, tmp_path: Path) 
 def test_diagram_of_a_saved_recipe(vlmad: Vlmad, tmp_path: Path) -> None:
     file = vlmad_core.save_recipe(vlmad_core.build("remember"), tmp_path / "mine.yaml")
     assert "scorer memory" in vlmad("show", file, "--diagram", "mermaid").out
+    seen = vlmad("show", file)
+    assert seen.code == 1
+    assert f"is a file. `vlmad compose --recipe {file}` builds and explains it." in " ".join(seen.err.split())

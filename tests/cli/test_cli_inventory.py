@@ -11,6 +11,9 @@ import pytest
 
 import vlmad_core
 from vlmad_core.cli import terminal
+from vlmad_core.cli.names import complete
+from vlmad_core.ours import OURS
+from vlmad_core.testing import memory_registry
 
 Vlmad = Callable[..., object]
 
@@ -38,7 +41,7 @@ def test_list_of_no_kind(vlmad: Vlmad) -> None:
 def test_plugins(vlmad: Vlmad) -> None:
     seen = vlmad("plugins", "--strict")
     assert seen.code == 0
-    assert "1 backbone, 2 recipe" in seen.out
+    assert "1 backbone, 2 recipes" in seen.out
     found = json.loads(vlmad("plugins", "--json").out)
     (tiny,) = (plugin for plugin in found["plugins"] if plugin["name"] == "vlmad-tinytest")
     assert tiny["entries"] == {"backbone": 1, "recipe": 2}
@@ -52,7 +55,7 @@ def test_plugins_tells_what_is_broken_and_what_to_do(vlmad: Vlmad, site: Path) -
     assert seen.code == 1
     assert "vlmad-tinytest failed at import: ModuleNotFoundError" in seen.err
     assert "to do: reinstall that plugin" in seen.err
-    assert "1 problems" in vlmad("list").err
+    assert "1 problem with plugins" in vlmad("list").err
 
 
 def test_show_a_part(vlmad: Vlmad) -> None:
@@ -93,10 +96,18 @@ def test_show_takes_the_part_where_a_recipe_of_the_same_plugin_has_its_name(vlma
     assert "recipe tiny: Words." in vlmad("show", "tiny", "--kind", "recipe").out
 
 
-def test_show_an_unknown_name(vlmad: Vlmad) -> None:
+def test_show_an_unknown_name(vlmad: Vlmad, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = vlmad("show", "memori")
     assert seen.code == 1
     assert "Did you mean 'memory'?" in seen.err
+    monkeypatch.setitem(OURS, "memori", "vlmad-far")
+    assert "nothing installed is called 'memori'. Install it: pip install vlmad-far." in vlmad("show", "memori").err
+
+
+def test_completion_offers_a_name_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = memory_registry(recipes=[vlmad_core.Recipe(name="memory", spec={}, summary="Remembers.")])
+    monkeypatch.setattr("vlmad_core.cli.names.default_registry", lambda: both)
+    assert [name for name, _ in complete()("mem")] == ["memory"]
 
 
 def test_doctor_without_weights(vlmad: Vlmad, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +127,18 @@ def test_doctor_finds_what_is_broken(vlmad: Vlmad, site: Path, monkeypatch: pyte
     seen = vlmad("doctor")
     assert seen.code == 1
     assert "broken" in seen.out
+
+
+def test_doctor_says_where_nothing_can_be_remembered(
+    vlmad: Vlmad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlmad_core.cli.doctor._version", lambda name: None)
+    assert "name a folder with VLMAD_CACHE" not in vlmad("doctor").out
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    monkeypatch.setenv("VLMAD_CACHE", str(tmp_path / "taken" / "cache"))
+    seen = vlmad("doctor")
+    assert seen.code == 0
+    assert "name a folder with VLMAD_CACHE" in seen.out
 
 
 def test_version_help_and_slips(vlmad: Vlmad) -> None:

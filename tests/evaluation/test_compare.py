@@ -175,3 +175,14 @@ def test_the_table_says_how_it_was_tested(add, tmp_path):
     assert line["difference"].signed and line["p"].text == "<0.001"
     few = replace(found[0], paired=replace(found[0].paired, caution="Only 3 normal images."))
     assert "Only 3 normal images." in comparison_table([few], "a", "b").notes
+
+
+def test_two_that_are_perfect_are_told_and_so_is_their_mean(add, tmp_path):
+    for name in ("one", "two"):
+        add(name, "easy", TRUTH + scores(0, 5) / 100)
+        add(name, "hard", scores(1, len(name) + ord(name[0])))
+    easy, hard, mean = compare(tmp_path, "one", "two")
+    assert (easy.paired.low, easy.paired.high, easy.paired.p, easy.verdict) == (0, 0, 1, "none")
+    assert easy.reason == "Both are perfect on these images, so the interval says nothing of harder ones."
+    assert hard.reason == ""
+    assert mean.reason == "In 1 of them both are perfect, which adds no width to the interval."

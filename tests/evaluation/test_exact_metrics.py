@@ -1,5 +1,6 @@
 """Exact metrics: what they equal, what changes nothing, what is refused, and how little they take."""
 
+import sys
 import time
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ import pytest
 from scipy.ndimage import label
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from vlmad_core import ConfigError
 from vlmad_core.evaluation import metrics, ranks
 
 SEEDS = range(12)
@@ -225,3 +227,15 @@ def test_time_grows_as_sorting_does():
         return min(times)
 
     assert seconds(320) < 80 * max(seconds(20), 1e-3)
+
+
+def test_without_scipy_the_command_that_brings_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
+    with pytest.raises(ConfigError, match=r"need SciPy: pip install 'vlmad-core\[evaluation\]'"):
+        metrics.aupro(np.zeros((1, 4, 4)), np.eye(4, dtype=bool)[None])
+
+
+def test_where_nothing_is_normal_no_image_metric_is_given():
+    found = metrics.image_metrics([0.1, 0.9], [1, 1])
+    assert np.isnan([found.auroc, found.low, found.high, found.ap, found.f1max]).all()
+    assert (found.normal, found.abnormal) == (0, 2)

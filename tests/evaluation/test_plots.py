@@ -51,10 +51,11 @@ def test_bars_say_value_interval_and_what_is_not_like_the_others(row, tmp_path):
     rows += [row("nothing", c, value=None) for c in "xyz"]
     rows += [row("skipped", c, status="skipped", shots=0) for c in "xyz"]
     said = words(plots.bars(rows, tmp_path / "b")[1])
-    assert {"80.0", "90.0", "95.0", "chance", "image AUROC [%]. Lines: 95 % over images."} <= set(said)
-    for label, why in (("part", "2 of 3 categories"), ("cheat", "learned from this data set"), ("nothing", "no value")):
+    told = "image AUROC [%]. Lines: 95 % over images. Left out, without a value: 1."
+    assert {"80.0", "90.0", "95.0", "chance", told} <= set(said)
+    for label, why in (("part", "2 of 3 categories"), ("cheat", "learned from this data set")):
         assert said[said.index(label) + 1] == f"({why})"
-    assert not any("skipped" in word for word in said)
+    assert not any("skipped" in word or "nothing" in word for word in said)
 
 
 def test_bars_of_metrics_without_interval_show_the_spread_over_seeds(row, tmp_path):
@@ -69,13 +70,13 @@ def test_shots_have_a_place_each_and_leave_out_what_is_not_whole(row, tmp_path):
     rows = [r for r in rows if (r["method"], r["category"], r["shots"]) != ("b", "y", 8)]
     said = words(plots.shots(rows, tmp_path / "s")[1])
     assert {"0", "1", "8", "normal images", "a", "b"} <= set(said)
-    assert any("1 points without all categories are left out." in word for word in said)
+    assert any("Left out, without all categories: 1." in word for word in said)
 
 
 def test_one_number_of_shots_and_no_curve_at_all_still_make_a_picture(row, tmp_path):
     assert "0" in words(plots.shots([row("a")], tmp_path / "one")[1])
     said = words(plots.shots([row("a", value=None)], tmp_path / "none")[1])
-    assert any("1 points without" in word for word in said)
+    assert any("Left out, without all categories: 1." in word for word in said)
 
 
 def test_speed_takes_the_fastest_batch_of_the_same_method_size_and_shots(row, tmp_path):
@@ -165,3 +166,13 @@ assert "matplotlib.pyplot" not in sys.modules
 assert settings() == before
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code, str(tmp_path / "b")], check=True, timeout=120)
+
+
+def test_the_rules_stand_below_every_picture(row, tmp_path):
+    rows = [row("a", shots=k) for k in (0, 1)]
+    judged = "Maps judged at 256 x 256 pixels, masks: nearest. Pixel metrics are exact."
+    for draw in (plots.bars, plots.shots):
+        assert judged in words(draw(rows, tmp_path / "p", metric="aupro")[1])
+        assert "Image score: recipe's own." in words(draw(rows, tmp_path / "p")[1])
+    rows[1]["resolution"] = [512, 512]
+    assert any("Rules differ" in word for word in words(plots.bars(rows, tmp_path / "p", metric="aupro")[1]))

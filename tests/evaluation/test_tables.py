@@ -165,8 +165,36 @@ def test_each_category_with_its_interval_and_their_mean(row):
 def test_categories_of_two_data_sets_have_a_mean_each(row):
     rows = [row("a", c, dataset=d) for d in ("one", "two") for c in "xy"]
     made = by_category(rows, "aupro")
-    assert [line[0].text for line in made.rows] == ["x", "y", "mean of one", "x", "y", "mean of two"]
-    assert [line[2].shown() for line in made.rows] == ["80.0"] * 3 + [""] * 3
+    assert [line[0].text for line in made.rows] == ["one, x", "one, y", "one, mean", "two, x", "two, y", "two, mean"]
+    assert made.columns == ("category", "good + defective", "a")  # a method has one column, whatever the data set
+    assert [line[2].shown() for line in made.rows] == ["80.0"] * 6
+    made = by_category([*rows, row("b", "x", dataset="two", value=0.7), row("b", "y", dataset="two")], "aupro")
+    assert [line[3].shown() for line in made.rows] == ["", "", "", "70.0", "80.0", "75.0"]
+
+
+def test_a_method_without_a_value_has_no_column_and_is_named(row):
+    rows = [row("a"), row("broken", status="failed", error="no.", value=None)]
+    made = by_category(rows, "image_auroc")
+    assert made.columns[2:] == ("a",)
+    assert "Without a value, so without a column: broken." in made.caption
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"defective": 0}, "no defective image there"),
+        ({"good": 0}, "no good image there"),
+    ],
+)
+def test_data_of_one_kind_say_so_where_there_is_no_metric(row, changes, why):
+    made = table([row("a", value=None, pixel_exact=None, **changes)])
+    assert why in " ".join(made.notes)
+    assert "image AUROC" in made.columns
+
+
+def test_no_masks_are_told_where_pixel_metrics_are_asked_for(row):
+    made = table([row("a", pixel_exact=None, aupro=None)], metrics=["image_auroc", "aupro"])
+    assert "no masks there" in " ".join(made.notes)
 
 
 # -- formats

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
-from vlmad_core.cli import options, terminal
+from vlmad_core.cli import options, planned, terminal
 from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
-from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from vlmad_core.evaluation.benchmark import BenchmarkResults, Progress
@@ -116,6 +113,14 @@ def benchmark_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results in --out.", rich_help_panel=_HOW)
     ] = False,
+    speed: Annotated[
+        bool,
+        typer.Option(
+            "--speed",
+            help="Then measure every method by itself, about 10 s each: latency, images a second, memory, FLOPs.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")
     ] = False,
@@ -134,17 +139,17 @@ def benchmark_command(
         "data": [{"path": path, "layout": layout} for path in data or ()],
         "categories": category,
         "weights": weights,
-        "image_sizes": _numbers("--image-size", image_size),
-        "shots": _numbers("--shots", shots),
-        "seeds": _value("--seeds", seeds),
-        "class_names": _names(class_name or ()),
+        "image_sizes": planned.numbers("--image-size", image_size),
+        "shots": planned.numbers("--shots", shots),
+        "seeds": planned.value("--seeds", seeds),
+        "class_names": planned.names(class_name or ()),
         "backbones": backbone,
         "most": most,
-        "resolution": _value("--resolution", resolution),
+        "resolution": planned.value("--resolution", resolution),
         "batch_size": batch_size,
-        **_methods(recipe or (), detector or (), extractor or (), prompts or ()),
+        **planned.methods(recipe or (), detector or (), extractor or (), prompts or ()),
     }
-    chosen = _chosen(plan, {name: value for name, value in asked.items() if value})
+    chosen = planned.chosen(plan, {name: value for name, value in asked.items() if value})
     if out is None and not plan_only:
         raise typer.BadParameter("say where the results go: --out FOLDER; or --plan to see what would run.")
     if threads is not None:
@@ -159,12 +164,11 @@ def benchmark_command(
             return
         terminal.note(_told(told))
     assert out is not None
-    _report(_run(chosen, out, retry, extend, overwrite, quiet, wanted), as_json, quiet)
+    how = {"retry": retry, "extend": extend, "overwrite": overwrite, "speed": speed}
+    _report(_run(chosen, out, how, quiet, wanted), as_json, quiet)
 
 
-def _run(
-    plan: BenchmarkPlan, out: Path, retry: bool, extend: bool, overwrite: bool, quiet: bool, wanted: bool | None
-) -> BenchmarkResults:
+def _run(plan: BenchmarkPlan, out: Path, how: dict[str, Any], quiet: bool, wanted: bool | None) -> BenchmarkResults:
     from vlmad_core.evaluation.benchmark import benchmark
 
     with bar("cells", 1, wanted) as shown:
@@ -173,15 +177,7 @@ def _run(
             shown.say(now.what)
             shown.reach(now.done, now.cells)
 
-        return benchmark(
-            plan,
-            out,
-            retry=retry,
-            extend=extend,
-            overwrite=overwrite,
-            progress=show,
-            tell=(lambda text: None) if quiet else terminal.note,
-        )
+        return benchmark(plan, out, **how, progress=show, tell=(lambda text: None) if quiet else terminal.note)
 
 
 def _estimate(plan: BenchmarkPlan, out: Path | None, retry: bool, wanted: bool | None) -> Estimate:
@@ -199,7 +195,7 @@ def _told(estimate: Estimate) -> str:
         return f"{estimate.cells} cells, none left to run."
     skipped = sum(estimate.skipped.values())
     parts = [f"{estimate.waiting} of {estimate.cells} cells to run"]
-    parts += [f"{skipped} make no sense"] * bool(skipped)
+    parts += [f"{skipped} make{'s' * (skipped == 1)} no sense"] * bool(skipped)
     parts += [f"{sum(estimate.failing.values())} will fail"] * bool(estimate.failing)
     return f"{', '.join(parts)}; {estimate.looks} images through backbones, about {_time(estimate.seconds)}."
 
@@ -250,61 +246,8 @@ def _tell(results: BenchmarkResults, counts: Counter[str]) -> None:
             sys.stdout.write(terminal.shown(f"[{letter}] {note}") + "\n")
         sys.stdout.write(terminal.shown(table.caption) + "\n")
     for error, count in Counter(row["error"] for row in results.failed).items():
-        terminal.complain(f"{count} cells failed: {error}")
+        terminal.complain(f"{terminal.counted(count, 'cell')} failed: {error}")
     for backbone, passes in results.passes.items():
         terminal.note(f"{backbone}: {passes['images']} images, {passes['passes']} passes through the backbone.")
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     terminal.note(f"{told} in {_time(results.seconds)}; see {results.folder}")
-
-
-def _chosen(path: Path | None, asked: Mapping[str, Any]) -> BenchmarkPlan:
-    """The plan of a file, with what was typed in place of what it says."""
-    from vlmad_core.evaluation.plan import read_file, read_plan
-
-    if path is None:
-        if "data" not in asked or not {"methods", "grid"} & asked.keys():
-            raise typer.BadParameter("give a plan, or at least --data FOLDER and --recipe NAME (or --detector FOLDER).")
-        return read_plan(asked)
-    said = dict(read_file(path))
-    if {"methods", "grid"} & asked.keys():
-        said.pop("methods", None)
-        said.pop("grid", None)
-    try:
-        return read_plan({**said, **asked})
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-def _methods(
-    recipes: Sequence[str], detectors: Sequence[str], extractors: Sequence[str], prompts: Sequence[str]
-) -> dict[str, Any]:
-    """Recipes as methods, or as a grid where parts are exchanged; detectors beside them."""
-    if (extractors or prompts) and not recipes:
-        raise typer.BadParameter("--extractor and --prompts exchange parts of a recipe; say which with --recipe.")
-    named: list[Any] = [{"detector": folder} for folder in detectors]
-    if not extractors and not prompts:
-        return {"methods": [*recipes, *named]}
-    return {"methods": named, "grid": {"recipe": recipes, "extractor": extractors, "prompts": prompts}}
-
-
-def _numbers(option: str, text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"{option} wants whole numbers such as 0,1,4; got '{text}'.") from None
-
-
-def _value(option: str, text: str | None) -> Any:
-    try:
-        return None if text is None else yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise typer.BadParameter(f"{option}: '{text}' is not a YAML value.") from None
-
-
-def _names(pairs: Sequence[str]) -> dict[str, str]:
-    for pair in pairs:
-        if "=" not in pair:
-            raise typer.BadParameter(f"--class-name wants CATEGORY=WORDS, such as PA_BRG01_RL=paper; got '{pair}'.")
-    return {category: words for category, _, words in (pair.partition("=") for pair in pairs)}

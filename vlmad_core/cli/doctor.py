@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vlmad_core import __version__
+from vlmad_core import __version__, inventory
 from vlmad_core.cli import terminal
 from vlmad_core.registry import default_registry
 
@@ -91,9 +91,13 @@ def _plugins() -> Iterator[Finding]:
     registry = default_registry()
     for plugin in registry.plugins:
         if plugin.status != "failed":
-            yield Finding(plugin.name, "ok", f"{plugin.version} {plugin.status}, {len(plugin.entries)} entries")
+            offers = terminal.counted(len(plugin.entries), "part")
+            yield Finding(plugin.name, "ok", f"{plugin.version} {plugin.status}, {offers}")
     for problem in registry.problems:
         yield Finding(problem.plugin, "broken", f"{problem.stage}: {problem.error}")
+    if not inventory.can_remember():
+        text = "cannot be written, so every command looks at all plugins again; name a folder with VLMAD_CACHE"
+        yield Finding("cache of plugins", "note", text)
 
 
 def _self_test() -> Finding:

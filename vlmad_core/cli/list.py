@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vlmad_core.cli.names import Kind
-from vlmad_core.cli.terminal import note, print_json, table
+from vlmad_core.cli.terminal import counted, note, print_json, table
 from vlmad_core.registry import Entry, default_registry
 
 
@@ -28,7 +28,7 @@ def list_command(
         return
     table(["kind", "name", "plugin", "summary"], [(e.kind, e.name, e.plugin, e.item.summary) for e in _sorted(entries)])
     if registry.problems:
-        note(f"{len(registry.problems)} problems with plugins; `vlmad plugins` shows them.")
+        note(f"{counted(len(registry.problems), 'problem')} with plugins; `vlmad plugins` shows them.")
 
 
 def _sorted(entries: list[Entry]) -> list[Entry]:

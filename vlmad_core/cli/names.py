@@ -33,7 +33,8 @@ def complete(kind: str | None = None) -> Callable[[str], list[tuple[str, str]]]:
 
     def offer(incomplete: str) -> list[tuple[str, str]]:
         entries = default_registry().entries(kind)
-        return [(entry.name, entry.item.summary) for entry in entries if entry.name.startswith(incomplete)]
+        found = {entry.name: entry.item.summary for entry in entries if entry.name.startswith(incomplete)}
+        return list(found.items())  # once, where a part and a recipe have one name
 
     return offer
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vlmad_core.cli.terminal import complain, note, print_json, table
+from vlmad_core.cli.terminal import complain, counted, note, print_json, table
 from vlmad_core.registry import Plugin, Problem, Registry, default_registry
 
 _REMEDY = {
@@ -45,7 +45,7 @@ def _count(plugin: Plugin) -> dict[str, int]:
 
 
 def _told(plugin: Plugin) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in _count(plugin).items()) or "nothing"
+    return ", ".join(counted(count, kind) for kind, count in _count(plugin).items()) or "nothing"
 
 
 def _remedy(problem: Problem) -> str:

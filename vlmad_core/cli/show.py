@@ -89,6 +89,11 @@ def _find(name: str, kind: str | None) -> Entry:
     if found:
         told = ", ".join(f"{entry.full_name} ({entry.kind})" for entry in found)
         raise UnknownComponentError(f"'{name}' is the name of several things: {told}. Say the full name, or --kind.")
+    if Path(name).is_file():
+        raise UnknownComponentError(f"'{name}' is a file. `vlmad compose --recipe {name}` builds and explains it.")
+    bring = registry.to_install(name)
+    if bring:
+        raise UnknownComponentError(f"nothing installed is called '{name}'. Install it: pip install {bring}.")
     problems = "".join(f"\n  {problem}" for problem in registry.problems)
     hint = did_you_mean(name, {entry.name for entry in registry.entries()})
     raise UnknownComponentError(f"nothing is called '{name}'.{hint} `vlmad list` shows what there is.{problems}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["complain", "console", "note", "print_json", "show_warning", "shown", "table"]
+__all__ = ["complain", "console", "counted", "note", "print_json", "show_warning", "shown", "table"]
 
 verbose = False
 """Whether errors are shown with their traceback."""
@@ -39,6 +39,11 @@ def _say(text: str, style: str) -> None:
     line = Text("vlmad: ", style=style)
     line.append("\n".join(map(shown, text.splitlines())), style=style if style == "red" else "")
     console(stderr=True).print(line, soft_wrap=True)
+
+
+def counted(number: int, word: str) -> str:
+    """``1 problem``, ``2 problems``; a word that ends in s stays as it is."""
+    return f"{number} {word}" if number == 1 or word.endswith("s") else f"{number} {word}s"
 
 
 def complain(text: str) -> None:
@@ -76,7 +81,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Seque
 
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for i, name in enumerate(columns):
-        grid.add_column(name, justify="right" if name in right else "left", no_wrap=i == 0, overflow="fold")
+        grid.add_column(Text(name), justify="right" if name in right else "left", no_wrap=i == 0, overflow="fold")
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     console().print(grid)

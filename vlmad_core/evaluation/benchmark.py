@@ -78,6 +78,7 @@ def benchmark(
     retry: bool = False,
     extend: bool = False,
     overwrite: bool = False,
+    speed: bool = False,
     tables: bool = True,
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] | None = None,
@@ -91,6 +92,7 @@ def benchmark(
         retry: Try cells again that failed.
         extend: ``out`` was made by another plan: keep its rows and add those of this plan.
         overwrite: Replace what is in ``out``.
+        speed: Measure every method by itself, after its cells: latency, images a second, memory, parameters, FLOPs.
         tables: Write tables and plots at the end.
         progress: Called as it goes.
         tell: Called with sentences worth knowing.
@@ -113,13 +115,15 @@ def benchmark(
         run = _Run(plan, cells, folder, registry, progress or (lambda progress: None), tell or (lambda text: None))
         try:
             run.all()
+            if speed:
+                run.time()
+            return run.finish(tables=tables)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped. {folder.state(cells)}") from None
         except OSError as error:
             if isinstance(error, VlmadError):
                 raise
             raise VlmadError(f"{out}: cannot be written to ({error}). {folder.state(cells)}") from error
-        return run.finish(tables=tables)
 
 
 class _Run:
@@ -149,6 +153,12 @@ class _Run:
         waiting = [cell for cell in missing if cell.status == "waiting"]
         for _, group in groupby(waiting, key=lambda cell: cell.spec.backbone):
             self._backbone(list(group))
+
+    def time(self) -> None:
+        """Every method that was judged."""
+        from vlmad_core.evaluation.timing import time_cells  # here: it builds cells as this module does
+
+        time_cells(self.cells, self.folder.rows, self.folder.path, self.registry, say=self._say, tell=self.tell)
 
     def finish(self, *, tables: bool) -> BenchmarkResults:
         """Tables, plots, Parquet and the summary."""

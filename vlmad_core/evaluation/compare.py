@@ -24,6 +24,7 @@ __all__ = ["Comparison", "compare", "comparison_table"]
 _METRICS: dict[str, Callable[..., float]] = {"image_auroc": auroc, "image_ap": average_precision, "image_f1max": f1max}
 _WIDTH = 2 * 1.959963984540054  # of a 95 % interval, in standard errors
 _ALL = "mean"
+_PERFECT = "Both are perfect on these images, so the interval says nothing of harder ones."
 
 
 @dataclass(frozen=True)
@@ -194,15 +195,17 @@ def _category(folder: Path, place: tuple[str, str], one: Sequence[Row], two: Seq
     if min(good, bad) < 2:
         return Comparison(dataset, category, good, bad, 0, None, "Fewer than two images of a kind in common.")
     count = max(len(side) for side in sides)
-    if metric == "image_auroc" and count == 1:
-        return Comparison(dataset, category, good, bad, 1, delong(scores[0][:, 0], scores[1][:, 0], truth), reason)
+    if all(_METRICS[metric](run, truth) == 1 for side in scores for run in side.T):
+        reason = f"{reason} {_PERFECT}".strip()
 
     def over_seeds(columns: NDArray[Any], labels: NDArray[Any]) -> float:
         return float(np.mean([_METRICS[metric](column, labels) for column in columns.T]))
 
-    return Comparison(
-        dataset, category, good, bad, count, paired_bootstrap(over_seeds, scores[0], scores[1], truth), reason
-    )
+    if metric == "image_auroc" and count == 1:
+        pair = delong(scores[0][:, 0], scores[1][:, 0], truth)
+    else:
+        pair = paired_bootstrap(over_seeds, scores[0], scores[1], truth)
+    return Comparison(dataset, category, good, bad, count, pair, reason)
 
 
 def _mean(dataset: str, found: Sequence[Comparison]) -> Comparison:
@@ -217,6 +220,9 @@ def _mean(dataset: str, found: Sequence[Comparison]) -> Comparison:
     p = math.erfc(abs(difference) / error / math.sqrt(2)) if error > 0 else 1.0 if difference == 0 else math.nan
     left = len(found) - len(there)
     reason = f"Mean of {len(there)} of {len(found)} categories." if left else ""
+    perfect = sum(_PERFECT in one.reason for one in found)
+    if perfect:
+        reason = f"{reason} In {perfect} of them both are perfect, which adds no width to the interval.".strip()
     caution = "Some categories have few images." if any(pair.caution for pair in there) else ""
     low, high = max(-1.0, difference - half), min(1.0, difference + half)
     pair = Paired(first, second, difference, low, high, p, "normal", caution)

@@ -15,6 +15,7 @@ from vlmad_core.evaluation.cells import Cell
 from vlmad_core.evaluation.plan import BenchmarkPlan
 from vlmad_core.evaluation.present import present
 from vlmad_core.evaluation.rows import ROWS, Row, RowsFile, write_parquet
+from vlmad_core.evaluation.speed import SPEED
 from vlmad_core.files import write_whole
 from vlmad_core.run.disk import lock
 from vlmad_core.run.settings import differences
@@ -26,7 +27,7 @@ PLAN, SUMMARY, PARQUET = "plan.json", "summary.json", "rows.parquet"
 RUN_ONLY = {"batch_size", "memory_gb"}
 """What may change between two parts of a run: it decides how long it takes, and not what comes out."""
 
-_OURS = (ROWS, PLAN, SUMMARY, PARQUET, "scores", "tables", "plots", ".features")
+_OURS = (ROWS, PLAN, SUMMARY, PARQUET, SPEED, "scores", "tables", "plots", ".features")
 
 
 class BenchmarkFolder:
@@ -39,15 +40,19 @@ class BenchmarkFolder:
         overwrite: Remove what an earlier run left.
 
     Raises:
-        ConfigError: A file, the results of another plan, or another process is writing there.
+        ConfigError: A file, a place that cannot be written to, the results of another plan, or another process is
+            writing there.
     """
 
     def __init__(self, path: Path, plan: BenchmarkPlan, *, extend: bool = False, overwrite: bool = False) -> None:
         if path.exists() and not path.is_dir():
             raise ConfigError(f"{path}: is a file; --out must name a folder.")
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock = (path / ".lock").open("w")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / ".lock").open("w")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written to ({error.strerror}); choose another --out.") from error
         try:
             lock(self._lock, path)
             if overwrite:

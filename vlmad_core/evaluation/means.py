@@ -122,7 +122,7 @@ class Group:
         """Mean over the seeds of one category."""
         values = self._values(category, metric)
         if not values:
-            return Mean(None, lacks={category: self._why(category)})
+            return Mean(None, lacks={category: self._why(category, metric)})
         numbers = list(values.values())
         ends = [self._interval(row, metric) for row in self.done if row["category"] == category]
         known = [end for end in ends if end is not None]
@@ -157,12 +157,18 @@ class Group:
         low, high = row.get(f"{metric}_low"), row.get(f"{metric}_high")
         return None if low is None or high is None else (float(low), float(high))
 
-    def _why(self, category: str) -> str:
+    def _why(self, category: str, metric: str) -> str:
         rows = [row for row in self.rows if row["category"] == category]
         for row in rows:
             if row["status"] != "done":
                 return f"{row['status']}: {row.get('error') or 'no reason was written'}".rstrip(".")
-        return "not defined there" if rows else "not judged"
+        if not rows:
+            return "not judged"
+        absent = [kind for kind in ("good", "defective") if not any(row.get(kind) for row in rows)]
+        if absent:
+            return f"no {absent[0]} image there"
+        unmasked = not metric.startswith("image") and all(row.get("pixel_exact") is None for row in rows)
+        return "no masks there" if unmasked else "not defined there"
 
 
 def group(rows: Iterable[Row], by: Sequence[str] | None = None) -> list[Group]:

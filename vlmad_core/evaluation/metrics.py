@@ -72,9 +72,9 @@ def image_metrics(
     """
     curve = _curve(scores, labels)
     low, high = bootstrap_auroc(scores, labels, draws=draws, level=level, seed=seed)
-    return ImageMetrics(
-        curve.auroc()[0], low, high, curve.ap()[0], curve.f1max()[0], int(curve.hits.sum()), curve.normal
-    )
+    # Where nothing is normal every threshold is right: 1.0 would say something of the data, not of the scores.
+    ap, f1 = (curve.ap()[0], curve.f1max()[0]) if curve.normal else (float("nan"), float("nan"))
+    return ImageMetrics(curve.auroc()[0], low, high, ap, f1, int(curve.hits.sum()), curve.normal)
 
 
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float:

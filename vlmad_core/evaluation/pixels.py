@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vlmad_core.errors import ConfigError
 from vlmad_core.evaluation.curve import Curve, Numbers, PixelMetrics
 from vlmad_core.evaluation.ranks import Array, Image, Mask, exact_curve
 
@@ -95,8 +96,14 @@ def region_shares(mask: Mask) -> tuple[Numbers, int]:
     """One over the area of its region for each defective pixel in order of rows, and the number of regions.
 
     With these weights the sum over all pixels above a threshold is the sum of the regions' overlaps.
+
+    Raises:
+        ConfigError: SciPy is not installed.
     """
-    from scipy.ndimage import label
+    try:
+        from scipy.ndimage import label
+    except ImportError as error:
+        raise ConfigError("regions of masks need SciPy: pip install 'vlmad-core[evaluation]'.") from error
 
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

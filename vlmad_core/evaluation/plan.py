@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from vlmad_core.component import Config
 from vlmad_core.errors import ConfigError
-from vlmad_core.spec import PartSpec, validate
+from vlmad_core.spec import PartSpec, retold
 
 if TYPE_CHECKING:
     from vlmad_core.evaluation.cells import Cell
@@ -150,6 +150,9 @@ class Grid(Config):
 class BenchmarkPlan(Config):
     """A whole comparison: every method on every backbone, size, category, number of shots and seed that fits.
 
+    Raises:
+        ConfigError: With one line for each thing that is wrong: path, what, and a hint.
+
     >>> BenchmarkPlan(data="data/piped", methods=["winclip"], shots=[0, 4], seeds=3).seeds
     (0, 1, 2)
     """
@@ -178,6 +181,12 @@ class BenchmarkPlan(Config):
     aupro_200: bool = Field(False, description="Also the 200-step AUPRO, to compare with tables that have it.")
     batch_size: int = Field(8, gt=0, description="Images through the backbone at a time.")
     memory_gb: float = Field(2.0, ge=0, description="Features of one category above this are kept on the disk.")
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise retold(error, type(self), "plan", "the plan") from error
 
     @field_validator("data", mode="before")
     @classmethod
@@ -251,7 +260,7 @@ def read_plan(plan: BenchmarkPlan | Mapping[str, Any] | str | Path) -> Benchmark
     if isinstance(plan, str | Path):
         where, plan = str(plan), read_file(Path(plan))
     try:
-        return validate(BenchmarkPlan, plan, "plan", "the plan")
+        return BenchmarkPlan(**{str(name): value for name, value in plan.items()})
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}" if where else str(error)) from error
 

@@ -15,6 +15,7 @@ from vlmad_core.evaluation.canvas import EDGE, FAINT, GRID, INK, figure, shorten
 from vlmad_core.evaluation.labels import place
 from vlmad_core.evaluation.means import METRICS, Group, Mean, Row, check_metrics, group, told
 from vlmad_core.evaluation.speed import Speed
+from vlmad_core.evaluation.tables import how_judged
 
 __all__ = ["bars", "shots", "speed"]
 
@@ -44,8 +45,9 @@ def bars(
     Raises:
         ConfigError: matplotlib is not installed, nothing to draw, or rows that must not be averaged.
     """
-    groups, means = _means(rows, by, metric)
-    named = _fields(groups)
+    every = list(zip(*_means(rows, by, metric), strict=True))
+    groups, means = zip(*([one for one in every if one[1].value is not None] or every), strict=True)
+    named = _fields([one for one, _ in every])
     names = [told(one.key["method"]) if "method" in one.key else one.label(named) for one in groups]
     style = styles([*names, *methods])
     with figure(9, 1.3 + 0.34 * len(groups)) as made:
@@ -72,7 +74,9 @@ def bars(
         told_of = [shorten(one.label(named)) + _lack(one, mean) for one, mean in zip(groups, means, strict=True)]
         axes.set_yticks(range(len(groups)), told_of)
         axes.set(ylim=(len(groups) - 0.4, -0.65), xlim=(0, 109), xticks=range(0, 101, 20))
-        axes.set_xlabel(" ".join([f"{METRICS[metric]} [%].", *sorted(kind for kind in kinds if kind)]))
+        left = [f"Left out, without a value: {len(every) - len(groups)}."] if len(groups) < len(every) else []
+        axes.set_xlabel(" ".join([f"{METRICS[metric]} [%].", *sorted(kind for kind in kinds if kind), *left]))
+        made.supxlabel(how_judged(groups, [metric]), fontsize=8.5, color=FAINT)
         return write(made, out, f"{METRICS[metric]} of {len(groups)} methods")
 
 
@@ -130,10 +134,11 @@ def shots(
         axes.set(xlabel="normal images", ylabel=f"{METRICS[metric]} [%]")
         said = ["Bands: standard deviation over seeds."] if any(mean.spread for mean in means) else []
         said += _HOLLOW if any(one.trained_here for one in groups) else []
-        said += [f"{left_out} points without all categories are left out."] if left_out else []
+        said += [f"Left out, without all categories: {left_out}."] if left_out else []
         axes.set_title(" ".join(said), fontsize=9, color=FAINT, loc="left")
         if axes.lines:
             made.legend(loc="outside right upper", frameon=False, fontsize=9)
+        made.supxlabel(how_judged(groups, [metric]), fontsize=8.5, color=FAINT)
         return write(made, out, f"{METRICS[metric]} over the number of normal images")
 
 
@@ -204,6 +209,7 @@ def speed(
         said = [f"On {next(iter(places))}.", *(_HOLLOW if any(point[4] for point in points) else [])]
         axes.set_title(" ".join(said), fontsize=9, color=FAINT, loc="left")
         place(axes, [(rate, value, label, look.colour) for rate, value, label, look, _ in points], ink=INK)
+        made.supxlabel(how_judged(groups, [metric]), fontsize=8.5, color=FAINT)
         return write(made, out, f"{METRICS[metric]} against images a second")
 
 

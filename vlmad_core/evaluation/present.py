@@ -8,12 +8,14 @@ from pathlib import Path
 from vlmad_core.errors import ConfigError
 from vlmad_core.evaluation import plots, published
 from vlmad_core.evaluation.rows import Row
+from vlmad_core.evaluation.speed import SPEED, read_speed
+from vlmad_core.evaluation.speed_table import speed_table
 from vlmad_core.evaluation.tables import Table, by_category, page, table
 from vlmad_core.files import write_whole
 
 __all__ = ["means_table", "present"]
 
-_EACH = ("image_auroc", "pixel_auroc", "aupro")
+_EACH = ("image_auroc", "pixel_auroc", "aupro", "aupro_200", "au_spro")
 """Metrics that get a table of their own, and a plot."""
 
 
@@ -34,11 +36,14 @@ def present(rows: Sequence[Row], folder: Path) -> Iterator[str]:
     try:
         tables = {"means": table(shown)} | {f"{name} by category": by_category(shown, name) for name in there}
         beside = published.against(shown)
+        speeds = read_speed(folder / SPEED) if (folder / SPEED).exists() else []
     except ConfigError as error:
         yield f"no tables: {error}"
         return
     if beside is not None:
         tables["published"] = beside
+    if speeds:
+        tables["speed"] = speed_table(speeds)
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     for name, one in tables.items():
         for suffix, text in (
@@ -54,6 +59,8 @@ def present(rows: Sequence[Row], folder: Path) -> Iterator[str]:
             plots.bars(shown, folder / "plots" / name.replace("_", "-"), metric=name)
             if len({row["shots"] for row in shown}) > 1:
                 plots.shots(shown, folder / "plots" / f"{name.replace('_', '-')}-shots", metric=name)
+        if speeds and there:
+            plots.speed(shown, speeds, folder / "plots" / "speed", metric=there[0])
     except ConfigError as error:
         yield f"no plots: {error}"
 

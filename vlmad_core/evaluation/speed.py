@@ -26,7 +26,10 @@ from vlmad_core.files import write_whole
 from vlmad_core.images import ImageLike, open_image, to_pixels
 from vlmad_core.pipeline import Pipeline
 
-__all__ = ["Speed", "measure", "read_speed", "write_speed"]
+__all__ = ["SPEED", "Speed", "measure", "read_speed", "write_speed"]
+
+SPEED = "speed.jsonl"
+"""What a folder of results calls its measurements of speed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from vlmad_core.errors import ConfigError
 from vlmad_core.evaluation.means import FIELDS, METRICS, Group, Mean, Row, check_metrics, group, told
 from vlmad_core.evaluation.render import DASH, Cell, Table, page
 
-__all__ = ["Table", "by_category", "number", "page", "table"]
+__all__ = ["Table", "by_category", "how_judged", "number", "page", "table"]
 
 _USUAL = tuple(name for name in METRICS if name != "aupro_200")
 _TRAINED = "Learned from the data set that it is judged on: not comparable with the others, and never the best."
@@ -51,41 +51,48 @@ def table(rows: Iterable[Row], *, by: Sequence[str] | None = None, metrics: Sequ
 
 
 def by_category(rows: Iterable[Row], metric: str, *, by: Sequence[str] | None = None) -> Table:
-    """One metric, in percent: a line for each category and their mean, a column for each group.
+    """One metric, in percent: a line for each category and their mean, a column for each group with a value.
 
     Args:
         rows: As in ``rows.jsonl``.
         metric: Which.
-        by: What a column is; see :func:`~vlmad_core.evaluation.means.group`.
+        by: What a column is; see :func:`~vlmad_core.evaluation.means.group`. Data sets are below each other.
 
     Raises:
         ConfigError: As :func:`table`.
     """
-    groups = _groups(rows, by)
+    every = _groups(rows, by)
     check_metrics([metric])
+    groups = [one for one in every if one.mean(metric).value is not None] or every
+    named = [name for name in groups[0].key if name != "dataset"]
+    column = [one.label(named) or METRICS[metric] for one in groups]
+    columns = list(dict.fromkeys(column))
     common, special = _split([_facts(one, [metric]) for one in groups])
     own = [(*special[i], *_own(one)) for i, one in enumerate(groups)]
     datasets = list(dict.fromkeys(one.key["dataset"] for one in groups))
     lines = []
     for dataset in datasets:
         there = {i: one for i, one in enumerate(groups) if one.key["dataset"] == dataset}
-        of = f" of {told(dataset)}" if len(datasets) > 1 else ""
+        of = f"{told(dataset)}, " if len(datasets) > 1 else ""
         categories = next(iter(there.values())).categories
         for name in categories:
             means = {i: one.one(name, metric) for i, one in there.items()}
-            lines.append(_line(told(name), groups, means, 1, _counts([one.only(name) for one in there.values()])))
+            counts = _counts([one.only(name) for one in there.values()])
+            lines.append((Cell(f"{of}{told(name)}"), Cell(counts), *_line(groups, means, 1)))
         if len(categories) > 1:
             means = {i: one.mean(metric) for i, one in there.items()}
-            lines.append(_line(f"mean{of}", groups, means, len(categories), _counts(list(there.values()))))
-        label, counts, *cells = lines[-1]  # a column's own facts stand at the foot of it
+            counts = _counts(list(there.values()))
+            lines.append((Cell(f"{of}mean"), Cell(counts), *_line(groups, means, len(categories))))
+        label, total, *cells = lines[-1]  # a column's own facts stand at the foot of it
         noted = [replace(cell, notes=(*own[i], *cell.notes)) if i in there else cell for i, cell in enumerate(cells)]
-        lines[-1] = (label, counts, *noted)
+        lines[-1] = (label, total, *noted)
+    lines = [(*line[:2], *_merged(line[2:], column, columns)) for line in lines]
     ends = "In brackets: 95 % over images." if any(cell.interval for line in lines for cell in line) else ""
     bold = _bold(groups) if any(cell.strong for line in lines for cell in line) else ""
-    caption = f"{METRICS[metric]}, in percent. {ends} {_spreads(groups)} {' '.join(common)} {bold}"
-    named = _labels(groups)
-    heads = ("category", _COUNTS, *(one.label(named) for one in groups))
-    return Table(heads, tuple(lines), 2, " ".join(caption.split()))
+    empty = list(dict.fromkeys(one.label(named) for one in every if one.label(named) not in columns))
+    left = f"Without a value, so without a column: {'; '.join(empty)}." if empty and named else ""
+    caption = f"{METRICS[metric]}, in percent. {ends} {_spreads(groups)} {' '.join(common)} {bold} {left}"
+    return Table(("category", _COUNTS, *columns), tuple(lines), 2, " ".join(caption.split()))
 
 
 def number(mean: Mean, categories: int, strong: bool = False, *, intervals: bool = False) -> Cell:
@@ -113,16 +120,30 @@ def number(mean: Mean, categories: int, strong: bool = False, *, intervals: bool
     )
 
 
-def _line(
-    label: str, groups: Sequence[Group], means: Mapping[int, Mean], categories: int, counts: str
-) -> tuple[Cell, ...]:
+def how_judged(groups: Sequence[Group], metrics: Sequence[str]) -> str:
+    """The rules by which the numbers of all groups came about, as sentences.
+
+    Args:
+        groups: Of rows.
+        metrics: Which are shown.
+    """
+    common, special = _split([_facts(one, metrics) for one in groups])
+    return " ".join([*common, *(["Rules differ; see the table."] if any(special) else [])])
+
+
+def _line(groups: Sequence[Group], means: Mapping[int, Mean], categories: int) -> list[Cell]:
     places = list(means)
     best = {places[i] for i in _best([groups[i] for i in places], list(means.values()))}
-    cells = [
+    return [
         number(means[i], categories, i in best, intervals=means[i].spread is None) if i in means else Cell("")
         for i in range(len(groups))
     ]
-    return (Cell(label), Cell(counts), *cells)
+
+
+def _merged(cells: Sequence[Cell], column: Sequence[str], columns: Sequence[str]) -> list[Cell]:
+    """Cells of groups in their columns: groups that differ in the data set alone share one."""
+    found = {name: cell for name, cell in zip(column, cells, strict=True) if cell.text is None}
+    return [found.get(name, Cell("")) for name in columns]
 
 
 def _groups(rows: Iterable[Row], by: Sequence[str] | None) -> list[Group]:
@@ -134,7 +155,8 @@ def _groups(rows: Iterable[Row], by: Sequence[str] | None) -> list[Group]:
 
 def _metrics(groups: Sequence[Group], wanted: Sequence[str] | None) -> list[str]:
     if wanted is None:
-        return [name for name in _USUAL if any(row.get(name) is not None for one in groups for row in one.done)]
+        there = [name for name in _USUAL if any(row.get(name) is not None for one in groups for row in one.done)]
+        return there or ["image_auroc"]  # a column for the reasons
     check_metrics(wanted)
     if {"aupro", "aupro_200"} <= set(wanted):
         raise ConfigError(

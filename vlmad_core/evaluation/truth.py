@@ -63,6 +63,11 @@ class Truth:
 
     def _read(self, place: int, sample: Sample, given: tuple[int, int], resolution: tuple[int, int] | None) -> None:
         mask = mask_of(sample) if sample.masks else None
+        if mask is not None and not _alike(mask.shape, given):
+            seen, shown = (f"{width} x {height}" for height, width in (mask.shape, given))
+            raise ImageError(
+                f"{sample.masks[0]}: is {seen} pixels, and the image {shown}: not of the same proportions."
+            )
         size = resolution or (given if mask is None else (mask.shape[0], mask.shape[1]))
         if self.areas is not None:
             self.areas[place] = [resized(area, size) for area in saturation_areas(sample)]
@@ -140,6 +145,11 @@ def at_size(maps: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
         maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
     array: np.ndarray = maps.numpy()
     return array
+
+
+def _alike(mask: tuple[int, ...], image: tuple[int, int]) -> bool:
+    """Whether one is the other resized, each side to whole pixels."""
+    return abs(mask[0] * image[1] - mask[1] * image[0]) <= (image[0] + image[1]) / 2
 
 
 def _nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -186,6 +186,16 @@ def test_a_slip_is_told_with_its_path_before_anything_runs(make_plan, registry, 
         vlmad_core.benchmark(make_plan(**changes), tmp_path / "out", registry=registry)
 
 
+def test_a_slip_is_told_in_the_same_way_however_a_plan_is_made():
+    told = r"^plan.shot: no such option of 'the plan'. Did you mean 'shots'\?"
+    with pytest.raises(ConfigError, match=told):
+        BenchmarkPlan(data="x", methods=["words"], shot=[1])
+    with pytest.raises(ConfigError, match=told):
+        read_plan({"data": "x", "methods": ["words"], "shot": [1]})
+    with pytest.raises(ConfigError, match=r"^plan.1: no such option of 'the plan'"):
+        read_plan({"data": "x", "methods": ["words"], 1: 2})
+
+
 def test_an_unknown_recipe_is_told_with_the_nearest(make_plan, registry):
     with pytest.raises(UnknownComponentError, match=r"method 'wrods'.*Did you mean 'words'"):
         cells_of(make_plan(methods=["wrods"]), registry)

@@ -309,8 +309,9 @@ def test_native_resolution_takes_each_mask_as_it_is(run):
 
 
 def test_the_200_step_variant_comes_when_asked_for(run):
-    row = run(methods=["words"], aupro_200=True).rows[0]
-    assert 0 <= row["aupro_200"] <= 1
+    results = run(methods=["words"], aupro_200=True, options={"tables": True})
+    assert 0 <= results.rows[0]["aupro_200"] <= 1
+    assert "AUPRO, 200 steps" in (results.folder / "tables/aupro_200-by-category.md").read_text()
 
 
 def test_a_detector_is_judged_and_marked_where_it_was_trained(registry, data, make_plan, tmp_path):
@@ -437,3 +438,61 @@ def test_the_estimate_counts_what_the_run_then_does(run, make_plan, registry):
         vlmad_core.BenchmarkPlan(**make_plan(**changes)), done={row["cell"] for row in results.rows}, registry=registry
     )
     assert (again.waiting, again.looks, again.failing) == (0, 0, {})
+
+
+def test_a_method_that_cannot_be_timed_is_told_and_the_others_are(run, monkeypatch, tmp_path):
+    from vlmad_core.evaluation import timing
+    from vlmad_core.evaluation.speed import measure, read_speed
+
+    def broken(pipeline, images, **about):
+        if about["method"] == "words":
+            raise RuntimeError("too hot.")
+        return measure(pipeline, images, **about)
+
+    monkeypatch.setattr(timing, "_SECONDS", 0.01)
+    monkeypatch.setattr(timing, "measure", broken)
+    said = []
+    run(shots=[0, 1], options={"speed": True, "tell": said.append})
+    assert [(one.method, one.shots, one.backbone) for one in read_speed(tmp_path / "out/speed.jsonl")] == [
+        ("remember", 1, "tiny")
+    ]
+    assert said[0] == "no speed of words on tiny, things/kind_0: RuntimeError: too hot."
+
+
+def test_speed_has_a_table_and_a_plot(run, monkeypatch):
+    monkeypatch.setattr("vlmad_core.evaluation.timing._SECONDS", 0.01)
+    folder = run(methods=["words"], options={"speed": True, "tables": True}).folder
+    assert (folder / "plots/speed.png").is_file()
+    head, _, line = (folder / "tables/speed.md").read_text().splitlines()[2:5]
+    assert head.startswith("| method | backbone | size | shots | batch | p50 \\[ms\\] |")
+    assert line.startswith("| words | tiny | 32 x 32 | 0 | 1 |")
+
+
+def test_a_place_that_cannot_be_written_to_is_refused(run, monkeypatch):
+    from pathlib import Path
+
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(ConfigError, match=r"out: cannot be written to \(Permission denied\); choose another --out"):
+        run()
+
+
+def test_only_defective_images_have_no_image_metric(run, data):
+    for path in data.glob("*/test/good/*"):
+        path.unlink()
+    row = run(methods=["words"]).done[0]
+    assert (row["image_auroc"], row["image_ap"], row["image_f1max"]) == (None, None, None)
+    assert row["pixel_ap"] is not None
+
+
+def test_a_disk_that_is_full_when_tables_are_written_loses_no_row(run, monkeypatch, tmp_path):
+    def full(rows, path):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("vlmad_core.evaluation.folder.write_parquet", full)
+        with pytest.raises(VlmadError, match=r"No space left on device.* 4 of 4 cells are safe"):
+            run()
+    assert run().passes == {}  # nothing is done again

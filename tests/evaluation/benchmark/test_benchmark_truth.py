@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_a_map_that_is_not_a_number_is_refused(truth, maps):
 def test_masks_are_resized_by_nearest_neighbour(samples):
     small = Truth(samples, {}, dict.fromkeys(range(4), SIZE), (8, 10))
     assert np.array_equal(small.masks[1], np.asarray(samples[1].masks[0])[1::2, 1::2] > 0)
+
+
+@pytest.mark.parametrize(("size", "counts"), [((8, 10), True), ((5, 7), True), ((32, 40), True), ((20, 16), False)])
+def test_a_mask_of_other_proportions_is_left_out_and_named(samples, size, counts):
+    mask = np.zeros(size, np.uint8)
+    mask[1:3, 1:3] = 1
+    odd = dataclasses.replace(samples[1], masks=(mask,))
+    seen = Truth([samples[0], odd], {}, dict.fromkeys(range(2), SIZE), (8, 10))
+    assert (1 in seen.places) is counts
+    if not counts:
+        assert seen.unreadable[1].endswith("is 16 x 20 pixels, and the image 20 x 16: not of the same proportions.")
 
 
 def test_the_defects_of_mvtec_loco_have_saturation_areas(tmp_path, registry):

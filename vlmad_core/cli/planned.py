@@ -1,0 +1,73 @@
+"""From what was typed for ``vlmad benchmark`` to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+import yaml
+
+from vlmad_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vlmad_core.evaluation.plan import BenchmarkPlan
+
+__all__ = ["chosen", "methods", "names", "numbers", "value"]
+
+
+def chosen(path: Path | None, asked: Mapping[str, Any]) -> BenchmarkPlan:
+    """The plan of a file, with what was typed in place of what it says."""
+    from vlmad_core.evaluation.plan import read_file, read_plan
+
+    if path is None:
+        if "data" not in asked or not {"methods", "grid"} & asked.keys():
+            raise typer.BadParameter("give a plan, or at least --data FOLDER and --recipe NAME (or --detector FOLDER).")
+        return read_plan(asked)
+    said = dict(read_file(path))
+    if {"methods", "grid"} & asked.keys():
+        said.pop("methods", None)
+        said.pop("grid", None)
+    try:
+        return read_plan({**said, **asked})
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def methods(
+    recipes: Sequence[str], detectors: Sequence[str], extractors: Sequence[str], prompts: Sequence[str]
+) -> dict[str, Any]:
+    """Recipes as methods, or as a grid where parts are exchanged; detectors beside them."""
+    if (extractors or prompts) and not recipes:
+        raise typer.BadParameter("--extractor and --prompts exchange parts of a recipe; say which with --recipe.")
+    named: list[Any] = [{"detector": folder} for folder in detectors]
+    if not extractors and not prompts:
+        return {"methods": [*recipes, *named]}
+    return {"methods": named, "grid": {"recipe": recipes, "extractor": extractors, "prompts": prompts}}
+
+
+def numbers(option: str, text: str | None) -> list[int] | None:
+    """``0,1,4`` as a list."""
+    if text is None:
+        return None
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{option} wants whole numbers such as 0,1,4; got '{text}'.") from None
+
+
+def value(option: str, text: str | None) -> Any:
+    """A number, a word or a list, as YAML has them."""
+    try:
+        return None if text is None else yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise typer.BadParameter(f"{option}: '{text}' is not a YAML value.") from None
+
+
+def names(pairs: Sequence[str]) -> dict[str, str]:
+    """``CATEGORY=WORDS`` as a mapping."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise typer.BadParameter(f"--class-name wants CATEGORY=WORDS, such as PA_BRG01_RL=paper; got '{pair}'.")
+    return {category: words for category, _, words in (pair.partition("=") for pair in pairs)}
