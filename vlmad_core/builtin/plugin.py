@@ -150,7 +150,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
         name="patch-memory",
         spec={
             "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "patches", "config": {"taps": [6, 9, 12], "space": "raw"}},
+            "extractor": {"use": "patches", "config": {"taps": [-7, -4, -1], "space": "raw"}},
             "scorers": [{"use": "memory", "config": {"top": 0.01}}],
         },
         summary="Patches of three blocks against a memory of normal ones; no words; 1 or more normal images.",

@@ -53,7 +53,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
         name="foreground-memory",
         spec={
             "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "foreground", "config": {"taps": [6, 9, 12], "space": "raw"}},
+            "extractor": {"use": "foreground", "config": {"taps": [-7, -4, -1], "space": "raw"}},
             "scorers": [{"use": "memory", "config": {"top": 0.01}}],
         },
         summary="Patches of the object, without its background, against a memory of normal ones; no words.",

@@ -53,7 +53,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
         name="musc",
         spec={
             "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "patches", "config": {"taps": [3, 6, 9, 12], "space": "raw"}},  # ends of the quarters
+            "extractor": {"use": "patches", "config": {"taps": [-10, -7, -4, -1], "space": "raw"}},  # of 12: quarters
             "scorers": ["musc"],
         },
         summary="MuSc: images without labels judge each other; give the same folder to judge and as --normal.",
