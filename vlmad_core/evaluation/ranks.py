@@ -98,9 +98,11 @@ def _count(distinct: Array, floor: Any, parts: Sequence[Sequence[Image]] = ()) -
     for part in parts:
         end = 0
         for values, mask in part:
-            picked = values.ravel() if mask is None else values[~mask]
             if floor is not None:
-                picked = picked[picked >= floor]
+                kept = values >= floor
+                picked = values[kept if mask is None else kept & ~mask]  # gathered once: that is what costs
+            else:
+                picked = values.ravel() if mask is None else values[~mask]
             buffer[end : end + picked.size] = picked
             end += picked.size
         normals = buffer[:end]
