@@ -85,15 +85,15 @@ class Block:
     @property
     def is_slow(self) -> bool:
         """Whether it learns, or measures."""
-        return bool(re.search(r"\b(train|benchmark)\(", self.code)) or any(
-            words[1] in ("train", "benchmark", "speed") for words in self.commands if words[0] == "vlmad"
+        return bool(re.search(r"\b(train|benchmark|study)\(", self.code)) or any(
+            words[1] in ("train", "benchmark", "study", "speed") for words in self.commands if words[0] == "vlmad"
         )
 
 
 def written(code: str) -> set[str]:
     """Files and folders that code makes, as far as it names them."""
     words = re.findall(r"(?:--out|-o|--save) (\S+)", code)
-    words += re.findall(r"(?:save|save_recipe|train|benchmark)\([^()]*\"([^\"]+)\"", code)
+    words += re.findall(r"(?:save|save_recipe|train|benchmark|study)\([^()]*\"([^\"]+)\"", code)
     return {word.rstrip("/") for word in words}
 
 

@@ -196,7 +196,9 @@ def _retell(model: type[BaseModel], issue: Any, where: str, owner: str) -> str:
         return f"{path}: {_PLAIN[issue['type']].format(**issue.get('ctx', {}))}, got {issue['input']!r}."
     text = issue["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     text = text if issue["msg"] == text else f"must be {text}" if issue["type"] != "value_error" else text
-    return f"{path}: {text[0].lower() + text[1:]}, got {issue['input']!r}."
+    told = f"{path}: {text[0].lower() + text[1:]}"
+    whole = isinstance(issue["input"], Mapping) and len(issue["input"]) > 2  # what somebody just wrote, no value of it
+    return f"{told}." if whole else f"{told}, got {issue['input']!r}."
 
 
 def _options(model: type[BaseModel], loc: Sequence[Any]) -> list[str]:

@@ -13,13 +13,15 @@ from vlmad_core.evaluation.render import Cell, Table
 from vlmad_core.evaluation.speed import Speed
 from vlmad_core.evaluation.study.advice import advise, command
 from vlmad_core.evaluation.study.document import Bullets, Code, Fold, Heading, Shown, Text
+from vlmad_core.evaluation.study.facts import told_apart
 from vlmad_core.evaluation.study.groups import groups_of
 from vlmad_core.evaluation.study.leave_out import anchors_without, effects
 from vlmad_core.evaluation.study.markdown import as_markdown
 from vlmad_core.evaluation.study.page import as_page
 from vlmad_core.evaluation.study.probe import Eyes
-from vlmad_core.evaluation.study.settings import Scope
+from vlmad_core.evaluation.study.settings import Scope, StudySettings
 from vlmad_core.ops import unit
+from vlmad_core.registry import default_registry
 from vlmad_core.testing import tiny_backbone
 from vlmad_core.towers import encode
 
@@ -191,6 +193,20 @@ def test_words_stay_words_in_markdown(tmp_path):
 def test_groups_are_told_where_the_data_set_is_known():
     assert groups_of("visa-converted", ["pcb1", "cashew"])["assemblies"] == ("pcb1",)
     assert groups_of("things", ["wood"]) == {}
+
+
+def test_data_sets_of_one_name_are_called_by_their_folders(tmp_path):
+    for folder in ("here", "there", "drawn"):
+        for kind in ("train/good", "test/good", "test/bent"):
+            place = tmp_path / folder / "bottle" / kind
+            place.mkdir(parents=True)
+            (place / "000.png").touch()
+    paths = {"data": tmp_path / "here", "other": tmp_path / "there", "train": tmp_path / "drawn"}
+    sources = {name: {"path": path, "layout": "mvtec-ad"} for name, path in paths.items()}
+    found = told_apart(StudySettings(**sources), default_registry())
+    assert (found.data.name, found.other.name, found.train.name) == ("", "there", "drawn")
+    alone = StudySettings(data=sources["data"])
+    assert told_apart(alone, default_registry()) == alone
 
 
 def test_the_reference_is_four_normal_images_or_what_there_is():

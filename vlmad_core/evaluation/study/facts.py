@@ -16,7 +16,7 @@ from vlmad_core.evaluation.study.probe import Eyes, look_at
 from vlmad_core.evaluation.study.settings import Scope, StudySettings
 from vlmad_core.registry import Registry
 
-__all__ = ["Facts"]
+__all__ = ["Facts", "told_apart"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Facts:
         other: dict[str, str] = {}
         if asked.other is not None:
             there = _read(asked.other, registry)
-            if there.name == data.name and (asked.other.name or asked.data.name) == "":
-                raise ConfigError(f"both data sets are called '{data.name}'; give one of them a name of its own.")
+            if (asked.other.name or there.name) == (asked.data.name or data.name):
+                raise ConfigError(f"both data sets are called '{data.name}'; rename the folder of one of them.")
             other = _words(there, there.categories, {})
             if "cross-domain" in asked.sections:
                 sources["data"] = asked.data
@@ -80,6 +80,26 @@ class Facts:
             words=self.words,
             say=say,
         )
+
+
+def told_apart(asked: StudySettings, registry: Registry) -> StudySettings:
+    """The same, with a data set called by its folder where an earlier one has its name, as two parts of MVTec AD have.
+
+    Raises:
+        As :meth:`Facts.find`.
+    """
+    taken = {asked.data.name or _read(asked.data, registry).name}
+    named = {}
+    for which in ("other", "train"):
+        source: Source | None = getattr(asked, which)
+        if source is None or source.name:
+            continue
+        name = _read(source, registry).name
+        if name in taken:
+            name = source.path.resolve().name
+            named[which] = source.model_copy(update={"name": name})
+        taken.add(name)
+    return asked.model_copy(update=named)
 
 
 def _read(source: Source, registry: Registry) -> Dataset:

@@ -15,7 +15,7 @@ from vlmad_core.evaluation.plan import Source
 from vlmad_core.evaluation.rows import read_rows
 from vlmad_core.evaluation.study.advice import advise, main_methods
 from vlmad_core.evaluation.study.efficiency import measured, representatives, time_all
-from vlmad_core.evaluation.study.facts import Facts
+from vlmad_core.evaluation.study.facts import Facts, told_apart
 from vlmad_core.evaluation.study.gallery import draw_gallery
 from vlmad_core.evaluation.study.learn import Lesson, lessons, teach
 from vlmad_core.evaluation.study.leave_out import leave_one_out
@@ -92,7 +92,7 @@ def study(
     >>> vlmad_core.study("data/piped", out="study/piped").recommended  # doctest: +SKIP
     """
     registry, tell = registry or default_registry(), tell or (lambda text: None)
-    asked = _settings(data, settings)
+    asked = told_apart(_settings(data, settings), registry)
     with StudyFolder(Path(out), asked) as folder:
         run = _Run(asked, folder, registry, progress or (lambda now: None), tell)
         return run.all()
@@ -110,7 +110,8 @@ def plan_study(
     Raises:
         As :func:`study`.
     """
-    registry, asked = registry or default_registry(), _settings(data, settings)
+    registry = registry or default_registry()
+    asked = told_apart(_settings(data, settings), registry)
     facts = Facts.find(asked, registry)
     scope = facts.scope(asked, registry, progress or (lambda what: None))
     return scope, _steps(asked, facts, scope, registry)
