@@ -208,8 +208,8 @@ def speed(
         axes.set(xlabel="images a second", ylabel=f"{METRICS[metric]} [%]")
         said = [f"On {next(iter(places))}.", *(_HOLLOW if any(point[4] for point in points) else [])]
         axes.set_title(" ".join(said), fontsize=9, color=FAINT, loc="left")
+        made.supxlabel(how_judged(groups, [metric]), fontsize=8.5, color=FAINT)  # first: it moves the rest
         place(axes, [(rate, value, label, look.colour) for rate, value, label, look, _ in points], ink=INK)
-        made.supxlabel(how_judged(groups, [metric]), fontsize=8.5, color=FAINT)
         return write(made, out, f"{METRICS[metric]} against images a second")
 
 

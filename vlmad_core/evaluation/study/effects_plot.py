@@ -34,6 +34,7 @@ def draw_effects(effects: Sequence[Effect], out: Path) -> Path:
                     axes.plot([100 * effect.low, 100 * effect.high], [y, y], color=colour, linewidth=2, alpha=0.6)
                     axes.plot(100 * effect.value, y, "o", color=colour, markersize=5)
             axes.set_title(_TITLES[metric], fontsize=10, color=INK, loc="left")
+            axes.locator_params(axis="x", nbins=5)  # figures of many digits would run into each other
             axes.set_xlabel("points with it, less without it")
             axes.set_ylim(len(parts) - 0.4, -0.6)
         panels[0].set_yticks(
