@@ -15,10 +15,12 @@ from vlmad_core.evaluation.cells import Cell, path_of
 from vlmad_core.evaluation.rows import Row
 from vlmad_core.evaluation.shared import tell_failure
 from vlmad_core.evaluation.speed import SPEED, Speed, measure, read_speed, write_speed
+from vlmad_core.images import ImageLike
+from vlmad_core.pipeline import Pipeline
 from vlmad_core.registry import Registry
 from vlmad_core.towers import Backbone
 
-__all__ = ["time_cells"]
+__all__ = ["time_cells", "time_detector"]
 
 _SECONDS = 6.0
 """Of the clock for each method, about."""
@@ -76,6 +78,12 @@ def _time(cell: Cell, row: Row, backbone: Backbone, registry: Registry) -> Seque
     images = [sample.image for sample in cell.category.judged if path_of(sample, cell.category.root) not in broken][
         :_IMAGES
     ]
+    return time_detector(cell, pipeline, images)
+
+
+def time_detector(cell: Cell, pipeline: Pipeline, images: Sequence[ImageLike]) -> list[Speed]:
+    """Measure the detector of a cell at batch 1, for some seconds, on images that can be read."""
+    words = cell.category.words
     pipeline.predict(images[0], words)
     started = time.perf_counter()
     pipeline.predict(images[-1], words)

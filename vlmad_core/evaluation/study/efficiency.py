@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from vlmad_core.assemble import make_backbone
 from vlmad_core.evaluation.benchmark import build_cell
 from vlmad_core.evaluation.cells import Cell
-from vlmad_core.evaluation.speed import Speed, measure, read_speed, write_speed
+from vlmad_core.evaluation.speed import SPEED, Speed, read_speed, write_speed
+from vlmad_core.evaluation.timing import time_detector
 from vlmad_core.images import ImageLike
 from vlmad_core.pipeline import Pipeline
 from vlmad_core.registry import Registry
 from vlmad_core.towers import Backbone
 
 __all__ = ["SPEED", "measured", "ready", "representatives", "time_all"]
-
-SPEED = "speed.jsonl"
-_SECONDS = 6.0
-"""Of the clock for each method, about."""
-_FEWEST, _MOST = 10, 100
 
 
 def representatives(cells: Iterable[Cell], shots: Sequence[int]) -> list[Cell]:
@@ -74,14 +68,8 @@ def time_all(
             progress(done, len(cells))
         if any((speed.method, speed.shots) == (cell.method, cell.shots) for speed in measured(folder)):
             continue
-        pipeline, words = ready(cell, registry), cell.category.words
         images: list[ImageLike] = [sample.image for sample in cell.category.judged[:16]]
-        pipeline.predict(images[0], words)
-        started = time.perf_counter()
-        pipeline.predict(images[-1], words)
-        repeats = int(min(_MOST, max(_FEWEST, _SECONDS / 2 / (time.perf_counter() - started))))
-        about: dict[str, Any] = {"method": cell.method, "backbone": cell.backbone, "shots": cell.shots}
-        write_speed(path, measure(pipeline, images, name=words, batch_sizes=(1,), repeats=repeats, **about))
+        write_speed(path, time_detector(cell, ready(cell, registry), images))
     return measured(folder)
 
 
