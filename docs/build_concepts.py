@@ -11,8 +11,9 @@ from pathlib import Path
 
 from signatures import documentation, members
 
-from vlmad_core import data, fuse, parts, towers
-from vlmad_core.registry import default_registry
+from vlmad_core.contracts import data, parts, towers
+from vlmad_core.pipeline.pipeline import fuse
+from vlmad_core.registry.registry import default_registry
 
 DOCS = Path(__file__).parent
 WIDE, GAP, LINE, PAD = 300, 34, 17, 10
@@ -55,7 +56,7 @@ def _boxes() -> tuple[list[Box], list[Box], list[Box]]:
         Box("names", "data", ("'metal nut', …",)),
         _tower(towers.TextTower, "backbone.text, if it reads"),
         _part(parts.Prompts, "prompts"),
-        _data(data.Anchors),
+        _data(data.TextEmbeddings),
     ]
     fusing = [field.name for field in fields(fuse.Fuse)]
     judging = [

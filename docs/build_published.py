@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlmad_core.evaluation.means import METRICS
-from vlmad_core.evaluation.published import Published, results
-from vlmad_core.evaluation.render import Cell, Table
+from vlmad_core.report.means import METRICS
+from vlmad_core.report.published import Published, results
+from vlmad_core.report.render import Cell, Table
 
 PAGE = Path(__file__).parent / "published.md"
 
@@ -16,8 +16,8 @@ What papers and their repositories print of the methods that have a recipe here,
 benchmark on MVTec AD or VisA puts its own numbers beside them:
 
 ```python
-from vlmad_core.evaluation.published import against, lookup
-from vlmad_core.evaluation.rows import read_rows
+from vlmad_core.report.published import against, lookup
+from vlmad_core.report.rows import read_rows
 
 table = against(read_rows("runs/mvtec"), margin=1.0)  # None where nothing is published that could stand beside it
 lookup("april-gan", "visa", shots=4)  # each number with its spread, setting and source

@@ -11,16 +11,15 @@ from signatures import documentation, members, prose, signature, stub
 
 import vlmad_core
 import vlmad_core.testing
-from vlmad_core import hookspecs
 from vlmad_core.cli.show import _options, _plain
-from vlmad_core.component import Component
-from vlmad_core.registry import Entry, default_registry
+from vlmad_core.registry.component import Component
+from vlmad_core.registry.registry import Entry, default_registry, hookspecs
 
 DOCS = Path(__file__).parent
 KINDS = {"backbone": "Backbones", "extractor": "Extractors", "prompts": "Prompts", "scorer": "Scorers"}
 KINDS |= {"dataset": "Layouts of data sets", "recipe": "Recipes"}
 CONTRACTS = {
-    "What flows": ("LevelSpec", "Level", "Features", "Anchors", "Scores", "Prediction"),
+    "What flows": ("LevelSpec", "Level", "Features", "TextEmbeddings", "Scores", "Prediction"),
     "Towers": ("Block", "VisionTower", "TextTower", "Backbone", "Preprocess"),
     "Parts": ("Extractor", "Prompts", "Scorer"),
     "What a plugin hands over": ("Component", "Recipe", "Config"),
@@ -83,7 +82,7 @@ def _all_options() -> Iterator[str]:
     yield (
         "Written by `docs/build_reference.py` from what the distributions of this repository register; "
         "`vlmad show NAME` prints the same for whatever is installed. An option is set with "
-        "`--set PART.config.NAME=VALUE`, in a [pipeline file](../spec.md), or with `set={...}` in Python."
+        "`--set PART.config.NAME=VALUE`, in a [pipeline file](../spec.md), or with `overrides={...}` in Python."
     )
     for kind, title in KINDS.items():
         yield f"## {title}"

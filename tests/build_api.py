@@ -24,9 +24,9 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import vlmad_core
-from vlmad_core import hookspecs, testing
+from vlmad_core import testing
 from vlmad_core.cli.__main__ import app
-from vlmad_core.registry import GROUP, Registry
+from vlmad_core.registry.registry import GROUP, Registry, hookspecs
 from vlmad_core.testing import fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +81,9 @@ def _described(value: Any) -> Any:
             told["call"] = _called(value)["parameters"]
         return {**told, "members": dict(_members(value))}
     return (
-        _called(value) if callable(value) and not isinstance(value, type(vlmad_core.hookimpl)) else type(value).__name__
+        _called(value)
+        if callable(value) and not isinstance(value, type(vlmad_core.registry.hookimpl))
+        else type(value).__name__
     )
 
 
@@ -186,8 +188,8 @@ def _written(folder: Path) -> Iterator[tuple[str, Any]]:
     import numpy as np
     from PIL import Image
 
-    from vlmad_core.evaluation.rows import ROWS, Row
-    from vlmad_core.evaluation.speed import Speed
+    from vlmad_core.benchmark.speed import Speed
+    from vlmad_core.report.rows import ROWS, Row
     from vlmad_core.run import run
 
     detector = vlmad_core.build(

@@ -7,17 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vlmad_core.registry import Registry
+from vlmad_core.registry.registry import Registry
 
 BROKEN = Path(__file__).with_name("broken_plugins")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def own_cache_folder(tmp_path_factory):
-    """What tests learn of plugins stays out of the user's cache, and is learned once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VLMAD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture
@@ -38,6 +30,6 @@ def install(monkeypatch, forget_fakes):
     def run(*folders: str, env: dict[str, str] | None = None) -> Registry:
         for folder in folders:
             monkeypatch.syspath_prepend(str(BROKEN / folder))
-        return Registry.discover({"VLMAD_ISOLATE": "0", **(env or {})})
+        return Registry.discover(env or {})
 
     return run

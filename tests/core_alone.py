@@ -35,7 +35,7 @@ def judge(folder: Path) -> None:
     known, other = [folder / "0.png", folder / "1.png"], folder / "2.png"
     tiny, registry = tiny_backbone(), memory_registry()
     spec = {"backbone": "tiny", "extractor": "patches", "prompts": "templates", "scorers": ["text-match", "memory"]}
-    vlmad_core.build(spec, backbone=tiny, registry=registry).fit(known, name="part").save(folder / "saved")
+    vlmad_core.build(spec, backbone=tiny, registry=registry).fit(known, class_name="part").save(folder / "saved")
     detector = vlmad_core.load(folder / "saved", backbone=tiny, registry=registry)
     run(detector, [*known, other], folder / "out")
     scores = {Path(result.path).name: result.score for result in read_results(folder / "out")}

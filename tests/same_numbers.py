@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 import vlmad_core
-from vlmad_core.registry import default_registry
+from vlmad_core.registry.registry import default_registry
 
 IMAGES, NORMALS = 2, 2
 

@@ -57,7 +57,7 @@ def test_it_is_the_same_with_other_plugins_installed(surface, tmp_path):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vlmad-else\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[vlmad]\nelse = vlmad_else\n")
     code = (
-        "import json, vlmad_core, runpy; entries = vlmad_core.default_registry().entries(); "
+        "import json, vlmad_core, runpy; entries = vlmad_core.registry.default_registry().entries(); "
         "assert 'else' in [entry.name for entry in entries]; "
         f"api = runpy.run_path({str(build_api.__file__)!r}); print(json.dumps(api['surface']()))"
     )
@@ -72,7 +72,7 @@ def test_it_is_the_same_with_other_plugins_installed(surface, tmp_path):
     ("path", "value", "line"),
     [
         (("names", "walk"), None, "removed  names / walk / parameters / x"),
-        (("names", "walk", "parameters", "taps"), "keyword: str", "changed  names / walk / parameters / taps"),
+        (("names", "walk", "parameters", "layers"), "keyword: str", "changed  names / walk / parameters / layers"),
         (
             ("names", "walk", "parameters", "new"),
             "keyword: int",

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 import vlmad_core
-from vlmad_core import hookspecs
-from vlmad_core.registry import default_registry
-from vlmad_core.spec import PipelineSpec, validate
+from vlmad_core.pipeline.spec import PipelineSpec
+from vlmad_core.registry import hookspecs
+from vlmad_core.registry.registry import default_registry
+from vlmad_core.registry.validate import validate
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -69,7 +70,7 @@ def test_the_plugin_in_the_docs_works(tmp_path, monkeypatch):
     (package / "plugin.py").write_text(plugin)
     (package / "mean.py").write_text(method)
     monkeypatch.syspath_prepend(str(tmp_path))
-    from vlmad_core.registry import Registry
+    from vlmad_core.registry.registry import Registry
 
     registry = Registry.discover({})
     registry.add("vlmad_mean.plugin", "vlmad-mean")

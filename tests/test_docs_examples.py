@@ -32,10 +32,11 @@ import yaml
 from PIL import Image
 
 import vlmad_core
-from vlmad_core.assemble import resolve
 from vlmad_core.cli.__main__ import app
-from vlmad_core.registry import default_registry
-from vlmad_core.spec import PartSpec, PipelineSpec, override, validate
+from vlmad_core.pipeline.build import resolve
+from vlmad_core.pipeline.spec import PartSpec, PipelineSpec, override
+from vlmad_core.registry.registry import default_registry
+from vlmad_core.registry.validate import validate
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]

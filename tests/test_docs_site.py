@@ -20,7 +20,7 @@ def text_of(page: Path) -> str:
     return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
-def anchors(page: Path) -> set[str]:
+def text_embeddings(page: Path) -> set[str]:
     """As python-markdown makes them of headings."""
     titles = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
     plain = [unicodedata.normalize("NFKD", re.sub(r"[`*_]", "", title)).encode("ascii", "ignore") for title in titles]
@@ -36,7 +36,7 @@ def test_links_and_anchors_lead_somewhere(page):
         if "://" in target or target.startswith("mailto:") or anchor.startswith("gh-"):
             continue
         there = (page.parent / name).resolve() if name else page
-        if not there.exists() or (anchor and anchor not in anchors(there)):
+        if not there.exists() or (anchor and anchor not in text_embeddings(there)):
             dead.append(target)
     assert dead == []
 

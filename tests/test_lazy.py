@@ -40,15 +40,16 @@ def test_dir_of_the_package_imports_nothing_big():
 @pytest.mark.parametrize(
     "code",
     [
-        "vlmad_core.default_registry()",
-        "[(e.full_name, e.item.summary) for e in vlmad_core.default_registry().entries()]",
-        "[e.item.config.model_json_schema() for e in vlmad_core.default_registry().entries() if e.kind != 'recipe']",
-        "vlmad_core.hookimpl, vlmad_core.Component, vlmad_core.Recipe, vlmad_core.Config, vlmad_core.PipelineSpec",
-        "vlmad_core.ConfigError, vlmad_core.VlmadError",
-        "from vlmad_core.card import read_card; "
-        "[read_card(e.item.card) for e in vlmad_core.default_registry().entries() if getattr(e.item, 'card', '')]",
+        "vlmad_core.registry.default_registry()",
+        "[(e.full_name, e.item.summary) for e in vlmad_core.registry.default_registry().entries()]",
+        "[e.item.config.model_json_schema() for e in vlmad_core.registry.default_registry().entries() if e.kind != 'recipe']",
+        "vlmad_core.registry.hookimpl, vlmad_core.registry.Component, vlmad_core.registry.Recipe, vlmad_core.registry.Config, vlmad_core.pipeline.PipelineSpec",
+        "vlmad_core.errors.ConfigError, vlmad_core.VlmadError",
+        "from vlmad_core.registry.card import read_card; "
+        "[read_card(e.item.card) for e in vlmad_core.registry.default_registry().entries() if getattr(e.item, 'card', '')]",
         "from vlmad_core.cli.__main__ import main\ntry: main(['show', 'pocket'])\nexcept SystemExit: pass",
-        "from vlmad_core.spec import validate, override; validate(vlmad_core.PipelineSpec, "
+        "from vlmad_core.pipeline.spec import PipelineSpec; from vlmad_core.registry.validate import validate; "
+        "validate(PipelineSpec, "
         "{'backbone': 'a', 'extractor': 'b', 'scorers': ['c']})",
     ],
 )
@@ -57,7 +58,9 @@ def test_listing_and_checking_import_no_torch(code):
 
 
 def test_parts_import_torch_only_when_they_are_used():
-    assert "torch" in imported_by("import vlmad_core; vlmad_core.default_registry().get('scorer', 'memory').load()")
+    assert "torch" in imported_by(
+        "import vlmad_core; vlmad_core.registry.default_registry().get('scorer', 'memory').load()"
+    )
 
 
 def test_every_public_name_resolves():

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from vlmad_core import Backbone, IncompatibleError, Pipeline, build, default_registry
+from vlmad_core import Pipeline, build
+from vlmad_core.contracts import Backbone
+from vlmad_core.errors import IncompatibleError
+from vlmad_core.registry.registry import default_registry
 from vlmad_core.testing import memory_registry, tiny_backbone
 
 REGISTRY = memory_registry(base=default_registry(), plugin="vlmad-tests")
@@ -85,7 +88,7 @@ def test_every_mix_runs_on_pocket(pocket, extractor, prompts, scorers):
     """Pocket sees and reads, so nothing is refused but words without prompts."""
     detector = build_or_refuse(pocket, extractor, prompts, scorers)
     loaded = [default_registry().get("scorer", name).load() for name in scorers]
-    assert (detector is None) == (prompts is None and any(scorer.needs_anchors for scorer in loaded))
+    assert (detector is None) == (prompts is None and any(scorer.needs_text for scorer in loaded))
     if detector is not None:
         check_it_runs(detector)
 
@@ -93,7 +96,7 @@ def test_every_mix_runs_on_pocket(pocket, extractor, prompts, scorers):
 def check_it_runs(detector: Pipeline) -> None:
     """It fits, judges and explains; scores and maps are numbers in range, of the right shape."""
     if any(scorer.needs_fit for scorer in detector.scorers):
-        detector.fit(PICTURES[:2], name="metal nut")
+        detector.fit(PICTURES[:2], class_name="metal nut")
     height, width = detector.backbone.preprocess.size
     found = detector.predict(PICTURES, "metal nut")
     assert [prediction.raw_map.shape for prediction in found] == [(height, width)] * 3
@@ -101,13 +104,13 @@ def check_it_runs(detector: Pipeline) -> None:
         assert np.isfinite(prediction.score)
         assert np.isfinite(prediction.raw_map).all()
         assert 0 <= prediction.raw_map.min() <= prediction.raw_map.max() <= 1 + 1e-6
-        assert prediction.map.shape == (20, 28)
+        assert prediction.anomaly_map.shape == (20, 28)
     with torch.no_grad():
         scores = detector(torch.zeros(2, 3, height, width), ["metal nut"] * 2)
     assert scores.image.shape == (2,)
-    assert scores.map.shape == (2, height, width)
+    assert scores.anomaly_map.shape == (2, height, width)
     assert all(level.shape == (2, height, width) for level in scores.levels.values())
-    assert "scorer" in detector.explain()
+    assert "scorer" in detector.summary()
 
 
 @pytest.mark.parametrize("extractor", installed("extractor"))

@@ -28,7 +28,7 @@ CASES = {
     "weights not named": """
 try:
     vlmad_core.build('winclip')
-except vlmad_core.ConfigError as error:
+except vlmad_core.errors.ConfigError as error:
     assert 'no weights named' in str(error)
 else:
     raise AssertionError('built without weights')

@@ -18,9 +18,9 @@ from release import contract_range
 from typer.testing import CliRunner
 
 import vlmad_core
-from vlmad_core import ConfigError
 from vlmad_core.cli.__main__ import app
 from vlmad_core.cli.new_plugin import TEMPLATE, Kind, write_plugin
+from vlmad_core.errors import ConfigError
 
 KINDS = get_args(Kind)
 
@@ -116,7 +116,9 @@ def test_it_is_a_whole_distribution(written, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_listing_it_imports_no_torch(written, kind):
-    code = "import sys, vlmad_core; r = vlmad_core.default_registry(); print(r.problems, 'torch' in sys.modules)"
+    code = (
+        "import sys, vlmad_core; r = vlmad_core.registry.default_registry(); print(r.problems, 'torch' in sys.modules)"
+    )
     assert python({kind: written[kind]}, "-c", code).stdout == "[] False\n"
 
 

@@ -45,7 +45,7 @@ def main() -> None:
     zero = arguments.out / "no-normals"
     alone = judge(by_words, labels, zero, "by words alone")
 
-    compared = vlmad_core.build("pocket-few-shot", backbone=by_words.backbone).fit(normals, name="solar cell")
+    compared = vlmad_core.build("pocket-few-shot", backbone=by_words.backbone).fit(normals, class_name="solar cell")
     few = arguments.out / f"{len(normals)}-normals"
     helped = judge(compared, labels, few, f"with {len(normals)} normals")
 

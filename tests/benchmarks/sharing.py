@@ -22,12 +22,13 @@ import numpy as np
 import torch
 
 import vlmad_core
-from vlmad_core import Backbone, BenchmarkPlan, Pipeline
-from vlmad_core.assemble import assemble, make_backbone
-from vlmad_core.evaluation.cells import Cell
-from vlmad_core.evaluation.metrics import image_metrics
-from vlmad_core.evaluation.truth import PixelCount, Truth
-from vlmad_core.images import open_image
+from vlmad_core import BenchmarkPlan, Pipeline
+from vlmad_core.benchmark.cells import Cell
+from vlmad_core.benchmark.truth import PixelCount, Truth
+from vlmad_core.contracts import Backbone
+from vlmad_core.contracts.images import open_image
+from vlmad_core.metrics.image import image_metrics
+from vlmad_core.pipeline.build import assemble, make_backbone
 
 MEMORY = {"recipe": "winclip-few-shot", "prompts": "none", "scorers": "memory"}
 METHODS = [
@@ -50,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Features shared, and not.")
     parser.add_argument("--data", type=Path, required=True, help="a data set")
     parser.add_argument("--category", help="only this one; the first by default")
-    parser.add_argument("--most", type=int, default=24, help="judged images of each label")
+    parser.add_argument("--max-images", type=int, default=24, help="judged images of each label")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -63,12 +64,12 @@ def main() -> None:
         backbones=BACKBONES,
         shots=[1, 2, 4],
         seeds=3,
-        most=arguments.most,
+        max_images=arguments.max_images,
     )
     for part in {cell.backbone: cell.spec.backbone for cell in plan.cells()}.values():
         make_backbone(part)  # what libraries import once is no part of either
     with tempfile.TemporaryDirectory() as folder:
-        shared, results = timed(lambda: vlmad_core.benchmark(plan, Path(folder) / "out"))
+        shared, results = timed(lambda: vlmad_core.run_benchmark(plan, Path(folder) / "out"))
         scores = {
             row["cell"]: [
                 json.loads(line)["score"]

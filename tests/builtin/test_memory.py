@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from vlmad_core.builtin.memory import Memory
 from vlmad_core.builtin.plugin import MemoryConfig
-from vlmad_core.data import Features, Level, LevelSpec
+from vlmad_core.contracts.data import Features, Level, LevelSpec
 
 SIZE = (20, 28)
 SPECS = [LevelSpec("raw1", 8, False), LevelSpec("raw2", 8, False)]
@@ -41,17 +41,17 @@ def test_the_map_is_the_sum_of_resized_distances(halve, align_corners):
         pixels = F.interpolate(cells[:, None], size=SIZE, mode="bilinear", align_corners=align_corners)[:, 0]
         torch.testing.assert_close(scores.levels[name], pixels)
         total = total + cells
-    torch.testing.assert_close(scores.map, sum(scores.levels.values()))
+    torch.testing.assert_close(scores.anomaly_map, sum(scores.levels.values()))
     torch.testing.assert_close(scores.image, total.amax((1, 2)))
 
 
 @pytest.mark.parametrize("halve", [True, False])
 def test_what_was_remembered_is_no_distance_away(halve):
-    map_ = fitted(halve=halve)(features(1), None, SIZE).map
+    map_ = fitted(halve=halve)(features(1), None, SIZE).anomaly_map
     torch.testing.assert_close(map_, torch.zeros(2, *SIZE), atol=1e-6, rtol=0)
 
 
 def test_all_of_the_distance_is_twice_the_half():
     whole, half = (fitted(halve=halve)(features(2), None, SIZE) for halve in (False, True))
-    assert torch.equal(whole.map, 2 * half.map)
+    assert torch.equal(whole.anomaly_map, 2 * half.anomaly_map)
     assert torch.equal(whole.image, 2 * half.image)

@@ -14,9 +14,9 @@ from vlmad_core.builtin.open_clip import OpenClip
 from vlmad_core.builtin.open_clip_blocks import open_block
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
 from vlmad_core.builtin.open_clip_towers import open_model
-from vlmad_core.builtin.torchvision_shim import import_with_torchvision
+from vlmad_core.contracts.torchvision_shim import import_with_torchvision
+from vlmad_core.contracts.towers import Backbone, Block, TextTower, VisionTower, forward_blocks
 from vlmad_core.errors import ConfigError, IncompatibleError, VlmadError
-from vlmad_core.towers import Backbone, Block, TextTower, VisionTower, walk
 
 open_clip = open_clip_weights.library()
 VISION = {"layers": 2, "width": 64, "head_width": 32, "patch_size": 8, "image_size": 32}
@@ -129,7 +129,7 @@ def same(backbone, model):
         torch.testing.assert_close(pooled, own, atol=1e-4, rtol=1e-5)
         if (text := backbone.text) is not None:
             ids = text.tokenize(["a photo of a flawless nut.", "broken a"]).clamp(max=model.vocab_size - 1)
-            y, _ = walk(text.blocks, text.add_positions(text.embed(ids)), mask=text.mask)
+            y, _ = forward_blocks(text.blocks, text.add_positions(text.embed(ids)), mask=text.mask)
             torch.testing.assert_close(text.pool(y, ids), model.encode_text(ids), atol=1e-4, rtol=1e-5)
 
 
@@ -242,10 +242,10 @@ def test_blocks_share_the_library_parameters():
 def test_gradients_reach_pixels_words_and_what_is_put_between():
     backbone = OpenClip.from_model(made(text={"vocab_size": 49408}))
     images = torch.randn(1, 3, 32, 32, requires_grad=True)
-    backbone.vision.pool(walk(backbone.vision.blocks, backbone.vision.embed(images)[0])[0]).sum().backward()
+    backbone.vision.pool(forward_blocks(backbone.vision.blocks, backbone.vision.embed(images)[0])[0]).sum().backward()
     ids = backbone.text.tokenize(["X X object."])
     words = backbone.text.embed(ids).requires_grad_()
-    x, _ = walk(backbone.text.blocks, backbone.text.add_positions(words), mask=backbone.text.mask)
+    x, _ = forward_blocks(backbone.text.blocks, backbone.text.add_positions(words), mask=backbone.text.mask)
     backbone.text.pool(x, ids).sum().backward()
     assert images.grad.abs().sum() > 0 and words.grad.abs().sum() > 0
     assert words.grad[0, 0].abs().sum() > 0 and words.grad[0, 10].abs().sum() == 0  # causal: nothing after the end
@@ -331,11 +331,11 @@ def test_short_types_run_end_to_end(name, dtype):
     short = copy.deepcopy(full).to(dtype)
     images = torch.randn(1, 3, *full.preprocess.size)
     with torch.no_grad():
-        x, y = (walk(b.vision.blocks, b.vision.embed(images)[0])[0] for b in (full, short))
+        x, y = (forward_blocks(b.vision.blocks, b.vision.embed(images)[0])[0] for b in (full, short))
         assert y.dtype == dtype and short.vision.pool(y).dtype == dtype
         assert torch.cosine_similarity(full.vision.pool(x), short.vision.pool(y).float()).min() > 0.98
         ids = short.text.tokenize(["a photo"]).clamp(max=599)
-        z, _ = walk(short.text.blocks, short.text.add_positions(short.text.embed(ids)), mask=short.text.mask)
+        z, _ = forward_blocks(short.text.blocks, short.text.add_positions(short.text.embed(ids)), mask=short.text.mask)
         assert short.text.pool(z, ids).dtype == dtype
 
 
@@ -378,7 +378,9 @@ def test_padding_is_trimmed_where_it_changes_nothing(name):
     short = text.trim(ids)
     assert short.shape[1] == (77 if name == "CLIPA" else 5)
     whole, part = (
-        text.pool(walk(text.blocks, text.add_positions(text.embed(i)), mask=None if m is None else m[:n, :n])[0], i)
+        text.pool(
+            forward_blocks(text.blocks, text.add_positions(text.embed(i)), mask=None if m is None else m[:n, :n])[0], i
+        )
         for i, m, n in ((ids, text.mask, 77), (short, text.mask, short.shape[1]))
     )
     torch.testing.assert_close(whole, part, atol=1e-5, rtol=1e-5)

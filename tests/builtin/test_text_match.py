@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from vlmad_core.builtin.plugin import TextMatchConfig
 from vlmad_core.builtin.text_match import TextMatch
-from vlmad_core.data import Anchors, Features, Level, LevelSpec
-from vlmad_core.ops import unit
+from vlmad_core.contracts.data import Features, Level, LevelSpec, TextEmbeddings
+from vlmad_core.contracts.ops import l2_normalize
 
 SIZE = (20, 28)
 
@@ -23,8 +23,8 @@ def features(*, cover=None, cells=12, dtype=torch.float32):
     return Features(levels, draw(2, 8, seed=3, dtype=dtype))
 
 
-def anchors(states=2, dtype=torch.float32):
-    return Anchors(unit(draw(2, states, 8, seed=4, dtype=dtype)), torch.arange(states) > 0)
+def text_embeddings(states=2, dtype=torch.float32):
+    return TextEmbeddings(l2_normalize(draw(2, states, 8, seed=4, dtype=dtype)), torch.arange(states) > 0)
 
 
 def scorer(**options):
@@ -45,61 +45,63 @@ def by_hand(level, words, temperature, align_corners):
 @pytest.mark.parametrize("states", [2, 4])
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_logits_are_resized_before_the_softmax(align_corners, states):
-    seen, words = features(), anchors(states)
+    seen, words = features(), text_embeddings(states)
     judge = scorer(upsample="logits", align_corners=align_corners, combine="sum", temperature=0.2)
     scores = judge(seen, words, SIZE)
     expected = {level.spec.name: by_hand(level, words, 0.2, align_corners) for level in seen.levels}
     for name, map_ in expected.items():
         torch.testing.assert_close(scores.levels[name], map_)
-    torch.testing.assert_close(scores.map, sum(expected.values()))
-    assert (scores.map - scorer(combine="sum", temperature=0.2)(seen, words, SIZE).map).abs().max() > 0.05
+    torch.testing.assert_close(scores.anomaly_map, sum(expected.values()))
+    assert (
+        scores.anomaly_map - scorer(combine="sum", temperature=0.2)(seen, words, SIZE).anomaly_map
+    ).abs().max() > 0.05
 
 
 def test_at_the_size_of_the_grid_the_softmax_may_stand_on_either_side():
-    seen, words = features(), anchors()
+    seen, words = features(), text_embeddings()
     after, before = (scorer(upsample=what)(seen, words, (3, 4)) for what in ("logits", "probability"))
-    torch.testing.assert_close(after.map, before.map)
+    torch.testing.assert_close(after.anomaly_map, before.anomaly_map)
     torch.testing.assert_close(after.image, before.image)
 
 
 @pytest.mark.parametrize("upsample", ["logits", "probability"])
 def test_aligned_corners_keep_the_corner_cells(upsample):
-    seen, words = features(), anchors()
+    seen, words = features(), text_embeddings()
     judge = scorer(upsample=upsample, align_corners=True, levels=["stage1"])
-    cells, map_ = judge.cells(seen, words, "stage1"), judge(seen, words, SIZE).map
+    cells, map_ = judge.cells(seen, words, "stage1"), judge(seen, words, SIZE).anomaly_map
     torch.testing.assert_close(map_[:, :: SIZE[0] - 1, :: SIZE[1] - 1], cells[:, ::2, ::3])
 
 
 def test_the_highest_pixel_is_the_image_score_where_logits_are_resized():
-    scores = scorer(upsample="logits", image="max", combine="sum")(features(), anchors(), SIZE)
-    torch.testing.assert_close(scores.image, scores.map.amax((1, 2)))
+    scores = scorer(upsample="logits", image="max", combine="sum")(features(), text_embeddings(), SIZE)
+    torch.testing.assert_close(scores.image, scores.anomaly_map.amax((1, 2)))
 
 
 def test_logits_of_regions_are_averaged_arithmetically():
     cover = torch.tensor([[True] * 8 + [False] * 4, [False] * 4 + [True] * 8])
-    seen, words = features(cover=cover, cells=2), anchors()
+    seen, words = features(cover=cover, cells=2), text_embeddings()
     judge = scorer(upsample="logits", levels=["stage1"], temperature=0.2)
-    cosine = torch.einsum("bmd,bsd->bsm", unit(seen["stage1"].vectors), words.vectors) / 0.2
+    cosine = torch.einsum("bmd,bsd->bsm", l2_normalize(seen["stage1"].vectors), words.vectors) / 0.2
     middle = cosine.mean(-1).softmax(1)[:, 1]  # both regions lie over the middle row
-    torch.testing.assert_close(judge(seen, words, (3, 4)).map[:, 1], middle[:, None].expand(-1, 4))
+    torch.testing.assert_close(judge(seen, words, (3, 4)).anomaly_map[:, 1], middle[:, None].expand(-1, 4))
 
 
 def test_a_sharp_temperature_stays_finite_where_probabilities_are_0():
     seen = features()
     seen.levels[0].vectors.requires_grad_()
-    scores = scorer(upsample="logits", temperature=1e-3)(seen, anchors(), SIZE)
-    scores.map.sum().backward()
-    assert scores.map.isfinite().all()
+    scores = scorer(upsample="logits", temperature=1e-3)(seen, text_embeddings(), SIZE)
+    scores.anomaly_map.sum().backward()
+    assert scores.anomaly_map.isfinite().all()
     assert seen.levels[0].vectors.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("upsample", ["logits", "probability"])
 def test_gradients_through_the_resize_are_right(upsample):
-    seen, words = features(dtype=torch.float64), anchors(dtype=torch.float64)
+    seen, words = features(dtype=torch.float64), text_embeddings(dtype=torch.float64)
     judge = scorer(upsample=upsample, align_corners=True, combine="sum", temperature=0.5)
 
     def map_of(vectors):
         level = Level(seen.levels[0].spec, vectors, (3, 4))
-        return judge(Features((level, seen.levels[1]), seen.image), words, (5, 6)).map
+        return judge(Features((level, seen.levels[1]), seen.image), words, (5, 6)).anomaly_map
 
     assert torch.autograd.gradcheck(map_of, seen.levels[0].vectors.requires_grad_())

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from vlmad_core.cli import __main__, terminal
-from vlmad_core.registry import default_registry
+from vlmad_core.registry.registry import default_registry
 
 PLUGIN = """
 from vlmad_core import Recipe, hookimpl
@@ -68,7 +68,6 @@ def vlmad(
     """The command line in this process, with the built-ins and the tiny backbone alone."""
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("VLMAD_PLUGINS", "vlmad-tinytest")
-    monkeypatch.setenv("VLMAD_ISOLATE", "0")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("VLMAD_DEBUG", raising=False)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)

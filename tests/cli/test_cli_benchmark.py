@@ -17,7 +17,7 @@ from PIL import Image
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Tables and plots in files have tests of their own."""
-    monkeypatch.setattr("vlmad_core.evaluation.folder.present", lambda rows, folder: iter(()))
+    monkeypatch.setattr("vlmad_core.benchmark.folder.present", lambda rows, folder: iter(()))
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_options_are_put_in_place_of_what_a_plan_says(vlmad, data, tmp_path):
 
 
 def test_speed_is_measured_after_the_cells_and_not_twice(vlmad, typed, tmp_path, monkeypatch):
-    monkeypatch.setattr("vlmad_core.evaluation.timing._SECONDS", 0.01)
+    monkeypatch.setattr("vlmad_core.benchmark.timing._SECONDS", 0.01)
     assert vlmad(*typed, "--shots", "0,1", "--speed").code == 0
     lines = [json.loads(line) for line in (tmp_path / "out/speed.jsonl").read_text().splitlines()]
     assert [(one["method"], one["shots"], one["batch"]) for one in lines] == [

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from vlmad_core.pipeline.diagram_picture import draw
 
 import vlmad_core
-from vlmad_core import ConfigError, diagram
-from vlmad_core.compose import compose
-from vlmad_core.diagram_picture import draw
-from vlmad_core.recipes import recipe_text
+from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.compose import compose
+from vlmad_core.pipeline.pipeline import diagram
+from vlmad_core.pipeline.recipes import recipe_text
 from vlmad_core.testing import memory_registry, tiny_backbone
 
 Vlmad = Callable[..., object]
@@ -41,7 +42,7 @@ def test_mixes_that_the_table_calls_fitting_are_those_that_build(vlmad: Vlmad) -
         try:
             vlmad_core.build(spec, backbone=backbone, registry=registry)
             built = True
-        except vlmad_core.IncompatibleError:
+        except vlmad_core.errors.IncompatibleError:
             built = False
         assert built == (mix.reason == "")
 
@@ -62,7 +63,7 @@ def test_named_backbone_is_built_with_its_own_sizes(vlmad: Vlmad) -> None:
 
 
 def test_mixes_of_a_part_that_cannot_be_imported_are_told_and_not_raised() -> None:
-    lost = vlmad_core.Component(name="lost", target="nowhere.at_all:Lost", summary="Lost.")
+    lost = vlmad_core.registry.Component(name="lost", target="nowhere.at_all:Lost", summary="Lost.")
     registry = memory_registry(scorers=[lost], extractors=[lost])
     mixes = list(compose({"tiny": tiny_backbone()}, registry))
     reasons = {(mix.extractor, mix.scorer): mix.reason for mix in mixes}
@@ -84,7 +85,7 @@ def test_one_choice_says_how_to_build_it(vlmad: Vlmad) -> None:
         "vlmad predict IMAGES --recipe words --scorer memory --scorer text-match --set output.smooth=2 --normal NORMAL"
     )
     assert command in seen.out
-    python = "vlmad_core.build('words', scorers=['memory', 'text-match'], set={'output.smooth': 2})"
+    python = "vlmad_core.build('words', scorers=['memory', 'text-match'], overrides={'output.smooth': 2})"
     assert python in seen.out
     assert eval(python).fuse.smooth == 2
 

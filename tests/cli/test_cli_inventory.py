@@ -12,7 +12,7 @@ import pytest
 import vlmad_core
 from vlmad_core.cli import terminal
 from vlmad_core.cli.names import complete
-from vlmad_core.ours import OURS
+from vlmad_core.registry.ours import OURS
 from vlmad_core.testing import memory_registry
 
 Vlmad = Callable[..., object]
@@ -105,7 +105,7 @@ def test_show_an_unknown_name(vlmad: Vlmad, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_completion_offers_a_name_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = memory_registry(recipes=[vlmad_core.Recipe(name="memory", spec={}, summary="Remembers.")])
+    both = memory_registry(recipes=[vlmad_core.registry.Recipe(name="memory", spec={}, summary="Remembers.")])
     monkeypatch.setattr("vlmad_core.cli.names.default_registry", lambda: both)
     assert [name for name, _ in complete()("mem")] == ["memory"]
 

@@ -62,12 +62,12 @@ def test_normal_images_call_the_few_shot_recipe(vlmad: Vlmad, pictures: Path, no
 def test_parts_and_values_can_be_exchanged(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path) -> None:
     seen = vlmad(
         *("predict", pictures, "-r", "words", "-n", normals, "--prompts", "none", "--scorer", "memory"),
-        *("--extractor", "patches", "--set", "scorers.0.config.top=0.25", "--set", "extractor.config.taps=[1, 2]"),
+        *("--extractor", "patches", "--set", "scorers.0.config.top=0.25", "--set", "extractor.config.layers=[1, 2]"),
         *("-o", tmp_path / "out", "--maps", "npy", "--no-overlays", "--scale", 0, 0.5, "--threads", 1),
     )
     assert seen.code == 0
     settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
-    assert settings["spec"]["extractor"]["config"]["taps"] == [1, 2]
+    assert settings["spec"]["extractor"]["config"]["layers"] == [1, 2]
     assert settings["spec"]["scorers"][0]["config"]["top"] == 0.25
     assert settings["scale"] == [0, 0.5]
     assert len(settings["normals"]) == 3

@@ -11,7 +11,7 @@ from PIL import Image
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    monkeypatch.setattr("vlmad_core.evaluation.folder.present", lambda rows, folder: iter(()))
+    monkeypatch.setattr("vlmad_core.benchmark.folder.present", lambda rows, folder: iter(()))
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from vlmad_core.builtin.patches import Patches
 class Map(Patches):
     def __init__(self, config, backbone):
         super().__init__(config, backbone)
-        self.map = nn.Linear(backbone.vision.dim, backbone.vision.dim)
+        self.anomaly_map = nn.Linear(backbone.vision.dim, backbone.vision.dim)
 
     def look(self, vision, images):
         return Patches.forward(self, vision, images)
@@ -33,7 +33,7 @@ class Map(Patches):
         return self.refine(self.look(vision, images))
 
 def convert(path):
-    return {f"extractor.map.{name}": t for name, t in torch.load(path, weights_only=True).items()}
+    return {f"extractor.anomaly_map.{name}": t for name, t in torch.load(path, weights_only=True).items()}
 """
 PLUGIN = """
 from vlmad_core import Component, Recipe, hookimpl
@@ -51,7 +51,7 @@ def vlmad_extractors():
 @hookimpl
 def vlmad_recipes():
     spec = {"backbone": "tiny", "extractor": "map", "prompts": "templates", "scorers": ["text-match"]}
-    yield Recipe(name="map", spec=spec, summary="A map.", training={"epochs": 2, "rate": 0.02},
+    yield Recipe(name="map", spec=spec, summary="A map.", training={"epochs": 2, "lr": 0.02},
                  checkpoint="vlmad_tinyparts:convert")
 """
 
@@ -97,7 +97,7 @@ def test_the_recipes_options_hold_unless_changed(train, tmp_path):
     done = train("--category", "nut", "--epochs", 1, "--set", "training.dice=0.5", "--json")
     told = json.loads(done.out)
     chosen = told["trained"]["options"]
-    assert (chosen["epochs"], chosen["rate"], chosen["dice"]) == (1, 0.02, 0.5)
+    assert (chosen["epochs"], chosen["lr"], chosen["dice"]) == (1, 0.02, 0.5)
     assert told["trained"]["data"]["categories"] == {"nut": 4}
     assert told["images"] == 4 and told["resumed"] is False
 
@@ -116,8 +116,8 @@ def test_the_same_command_again_is_done_at_once_and_another_is_refused(train):
         (["--category", "bolt"], 1, "has no category 'bolt'; it has: nut, screw."),
         (["--split", "train"], 1, "none of the 4 chosen images shows a defect"),
         (["--split", "validation"], 1, "no image in split 'validation'; there are images in: test, train."),
-        (["--set", "training.rat=1"], 1, "Did you mean 'rate'?"),
-        (["--set", "training.rate"], 2, "--set wants PATH=VALUE"),
+        (["--set", "training.lrr=1"], 1, "Did you mean 'lr'?"),
+        (["--set", "training.lr"], 2, "--set wants PATH=VALUE"),
         (["--extractor", "patches"], 1, "nothing to learn"),
         (["--layout", "mvtec"], 1, "Did you mean 'mvtec-ad'?"),
     ],

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from vlmad_core import ConfigError, UnknownComponentError, read_dataset
+from vlmad_core import read_dataset
+from vlmad_core.contracts.images import SUFFIXES as OF_IMAGES
 from vlmad_core.datasets.tree import SUFFIXES, aside
-from vlmad_core.images import SUFFIXES as OF_IMAGES
+from vlmad_core.errors import ConfigError, UnknownComponentError
 from vlmad_core.testing import memory_registry
 
 LAYOUTS = {entry.name for entry in memory_registry().entries("dataset")}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from vlmad_core import ConfigError, read_dataset
+from vlmad_core import read_dataset
 from vlmad_core.datasets.check import check
-from vlmad_core.registry import Registry
+from vlmad_core.errors import ConfigError
+from vlmad_core.registry.registry import Registry
 from vlmad_core.testing import memory_registry
 
 PAGE = (Path(__file__).parents[2] / "docs/datasets.md").read_text(encoding="utf-8")

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from vlmad_core import ConfigError, read_dataset
+from vlmad_core import read_dataset
 from vlmad_core.datasets.check import check
 from vlmad_core.datasets.masks import mask_of
-from vlmad_core.registry import Registry
+from vlmad_core.errors import ConfigError
+from vlmad_core.registry.registry import Registry
 from vlmad_core.testing import memory_registry
 
 GOOD, BAD = {"train/good": 3, "test/good": 2}, {"test/defective": 2}

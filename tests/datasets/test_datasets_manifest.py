@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from vlmad_core import ConfigError, read_dataset
+from vlmad_core import read_dataset
+from vlmad_core.errors import ConfigError
 from vlmad_core.testing import memory_registry
 
 REGISTRY = memory_registry()

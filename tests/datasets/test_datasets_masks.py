@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlmad_core import ConfigError, ImageError, Sample, read_dataset
+from vlmad_core import Sample, read_dataset
 from vlmad_core.datasets.loco import saturation_areas
 from vlmad_core.datasets.masks import describe_mask, mask_of, open_mask
+from vlmad_core.errors import ConfigError, ImageError
 from vlmad_core.testing import memory_registry
 
 HALF = np.zeros((4, 6), np.uint8)

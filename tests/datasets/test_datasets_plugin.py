@@ -7,8 +7,11 @@ from types import ModuleType
 
 import pytest
 
-from vlmad_core import Component, Config, ConfigError, Dataset, Fit, Reader, Sample, UnknownComponentError, read_dataset
-from vlmad_core.registry import Registry
+from vlmad_core import Dataset, Sample, read_dataset
+from vlmad_core.datasets import DatasetReader, LayoutMatch
+from vlmad_core.errors import ConfigError, UnknownComponentError
+from vlmad_core.registry import Component, Config
+from vlmad_core.registry.registry import Registry
 from vlmad_core.testing import memory_registry
 
 
@@ -18,7 +21,7 @@ class SpoonsConfig(Config):
     left: bool = False
 
 
-class Spoons(Reader):
+class Spoons(DatasetReader):
     """``*.spoon``, whose first letter says whether it is bent."""
 
     tree = "*.spoon"
@@ -28,7 +31,7 @@ class Spoons(Reader):
         self.left = config.left
 
     def fits(self, root):
-        return Fit.KNOWN if any(root.glob("*.spoon")) else Fit.NO
+        return LayoutMatch.KNOWN if any(root.glob("*.spoon")) else LayoutMatch.NO
 
     def read(self, root):
         paths = sorted(root.glob("*.spoon"), reverse=self.left)
@@ -39,7 +42,7 @@ class Stubborn(Spoons):
     """Fits everything."""
 
     def fits(self, root):
-        return Fit.KNOWN
+        return LayoutMatch.KNOWN
 
 
 class NoReader:

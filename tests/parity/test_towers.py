@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from tiny_clip import FOLDER, check, recorded, tiny_clip
 
-from vlmad_core.images import to_pixels
-from vlmad_core.towers import walk
+from vlmad_core.contracts.images import to_pixels
+from vlmad_core.contracts.towers import forward_blocks
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,7 +27,7 @@ def backbone(name="b16", **options):
 def seen(file="winclip", size=None):
     vision = backbone("b16", image_size=size).vision
     x, _ = vision.embed(recorded(file, "pixels")[0])
-    return walk(vision.blocks, x, taps=range(1, 13))
+    return forward_blocks(vision.blocks, x, layers=range(1, 13))
 
 
 def test_preprocessing_is_recorded():
@@ -69,7 +69,7 @@ def test_positions_of_another_size_are_recorded(source, mode):
 @pytest.mark.parametrize("prompts", ["21", "22_spaces"])
 def test_text_features_are_recorded(prompts):
     text, ids = backbone().text, recorded("winclip", f"prompt_ids_{prompts}")[0][0, ::4].long()
-    x, _ = walk(text.blocks, text.add_positions(text.embed(ids)), mask=text.mask)
+    x, _ = forward_blocks(text.blocks, text.add_positions(text.embed(ids)), mask=text.mask)
     check(text.pool(x, ids), "winclip", f"prompt_features_{prompts}", (0, slice(None, None, 4)))
 
 

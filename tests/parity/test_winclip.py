@@ -7,7 +7,7 @@ from tiny_clip import check, recorded, tiny_clip
 import vlmad_core
 from vlmad_compositional.compositional import Compositional
 from vlmad_compositional.plugin import CompositionalConfig
-from vlmad_core.ops import nearest
+from vlmad_core.contracts.ops import nearest_distance
 from vlmad_winclip.plugin import WindowsConfig
 from vlmad_winclip.windows import Windows, window_cells
 
@@ -28,7 +28,7 @@ def oblong():
 def build(preset, backbone, *, shots=0, file="winclip", name="metal_nut", queries=3):
     """A detector with the preset's recipe, fitted on the recorded reference pixels."""
     detector = vlmad_core.build(PRESETS[preset] + ("-few-shot" if shots else ""), backbone=backbone)
-    detector.name = name
+    detector.class_name = name
     pixels, _ = recorded(file, "pixels")
     if shots:
         with torch.no_grad():
@@ -40,7 +40,7 @@ def build(preset, backbone, *, shots=0, file="winclip", name="metal_nut", querie
 @torch.no_grad()
 def look(detector, pixels):
     features = detector.extractor(detector.backbone.vision, pixels)
-    return features, detector.anchors(["metal_nut"] * len(pixels)), detector(pixels)
+    return features, detector.text_embeddings(["metal_nut"] * len(pixels)), detector(pixels)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
@@ -86,16 +86,18 @@ def test_prototypes(square, count, average, underscores):
 @pytest.mark.parametrize("preset", ["anomalib", "zq", "paper"])
 def test_zero_shot_windows_and_maps(square, preset):
     detector, pixels = build(preset, square)
-    features, anchors, scores = look(detector, pixels)
+    features, text_embeddings, scores = look(detector, pixels)
     scorer = detector.scorers[0]
     for side in (2, 3):
-        probability = scorer.probability(features[f"window{side}"].vectors, anchors)
+        probability = scorer.probability(features[f"window{side}"].vectors, text_embeddings)
         check(probability, "winclip", f"{preset}.zero.window{side}_prob")
         if preset != "paper":
-            check(scorer.cells(features, anchors, f"window{side}"), "winclip", f"{preset}.zero.map{side}")
+            check(
+                scorer.cells(features, text_embeddings, f"window{side}"), "winclip", f"{preset}.zero.anomaly_map{side}"
+            )
     check(scores.image, "winclip", f"{preset}.zero.score")
     if preset != "zq":
-        check(scores.map, "winclip", f"{preset}.zero.map")
+        check(scores.anomaly_map, "winclip", f"{preset}.zero.anomaly_map")
 
 
 def test_zero_shot_image_score_of_mala(square):
@@ -111,10 +113,10 @@ def test_few_shot_association(square, preset, shots):
     memory = detector.scorers[1]
     for side in (2, 3):
         level = features[f"window{side}"]
-        values = nearest(level.vectors, memory.bank(f"window{side}"))
+        values = nearest_distance(level.vectors, memory.bank(f"window{side}"))
         check(values, "winclip", f"{preset}.{shots}.v_window{side}")
         check(level.to_map(values, "harmonic"), "winclip", f"{preset}.{shots}.v_map{side}")
-    patch = nearest(features["patch"].vectors, memory.bank("patch")).reshape(3, 5, 5)
+    patch = nearest_distance(features["patch"].vectors, memory.bank("patch")).reshape(3, 5, 5)
     check(patch, "winclip", f"{preset}.{shots}.v_patch")
 
 
@@ -137,7 +139,7 @@ def test_few_shot_association(square, preset, shots):
 def test_few_shot_maps_and_scores(square, preset, shots, what):
     detector, pixels = build(preset, square, shots=SHOTS[shots])
     scores = look(detector, pixels)[2]
-    check(scores.map if what == "map" else scores.image, "winclip", f"{preset}.{shots}.{what}")
+    check(scores.anomaly_map if what == "map" else scores.image, "winclip", f"{preset}.{shots}.{what}")
 
 
 @pytest.mark.parametrize(("preset", "shots"), [("anomalib", "few_a"), ("anomalib", "few_b"), ("mala", "few4")])
@@ -145,24 +147,26 @@ def test_vision_map_on_the_grid(square, preset, shots):
     detector, pixels = build(preset, square, shots=SHOTS[shots])
     features, _, _ = look(detector, pixels)
     with torch.no_grad():
-        vision = detector.scorers[1](features, None, (5, 5)).map  # at the size of the grid nothing is interpolated
+        vision = detector.scorers[1](
+            features, None, (5, 5)
+        ).anomaly_map  # at the size of the grid nothing is interpolated
     check(vision, "winclip", f"{preset}.{shots}.v_map")
 
 
 @pytest.mark.parametrize(("preset", "shots"), [("zq", "few_a"), ("zq", "few_b")])
 def test_sum_of_both_maps_on_the_grid(square, preset, shots):
     detector, pixels = build(preset, square, shots=SHOTS[shots])
-    features, anchors, _ = look(detector, pixels)
+    features, text_embeddings, _ = look(detector, pixels)
     with torch.no_grad():
-        fused = detector.judge(features, anchors, (5, 5)).map
+        fused = detector.judge(features, text_embeddings, (5, 5)).anomaly_map
     check(fused, "winclip", f"{preset}.{shots}.sum_map")
 
 
 @pytest.mark.parametrize("preset", ["anomalib", "zq", "paper"])
 def test_zero_shot_map_on_the_grid(square, preset):
     detector, pixels = build(preset, square)
-    features, anchors, _ = look(detector, pixels)
-    check(detector.judge(features, anchors, (5, 5)).map, "winclip", f"{preset}.zero.zero_map")
+    features, text_embeddings, _ = look(detector, pixels)
+    check(detector.judge(features, text_embeddings, (5, 5)).anomaly_map, "winclip", f"{preset}.zero.zero_map")
 
 
 @torch.no_grad()
@@ -176,13 +180,13 @@ def test_grids_that_are_not_square(oblong):
     check(features.image, "winclip_rect", "image_features")
     check(features["patch"].vectors, "winclip_rect", "patch_features_ln_post")
     check(detector.prompts.prototypes(oblong.text, "pcb1"), "winclip_rect", "prototypes_21_mean_of_raw")
-    anchors = detector.anchors(["pcb1"] * 2)
+    text_embeddings = detector.text_embeddings(["pcb1"] * 2)
     zero = detector(pixels)
     for side in (2, 3):
         queries = detector.extractor(oblong.vision, pixels)
-        cells = detector.scorers[0].cells(queries, anchors, f"window{side}")
-        check(cells, "winclip_rect", f"zero.map{side}")
-    check(zero.map, "winclip_rect", "zero.map")
+        cells = detector.scorers[0].cells(queries, text_embeddings, f"window{side}")
+        check(cells, "winclip_rect", f"zero.anomaly_map{side}")
+    check(zero.anomaly_map, "winclip_rect", "zero.anomaly_map")
     check(zero.image, "winclip_rect", "zero.score")
 
 
@@ -192,16 +196,16 @@ def test_few_shot_on_grids_that_are_not_square(oblong):
     features = detector.extractor(oblong.vision, pixels)
     for side in (2, 3):
         level = features[f"window{side}"]
-        values = nearest(level.vectors, detector.scorers[1].bank(f"window{side}"))
+        values = nearest_distance(level.vectors, detector.scorers[1].bank(f"window{side}"))
         check(level.to_map(values, "harmonic"), "winclip_rect", f"few.v_map{side}")
     scores = detector(pixels)
-    check(scores.map, "winclip_rect", "few.map")
+    check(scores.anomaly_map, "winclip_rect", "few.anomaly_map")
     check(scores.image, "winclip_rect", "few.score")
 
 
 @torch.no_grad()
 def test_pixels_of_recorded_images(square):
-    from vlmad_core.images import open_image, to_pixels
+    from vlmad_core.contracts.images import open_image, to_pixels
 
     for i in range(7):
         array, _ = recorded("images", f"image_{i}")
@@ -215,4 +219,4 @@ def test_bfloat16_stays_close(shots):
     detector.backbone.to(torch.bfloat16)
     name = "few_b" if shots else "zero"
     expected, _ = recorded("winclip", f"anomalib.{name}.map")
-    assert (detector(pixels).map - expected).abs().max() < 0.02
+    assert (detector(pixels).anomaly_map - expected).abs().max() < 0.02

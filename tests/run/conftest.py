@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlmad_core.assemble import build
-from vlmad_core.pipeline import Pipeline
+from vlmad_core.pipeline.build import build
+from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.testing import memory_registry
 
 SPEC = {"backbone": "tiny", "extractor": {"use": "patches", "config": {"space": "raw"}}, "scorers": ["memory"]}
@@ -31,7 +31,7 @@ def pictures(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def make_pipeline(tmp_path: Path) -> Callable[..., Pipeline]:
     def make(**changes: object) -> Pipeline:
-        pipeline = build(SPEC, set=changes, registry=memory_registry())
+        pipeline = build(SPEC, overrides=changes, registry=memory_registry())
         return pipeline.fit(draw_pictures(tmp_path / "normals", 3, seed=1), "noise")
 
     return make

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.pipeline import Pipeline
+from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run import comparison, run
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vlmad_core.data import Prediction
+from vlmad_core.contracts.data import Prediction
 from vlmad_core.errors import ConfigError
-from vlmad_core.pipeline import Pipeline
+from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run import Scale, contact_sheet, draw, read_map, read_results, run
 from vlmad_core.run.colour import colours
 from vlmad_core.run.maps import encode, highest, shrunk
@@ -31,9 +31,9 @@ def test_maps_can_be_read_back(
     run(pipeline, pictures[:2], tmp_path / "out", maps=kind, overlays=False)  # type: ignore[arg-type]
     for result in read_results(tmp_path / "out"):
         assert result.overlay is None
-        values = read_map(tmp_path / "out" / str(result.map))
+        values = read_map(tmp_path / "out" / str(result.anomaly_map))
         assert values.shape == (40, 48)
-        np.testing.assert_allclose(values, pipeline.predict(result.path).map, atol=near + 1e-6)
+        np.testing.assert_allclose(values, pipeline.predict(result.path).anomaly_map, atol=near + 1e-6)
 
 
 def test_no_maps(pipeline: Pipeline, pictures: list[Path], tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_no_maps(pipeline: Pipeline, pictures: list[Path], tmp_path: Path) -> No
 def test_large_images_have_smaller_maps(pipeline: Pipeline, pictures: list[Path], tmp_path: Path) -> None:
     run(pipeline, pictures[:1], tmp_path / "out", max_side=24)
     (result,) = read_results(tmp_path / "out")
-    assert read_map(tmp_path / "out" / str(result.map)).shape == (20, 24)
+    assert read_map(tmp_path / "out" / str(result.anomaly_map)).shape == (20, 24)
     assert (result.height, result.width) == (40, 48)
     assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["max_side"] == 24
     assert shrunk((10, 20000), 4096) == (2, 4096)
@@ -52,10 +52,10 @@ def test_large_images_have_smaller_maps(pipeline: Pipeline, pictures: list[Path]
 
 def test_sums_have_room(make_pipeline: Callable[..., Pipeline]) -> None:
     assert highest(make_pipeline()) == 1
-    taps = {"extractor.config.taps": [1, 2, 3]}
-    assert highest(make_pipeline(**taps)) == 1
-    assert highest(make_pipeline(**taps, **{"scorers.0.config.combine": "sum"})) == 3
-    two = {"scorers": ["memory", "memory"], "fuse.map": "sum"}
+    layers = {"extractor.config.layers": [1, 2, 3]}
+    assert highest(make_pipeline(**layers)) == 1
+    assert highest(make_pipeline(**layers, **{"scorers.0.config.combine": "sum"})) == 3
+    two = {"scorers": ["memory", "memory"], "fuse.anomaly_map": "sum"}
     assert highest(make_pipeline(**two)) == 2
 
 

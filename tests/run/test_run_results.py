@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vlmad_core.errors import ConfigError, ImageError, NotFittedError, VlmadError
-from vlmad_core.pipeline import Pipeline
+from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run import Result, read_results, run
 from vlmad_core.run import folder as folder_module
 from vlmad_core.run.disk import file_name

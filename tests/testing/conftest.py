@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vlmad_core import Component, Config
+from vlmad_core.registry import Component, Config
 from vlmad_core.testing import memory_registry
 from vlmad_core.testing.run import subjects
 

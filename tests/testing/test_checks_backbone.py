@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vlmad_core import Backbone
+from vlmad_core.contracts import Backbone
 from vlmad_core.testing import TinyConfig, tiny_backbone
 from vlmad_core.testing.tiny import TinyBlock, TinyVision
 

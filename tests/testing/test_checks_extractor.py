@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from vlmad_core import Extractor, Features, IncompatibleError, LevelSpec
 from vlmad_core.builtin.patches import Patches
 from vlmad_core.builtin.plugin import PatchesConfig
+from vlmad_core.contracts import Extractor, Features, LevelSpec
+from vlmad_core.errors import IncompatibleError
 
 
 def with_vectors(features: Features, change) -> Features:
@@ -187,7 +188,7 @@ class CallsWidthJoint(Patches):
 
 class Stops(Patches):
     def __init__(self, config, backbone):
-        raise KeyError("taps")
+        raise KeyError("layers")
 
 
 class RefusesInAWord(Patches):

@@ -10,12 +10,15 @@ from pydantic import ConfigDict, Field
 from release import contract_range
 
 import vlmad_core
-from vlmad_core import Config, ConfigError, Dataset, Facts, Fit, Recipe, Sample
+from vlmad_core import Dataset, Sample
 from vlmad_core.builtin.memory import Memory
 from vlmad_core.builtin.plugin import MemoryConfig
+from vlmad_core.datasets import DatasetInfo, LayoutMatch
 from vlmad_core.datasets.folders import Folders
 from vlmad_core.datasets.plugin import FoldersConfig
-from vlmad_core.registry import Registry
+from vlmad_core.errors import ConfigError
+from vlmad_core.registry import Config, Recipe
+from vlmad_core.registry.registry import Registry
 from vlmad_core.testing import check_component, memory_registry
 from vlmad_core.testing.run import subjects
 
@@ -59,8 +62,9 @@ def distribution(tmp_path, monkeypatch):
         ("import time; time.sleep(2.2)", RANGE, "imports_quickly"),
         ("print('welcome')", RANGE, "imports_quietly"),
         ("import warnings; warnings.warn('old')", RANGE, "imports_quietly"),
-        ("from vlmad_core.registry import Registry", RANGE, "imports_public_names"),
-        ("import vlmad_core.ops", RANGE, "imports_public_names"),
+        ("from vlmad_core.registry.registry import Registry", RANGE, "imports_public_names")(
+            "import vlmad_core.contracts.ops", RANGE, "imports_public_names"
+        ),
         ("from vlmad_core import registry", RANGE, "imports_public_names"),
         ("def later(): import vlmad_winclip.plugin", RANGE, "imports_public_names"),
         ("raise SystemExit(3)", RANGE, "registers"),
@@ -160,17 +164,17 @@ def test_a_right_recipe_passes():
 
 class FitsEverything(Folders):
     def fits(self, root):
-        return Fit.KNOWN
+        return LayoutMatch.KNOWN
 
 
 class FitsNothing(Folders):
     def fits(self, root):
-        return Fit.NO
+        return LayoutMatch.NO
 
 
 class StopsWhereNothingIs(Folders):
     def fits(self, root):
-        return Fit(bool(list(root.iterdir())))
+        return LayoutMatch(bool(list(root.iterdir())))
 
 
 class ReadsNothing(Folders):
@@ -193,7 +197,7 @@ class HasNoTree(Folders):
 
 
 class HasNoLicence(Folders):
-    facts = Facts("Odd", "https://example.org", "")
+    facts = DatasetInfo("Odd", "https://example.org", "")
 
 
 class Shuffles(Folders):

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from vlmad_core import Anchors, encode, unit
 from vlmad_core.builtin.plugin import TemplatesConfig
 from vlmad_core.builtin.templates import Templates
+from vlmad_core.contracts import TextEmbeddings, encode_text, l2_normalize
 
 
 class Wrong(Templates):
@@ -21,8 +21,8 @@ class Wrong(Templates):
 
 
 class Long(Wrong):
-    def after(self, anchors):
-        return replace(anchors, vectors=3 * anchors.vectors)
+    def after(self, text_embeddings):
+        return replace(text_embeddings, vectors=3 * text_embeddings.vectors)
 
 
 class Sorts(Templates):
@@ -36,23 +36,23 @@ class DropsTwins(Templates):
 
 
 class NeverAbnormal(Wrong):
-    def after(self, anchors):
-        return replace(anchors, abnormal=torch.zeros(2, dtype=torch.bool))
+    def after(self, text_embeddings):
+        return replace(text_embeddings, abnormal=torch.zeros(2, dtype=torch.bool))
 
 
 class SaysTheSameTwice(Wrong):
-    def after(self, anchors):
-        return replace(anchors, vectors=anchors.vectors[:, :1].expand(-1, 2, -1))
+    def after(self, text_embeddings):
+        return replace(text_embeddings, vectors=text_embeddings.vectors[:, :1].expand(-1, 2, -1))
 
 
 class CountsStates(Wrong):
-    def after(self, anchors):
-        return replace(anchors, abnormal=torch.tensor([0, 1]))
+    def after(self, text_embeddings):
+        return replace(text_embeddings, abnormal=torch.tensor([0, 1]))
 
 
 class ForgetsTheBatch(Wrong):
-    def after(self, anchors):
-        return replace(anchors, vectors=anchors.vectors[0])
+    def after(self, text_embeddings):
+        return replace(text_embeddings, vectors=text_embeddings.vectors[0])
 
 
 class AsksInVain(Templates):
@@ -63,7 +63,7 @@ class AsksInVain(Templates):
 class DoesNotAsk(Templates):
     def __init__(self, config, backbone):
         super().__init__(config, backbone)
-        self.needs_names = self.takes_names = False
+        self.needs_class_name = self.takes_class_name = False
 
 
 class FormatsNames(Templates):
@@ -80,9 +80,9 @@ class WatchesTheOtherTower(Wrong):
     def count(self, module, given, made):
         self.calls += 1
 
-    def after(self, anchors):
-        turned = anchors.vectors.roll(self.calls, -1)
-        return replace(anchors, vectors=turned)
+    def after(self, text_embeddings):
+        turned = text_embeddings.vectors.roll(self.calls, -1)
+        return replace(text_embeddings, vectors=turned)
 
 
 class Detaches(Wrong):
@@ -90,13 +90,13 @@ class Detaches(Wrong):
         super().__init__(config, backbone)
         self.shift = nn.Parameter(torch.zeros(2, backbone.text.dim))
 
-    def after(self, anchors):
-        return replace(anchors, vectors=unit(anchors.vectors + self.shift.detach()))
+    def after(self, text_embeddings):
+        return replace(text_embeddings, vectors=l2_normalize(text_embeddings.vectors + self.shift.detach()))
 
 
 class Normalises(Wrong):
-    def after(self, anchors):
-        return replace(anchors, vectors=anchors.vectors / 0)
+    def after(self, text_embeddings):
+        return replace(text_embeddings, vectors=text_embeddings.vectors / 0)
 
 
 class MovesTheEnd(Templates):
@@ -134,14 +134,16 @@ def test_the_part_that_they_are_made_from_is_right(broken):
 
 
 class Conditioned(Templates):
-    """Looks at the picture: the anchors of each are shifted by it."""
+    """Looks at the picture: the text_embeddings of each are shifted by it."""
 
     per_image = True
-    needs_names = takes_names = False
+    needs_class_name = takes_class_name = False
 
     def forward(self, text, names, features=None):
-        anchors = unit(encode(text, ["a flawless object", "a damaged object"]))
-        return Anchors(unit(anchors + 0.1 * unit(features.image)[:, None]), self.abnormal)
+        text_embeddings = l2_normalize(encode_text(text, ["a flawless object", "a damaged object"]))
+        return TextEmbeddings(
+            l2_normalize(text_embeddings + 0.1 * l2_normalize(features.image)[:, None]), self.abnormal
+        )
 
 
 def test_prompts_that_look_at_pictures_are_given_some(broken):

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from vlmad_core import ConfigError, UnknownComponentError, default_registry
 from vlmad_core.builtin.memory import Memory
 from vlmad_core.builtin.plugin import MemoryConfig
 from vlmad_core.cli.__main__ import app
+from vlmad_core.errors import ConfigError, UnknownComponentError
+from vlmad_core.registry.registry import default_registry
 from vlmad_core.testing import CheckFailed, check_component, memory_registry, parametrize_checks
 from vlmad_core.testing.checks import CHECKS, TAGS
 from vlmad_core.testing.run import Subject, _Test, subjects
@@ -125,7 +126,7 @@ def test_a_report_counts_what_ran_and_what_was_skipped():
 
 def test_a_check_that_stops_is_a_failure_that_names_the_rule(broken):
     class Stops(Memory):
-        def forward(self, features, anchors, size):
+        def forward(self, features, text_embeddings, size):
             raise IndexError("out of range")
 
     message = broken("scorer", Stops, MemoryConfig, "gives_numbers")["gives_numbers"]
@@ -138,7 +139,7 @@ def test_a_check_that_stops_is_a_failure_that_names_the_rule(broken):
         ("memroy", {}, UnknownComponentError, "Did you mean 'memory'"),
         (
             "vlmad-core",
-            {"config": {"taps": [1]}},
+            {"config": {"layers": [1]}},
             ConfigError,
             "options are for one part, and 'vlmad-core' has several",
         ),
@@ -150,8 +151,8 @@ def test_a_name_that_cannot_be_checked_is_refused(name, options, error, told):
 
 
 def test_options_reach_the_part(offered):
-    subject = subjects("vlmad-core:patches", config={"taps": [9]}, registry=memory_registry())[1]
-    assert subject.case().part.taps == (9,)  # on a deeper tiny backbone
+    subject = subjects("vlmad-core:patches", config={"layers": [9]}, registry=memory_registry())[1]
+    assert subject.case().part.layers == (9,)  # on a deeper tiny backbone
 
 
 # -- pytest

@@ -7,22 +7,23 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vlmad_core import NotFittedError, Scores, match
 from vlmad_core.builtin.memory import Memory
 from vlmad_core.builtin.plugin import MemoryConfig, TextMatchConfig
 from vlmad_core.builtin.text_match import TextMatch
+from vlmad_core.contracts import Scores, softmax_similarity
+from vlmad_core.errors import NotFittedError
 
 
 class Wrong:
     """Does as the part behind it, and then what a test says."""
 
-    def forward(self, features, anchors, size):
-        return self.after(super().forward(features, anchors, size))
+    def forward(self, features, text_embeddings, size):
+        return self.after(super().forward(features, text_embeddings, size))
 
 
 class UpsideDown(Wrong):
     def after(self, scores):
-        return Scores(1 - scores.image, 1 - scores.map)
+        return Scores(1 - scores.image, 1 - scores.anomaly_map)
 
 
 class Words(Wrong, TextMatch):
@@ -43,12 +44,12 @@ class BankUpsideDown(UpsideDown, Memory):
 
 class ScoresCells(Words):
     def after(self, scores):
-        return replace(scores, map=scores.map[:, :4, :4])
+        return replace(scores, map=scores.anomaly_map[:, :4, :4])
 
 
 class NamesNoLevel(Words):
     def after(self, scores):
-        return replace(scores, levels={"fused": scores.map})
+        return replace(scores, levels={"fused": scores.anomaly_map})
 
 
 class RanksInTheBatch(Words):
@@ -58,45 +59,45 @@ class RanksInTheBatch(Words):
 
 class GivesNothing(Words):
     def after(self, scores):
-        return replace(scores, map=scores.map.log() - scores.map.log() + float("nan"))
+        return replace(scores, map=scores.anomaly_map.log() - scores.anomaly_map.log() + float("nan"))
 
 
 class SecondStateIsAbnormal(TextMatch):
-    def probability(self, vectors, anchors):
-        return match(vectors, anchors.vectors, self.config.temperature)[..., 1]
+    def probability(self, vectors, text_embeddings):
+        return softmax_similarity(vectors, text_embeddings.vectors, self.config.temperature)[..., 1]
 
 
 class ScoresWithoutWords(TextMatch):
-    def forward(self, features, anchors, size):
+    def forward(self, features, text_embeddings, size):
         batch = len(features.levels[0].vectors)
-        if anchors is None:
+        if text_embeddings is None:
             return Scores(torch.zeros(batch), torch.zeros(batch, *size))
-        return super().forward(features, anchors, size)
+        return super().forward(features, text_embeddings, size)
 
 
 class StopsWithoutWords(TextMatch):
-    def forward(self, features, anchors, size):
-        return super().forward(features, replace(anchors), size)
+    def forward(self, features, text_embeddings, size):
+        return super().forward(features, replace(text_embeddings), size)
 
 
 class WritesToFeatures(TextMatch):
-    def forward(self, features, anchors, size):
+    def forward(self, features, text_embeddings, size):
         features.levels[0].vectors.mul_(1.5)
-        return super().forward(features, anchors, size)
+        return super().forward(features, text_embeddings, size)
 
 
 class ZeroBeforeFit(Memory):
-    def forward(self, features, anchors, size):
+    def forward(self, features, text_embeddings, size):
         if not self.is_fitted:
             batch = len(features.levels[0].vectors)
             return Scores(torch.zeros(batch), torch.zeros(batch, *size))
-        return super().forward(features, anchors, size)
+        return super().forward(features, text_embeddings, size)
 
 
 class StopsBeforeFit(Memory):
-    def forward(self, features, anchors, size):
+    def forward(self, features, text_embeddings, size):
         try:
-            return super().forward(features, anchors, size)
+            return super().forward(features, text_embeddings, size)
         except NotFittedError:
             raise IndexError("index out of range") from None
 
@@ -130,9 +131,9 @@ class KeepsTheGraph(Memory):
 
 
 class CutsGradients(Memory):
-    def forward(self, features, anchors, size):
+    def forward(self, features, text_embeddings, size):
         with torch.no_grad():
-            return super().forward(features, anchors, size)
+            return super().forward(features, text_embeddings, size)
 
 
 class RemembersInAList(Memory):

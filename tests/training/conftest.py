@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vlmad_core import Component, Recipe, build
+from vlmad_core import build
 from vlmad_core.datasets.base import Dataset, Sample
-from vlmad_core.pipeline import Pipeline
-from vlmad_core.registry import Registry
+from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.registry import Component, Recipe
+from vlmad_core.registry.registry import Registry
 from vlmad_core.testing import memory_registry, tiny_backbone
 from vlmad_core.training.curves import Curves
 
@@ -32,14 +33,14 @@ def tiny_registry() -> Registry:
             Component(name="tiny-twice", target=f"{parts}:Twice", summary="Two levels of it."),
             Component(name="tiny-noise", target=f"{parts}:Noise", summary="The same, with dropout."),
         ],
-        prompts=[Component(name="tiny-word", target=f"{parts}:Word", summary="Two learned anchors.")],
+        prompts=[Component(name="tiny-word", target=f"{parts}:Word", summary="Two learned text_embeddings.")],
         recipes=[
             Recipe(
                 name="tiny-map",
                 spec=SPEC,
                 summary="A map.",
                 paper="Nobody, 2020",
-                training={"epochs": 2, "rate": 0.01},
+                training={"epochs": 2, "lr": 0.01},
                 checkpoint=f"{parts}:convert",
             )
         ],
@@ -67,7 +68,7 @@ def make_detector(extractor: str = "tiny-map", **changes: object) -> Pipeline:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         detector = build(SPEC, extractor=extractor, backbone=tiny_backbone(), registry=tiny_registry(), **changes)
-    detector.name = "thing"
+    detector.class_name = "thing"
     return detector
 
 

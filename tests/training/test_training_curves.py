@@ -19,7 +19,7 @@ def test_both_tables_and_the_picture(make, data, tmp_path):
     with (tmp_path / "out" / "losses.csv").open(newline="") as file:
         steps = list(csv.DictReader(file))
     assert [row["step"] for row in steps] == ["1", "2", "3", "4"]
-    assert list(steps[0]) == ["step", "epoch", "loss", "focal", "dice", "rate"]
+    assert list(steps[0]) == ["step", "epoch", "loss", "focal", "dice", "lr"]
     with (tmp_path / "out" / "epochs.csv").open(newline="") as file:
         epochs = list(csv.DictReader(file))
     named = ["epoch", "loss", "validation_loss", "image_auroc", "pixel_auroc", "seconds", "through_tower"]
@@ -51,7 +51,7 @@ def test_tensorboard_gets_every_number(make, data, tmp_path, undrawn):
 
 def test_tensorboard_that_is_not_installed_is_refused(make, data, tmp_path, monkeypatch):
     _without("tensorboard", monkeypatch)
-    with pytest.raises(vlmad_core.ConfigError, match=r"pip install 'vlmad-core\[tensorboard\]'"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"pip install 'vlmad-core\[tensorboard\]'"):
         vlmad_core.train(make(), data, tmp_path / "out", epochs=1, tensorboard=True)
 
 

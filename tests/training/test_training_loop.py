@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import vlmad_core
-from vlmad_core.evaluation.metrics import auroc
+from vlmad_core.metrics.image import auroc
 from vlmad_core.testing.tiny import TinyVision
-from vlmad_core.training.loop import Loop, rate_at
+from vlmad_core.training.loop import Loop, lr_at
 from vlmad_core.training.losses import dice, focal
 from vlmad_core.training.options import TrainingOptions
 from vlmad_core.training.plan import hold_out
@@ -49,9 +49,9 @@ def looked(monkeypatch):
 
 def test_loss_falls_and_maps_find_the_squares(make, data, tmp_path):
     detector = make()
-    before = [result.raw_map for result in detector.predict([s.image for s in data], name="thing")]
-    report = vlmad_core.train(detector, data, tmp_path / "out", epochs=30, rate=0.01, batch_size=4)
-    after = [result.raw_map for result in detector.predict([s.image for s in data], name="thing")]
+    before = [result.raw_map for result in detector.predict([s.image for s in data], class_name="thing")]
+    report = vlmad_core.train(detector, data, tmp_path / "out", epochs=30, lr=0.01, batch_size=4)
+    after = [result.raw_map for result in detector.predict([s.image for s in data], class_name="thing")]
     epochs = rows(tmp_path / "out" / "epochs.csv")
     assert len(epochs) == report.epochs == 30
     assert report.loss == float(epochs[-1]["loss"]) < 0.7 * float(epochs[0]["loss"])
@@ -67,7 +67,11 @@ def test_only_the_parts_own_tensors_are_learned_and_saved(make, data, tmp_path):
     (state,) = (tmp_path / "out").glob("state-*.safetensors")
     import safetensors.torch
 
-    assert set(safetensors.torch.load_file(state)) == {"extractor.map.weight", "extractor.map.bias", "normal_range"}
+    assert set(safetensors.torch.load_file(state)) == {
+        "extractor.anomaly_map.weight",
+        "extractor.anomaly_map.bias",
+        "normal_range",
+    }
 
 
 @pytest.mark.parametrize("cache", ["memory", "disk"])
@@ -115,8 +119,8 @@ def test_an_extractor_that_does_not_split_learns_the_same_without_a_cache(make, 
 def test_accumulated_batches_equal_a_larger_one(make, data, tmp_path):
     """Also where the last step is short: 12 images in steps of 8."""
     large, small = make(), make()
-    vlmad_core.train(large, data, tmp_path / "large", epochs=2, batch_size=8, rate=0.01)
-    vlmad_core.train(small, data, tmp_path / "small", epochs=2, batch_size=2, accumulate=4, rate=0.01)
+    vlmad_core.train(large, data, tmp_path / "large", epochs=2, batch_size=8, lr=0.01)
+    vlmad_core.train(small, data, tmp_path / "small", epochs=2, batch_size=2, accumulate=4, lr=0.01)
     assert losses(tmp_path / "small") == pytest.approx(losses(tmp_path / "large"), abs=1e-5)
     for name, value in learned(large).items():
         assert torch.allclose(value, learned(small)[name], atol=1e-5)
@@ -124,7 +128,7 @@ def test_accumulated_batches_equal_a_larger_one(make, data, tmp_path):
 
 def test_prompts_alone_can_learn(make, data, tmp_path):
     detector = make(extractor="patches", prompts="tiny-word")
-    report = vlmad_core.train(detector, data, tmp_path / "out", epochs=20, rate=0.05, cross_entropy=1.0, dice_normal=1)
+    report = vlmad_core.train(detector, data, tmp_path / "out", epochs=20, lr=0.05, cross_entropy=1.0, dice_normal=1)
     epochs = rows(tmp_path / "out" / "epochs.csv")
     assert report.loss < 0.8 * float(epochs[0]["loss"])
     steps = rows(tmp_path / "out" / "losses.csv")
@@ -136,7 +140,7 @@ def test_prompts_alone_can_learn(make, data, tmp_path):
         "dice",
         "dice_normal",
         "cross_entropy",
-        "rate",
+        "lr",
     ]
     for row in steps[:3]:
         parts = sum(float(row[name]) for name in ("focal", "dice", "dice_normal", "cross_entropy"))
@@ -147,7 +151,7 @@ def test_a_memory_beside_it_stays_out_and_is_fitted_afterwards(make, data, tmp_p
     detector = make(scorers=[{"use": "text-match"}, {"use": "memory"}])
     vlmad_core.train(detector, data, tmp_path / "out", epochs=1)
     normal = [s.image for s in data if not s.label]
-    detector.fit(normal, name="thing")
+    detector.fit(normal, class_name="thing")
     assert detector.predict(normal[0]).score < 1
     assert detector.was_trained_on("tiny-set")
 
@@ -187,7 +191,7 @@ def test_stops_early_and_keeps_the_best(make, data, tmp_path, monkeypatch):
     held = iter([5.0, 4.0, 3.0, 3.5, 3.0, 3.2, 1.0])
     monkeypatch.setattr(Loop, "validate", lambda loop: {"validation_loss": next(held)})
     detector, told = make(), []
-    chosen = {"validation": 0.4, "rate": 0.05, "batch_size": 4}
+    chosen = {"validation": 0.4, "lr": 0.05, "batch_size": 4}
     report = vlmad_core.train(detector, data, tmp_path / "out", epochs=50, patience=3, tell=told.append, options=chosen)
     assert (report.epochs, report.best_epoch, report.validation_loss) == (6, 3, 3.0)
     assert report.loss == float(rows(tmp_path / "out" / "epochs.csv")[2]["loss"])
@@ -202,10 +206,10 @@ def test_stops_early_and_keeps_the_best(make, data, tmp_path, monkeypatch):
 
 def test_validation_tells_loss_and_both_areas(make, data, tmp_path):
     detector = make()
-    vlmad_core.train(detector, data, tmp_path / "out", epochs=1, validation=0.5, rate=1e-9, batch_size=4)
+    vlmad_core.train(detector, data, tmp_path / "out", epochs=1, validation=0.5, lr=1e-9, batch_size=4)
     (row,) = rows(tmp_path / "out" / "epochs.csv")
     held = [data.samples[i] for i in hold_out(data.samples, 0.5, seed=0)[1]]
-    results = [detector.predict(sample.image, name=sample.name) for sample in held]
+    results = [detector.predict(sample.image, class_name=sample.name) for sample in held]
     labels = [sample.label for sample in held]
     masks = np.stack([sample.masks[0] if sample.masks else np.zeros((32, 32)) for sample in held])
     maps = torch.from_numpy(np.stack([result.raw_map for result in results]))
@@ -224,7 +228,7 @@ def test_bf16_learns_about_the_same(make, data, tmp_path):
 
 def test_clipping_changes_steps_that_are_too_long(make, data, tmp_path):
     for name, clip in (("free", 0.0), ("loose", 1e6), ("tight", 1e-12)):
-        vlmad_core.train(make(), data, tmp_path / name, epochs=1, batch_size=4, rate=0.1, clip=clip)
+        vlmad_core.train(make(), data, tmp_path / name, epochs=1, batch_size=4, lr=0.1, clip=clip)
     assert losses(tmp_path / "loose") == losses(tmp_path / "free")
     assert losses(tmp_path / "tight")[0] == losses(tmp_path / "free")[0]
     assert losses(tmp_path / "tight")[1:] != losses(tmp_path / "free")[1:]
@@ -240,8 +244,8 @@ def test_clipping_changes_steps_that_are_too_long(make, data, tmp_path):
     ],
 )
 def test_rates(options, rates):
-    chosen = TrainingOptions(rate=1.0, **options)
-    assert [rate_at(i, 4, chosen) for i in range(4)] == pytest.approx(rates, abs=1e-4)
+    chosen = TrainingOptions(lr=1.0, **options)
+    assert [lr_at(i, 4, chosen) for i in range(4)] == pytest.approx(rates, abs=1e-4)
 
 
 def test_progress_counts_every_image(make, data, tmp_path):

@@ -41,7 +41,7 @@ def launch(out, changes):
 def test_two_processes_equal_one_with_the_doubled_batch(make, data, tmp_path):
     """12 images in steps of 8: the last step of an epoch is short. Sums in another order differ by rounding: 1e-5."""
     pytest.importorskip("accelerate")
-    changes = {"epochs": 3, "rate": 0.01, "batch_size": 4, "validation": 0.2, "cross_entropy": 1.0}
+    changes = {"epochs": 3, "lr": 0.01, "batch_size": 4, "validation": 0.2, "cross_entropy": 1.0}
     workers = launch(tmp_path / "two", changes)
     said = [worker.communicate(timeout=300) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], said
@@ -62,5 +62,5 @@ def test_two_processes_equal_one_with_the_doubled_batch(make, data, tmp_path):
 def test_several_processes_need_accelerate(make, data, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    with pytest.raises(vlmad_core.ConfigError, match=r"pip install 'vlmad-core\[distributed\]'"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"pip install 'vlmad-core\[distributed\]'"):
         vlmad_core.train(make(), data, tmp_path / "out", epochs=1)

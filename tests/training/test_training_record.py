@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import vlmad_core
-from vlmad_core import ConfigError, import_checkpoint
-from vlmad_core.trained import fingerprint, was_trained_on
+from vlmad_core import import_checkpoint
+from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.trained import fingerprint, was_trained_on
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -36,14 +37,14 @@ def test_the_record_is_saved_loaded_and_shown(make, data, tmp_path, registry):
     assert saved["loss"] == report.loss
     assert saved["data"]["sha256"] == fingerprint(data)
     told = f"trained    on tiny-set (2 categories, 12 images), epochs 2, seed 7, loss {report.loss:.4g}"
-    assert told in loaded.explain()
+    assert told in loaded.summary()
     # what is loaded judges as what was trained
     image = data.samples[1].image
     assert loaded.predict(image, "thing").score == detector.predict(image, "thing").score
 
 
 def test_a_detector_that_learned_nothing_says_nothing(make):
-    assert "trained" not in make().explain()
+    assert "trained" not in make().summary()
     assert not make().was_trained_on("mvtec-ad")
 
 
@@ -79,12 +80,12 @@ def test_a_published_checkpoint_becomes_a_detector(make, tmp_path, checkpoint, r
     )
     detector.save(tmp_path / "out")
     loaded = vlmad_core.load(tmp_path / "out", backbone=detector.backbone, registry=registry)
-    assert torch.equal(loaded.extractor.map.bias, torch.arange(16.0))
+    assert torch.equal(loaded.extractor.anomaly_map.bias, torch.arange(16.0))
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     expected = {"how": "imported", "paper": "Nobody, 2020", "epoch": 3, "file": "epoch_3.pth", "sha256": digest}
     assert expected.items() <= loaded.trained.items()
     assert loaded.was_trained_on("MVTec AD")
-    assert "trained    on mvtec-ad, epoch 3 (imported from epoch_3.pth)" in loaded.explain()
+    assert "trained    on mvtec-ad, epoch 3 (imported from epoch_3.pth)" in loaded.summary()
 
 
 @pytest.mark.parametrize(
@@ -104,10 +105,10 @@ def test_a_published_checkpoint_becomes_a_detector(make, tmp_path, checkpoint, r
 def test_a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing(make, tmp_path, registry, content, told):
     torch.save(content, tmp_path / "a.pth")
     detector = make()
-    before = detector.extractor.map.weight.clone()
+    before = detector.extractor.anomaly_map.weight.clone()
     with pytest.raises(ConfigError, match=f"does not fit this detector: .*{told}"):
         import_checkpoint(detector, tmp_path / "a.pth", recipe="tiny-map", trained_on="visa", registry=registry)
-    assert torch.equal(detector.extractor.map.weight, before) and not detector.trained
+    assert torch.equal(detector.extractor.anomaly_map.weight, before) and not detector.trained
 
 
 def test_a_recipe_without_checkpoints_names_those_with(make, tmp_path, registry):

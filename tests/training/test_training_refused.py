@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 import vlmad_core
-from vlmad_core import ConfigError, ImageError, IncompatibleError, Sample, VlmadError, train
+from vlmad_core import Sample, VlmadError, train
+from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
 from vlmad_core.training.cache import FeatureCache
 from vlmad_core.training.feed import Feed
 from vlmad_core.training.learner import Learner
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 @pytest.fixture
 def opened(monkeypatch):
     """Images that were opened."""
-    from vlmad_core import images
+    from vlmad_core.contracts import images
 
     seen, real = [], images.open_image
     monkeypatch.setattr(images, "open_image", lambda source: seen.append(source) or real(source))
@@ -37,7 +38,7 @@ def opened(monkeypatch):
     [
         ({"extractor": "patches"}, {}, IncompatibleError, r"nothing to learn: none of the parts \(patches, templates"),
         ({"prompts": None, "scorers": "memory"}, {}, IncompatibleError, "a memory is fitted, not trained"),
-        ({}, {"rat": 1}, ConfigError, r"training\.rat: no such option of 'training'\. Did you mean 'rate'\?"),
+        ({}, {"lrr": 1}, ConfigError, r"training\.lrr: no such option of 'training'\. Did you mean 'lr'\?"),
         ({}, {"epochs": 0}, ConfigError, r"training\.epochs: must be greater than 0"),
         ({}, {"patience": 2}, ConfigError, "patience needs images to judge by; give validation a share"),
         ({}, {"focal": 0, "dice": 0}, ConfigError, "all losses have weight 0"),

@@ -20,7 +20,7 @@ from vlmad_core.training import state
 
 WORKER = Path(__file__).with_name("worker.py")
 pytestmark = pytest.mark.usefixtures("undrawn")
-CHANGES = {"extractor": "tiny-noise", "epochs": 4, "batch_size": 5, "rate": 0.01, "validation": 0.25, "mosaic": 0.2}
+CHANGES = {"extractor": "tiny-noise", "epochs": 4, "batch_size": 5, "lr": 0.01, "validation": 0.25, "mosaic": 0.2}
 
 
 def start(out, changes, **environment):
@@ -125,12 +125,12 @@ def test_a_second_signal_stops_at_once(make, data, tmp_path):
 
 def test_what_is_finished_is_not_done_again(make, data, tmp_path):
     first = make()
-    vlmad_core.train(first, data, tmp_path / "out", epochs=2, rate=0.05)
+    vlmad_core.train(first, data, tmp_path / "out", epochs=2, lr=0.05)
     before = (tmp_path / "out" / "detector.json").read_bytes()
     steps, again = [], make()
-    report = vlmad_core.train(again, data, tmp_path / "out", epochs=2, rate=0.05, progress=steps.append)
+    report = vlmad_core.train(again, data, tmp_path / "out", epochs=2, lr=0.05, progress=steps.append)
     assert steps == [] and report.resumed and report.epochs == 2
-    assert torch.equal(again.extractor.map.weight, first.extractor.map.weight)
+    assert torch.equal(again.extractor.anomaly_map.weight, first.extractor.anomaly_map.weight)
     assert again.trained == first.trained
     assert (tmp_path / "out" / "detector.json").read_bytes() == before
 
@@ -145,7 +145,7 @@ def test_a_run_that_may_only_take_longer_goes_on(make, data, tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"rate": 0.5}, r"training\.rate was 0\.001 and is now 0\.5"),
+        ({"lr": 0.5}, r"training\.rate was 0\.001 and is now 0\.5"),
         ({"seed": 3}, r"training\.seed was 0 and is now 3"),
         ({"epochs": 9}, r"training\.epochs was 2 and is now 9"),
     ],
@@ -153,26 +153,26 @@ def test_a_run_that_may_only_take_longer_goes_on(make, data, tmp_path):
 def test_other_settings_are_refused(make, data, tmp_path, change, told):
     vlmad_core.train(make(), data, tmp_path / "out", epochs=2)
     before = sorted(path.name for path in (tmp_path / "out").iterdir())
-    with pytest.raises(vlmad_core.ConfigError, match=f"other settings: {told}.*Use another --out"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=f"other settings: {told}.*Use another --out"):
         vlmad_core.train(make(), data, tmp_path / "out", **{"epochs": 2, **change})
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == before
 
 
 def test_other_data_are_refused(make, make_data, tmp_path):
     vlmad_core.train(make(), make_data(), tmp_path / "out", epochs=1)
-    with pytest.raises(vlmad_core.ConfigError, match=r"data\.sha256 was"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"data\.sha256 was"):
         vlmad_core.train(make(), make_data(seed=1), tmp_path / "out", epochs=1)
 
 
 def test_a_detector_that_came_otherwise_is_not_replaced(make, data, tmp_path):
     make().save(tmp_path / "out")
-    with pytest.raises(vlmad_core.ConfigError, match="was not trained here; use another --out"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match="was not trained here; use another --out"):
         vlmad_core.train(make(), data, tmp_path / "out", epochs=1)
 
 
 def test_a_file_in_place_of_the_folder_is_refused(make, data, tmp_path):
     (tmp_path / "out").touch()
-    with pytest.raises(vlmad_core.ConfigError, match="is a file; --out must name a folder"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match="is a file; --out must name a folder"):
         vlmad_core.train(make(), data, tmp_path / "out", epochs=1)
 
 
@@ -188,7 +188,7 @@ def test_a_file_in_place_of_the_folder_is_refused(make, data, tmp_path):
 def test_a_damaged_state_is_told(make, data, tmp_path, damage, told):
     vlmad_core.train(make(), data, tmp_path / "out", epochs=1)
     damage(tmp_path / "out")
-    with pytest.raises(vlmad_core.ConfigError, match=told):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=told):
         vlmad_core.train(make(), data, tmp_path / "out", epochs=1)
 
 
@@ -202,7 +202,7 @@ def test_a_full_disk_is_told_and_the_last_state_stands(make, data, tmp_path, mon
         real(path, content, sync=sync)
 
     monkeypatch.setattr(state, "write_whole", small_disk)
-    with pytest.raises(vlmad_core.ConfigError, match=r"the disk is full\. Free some space"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"the disk is full\. Free some space"):
         vlmad_core.train(make(), data, tmp_path / "out", epochs=3, batch_size=4, minutes=1e-9)
     monkeypatch.setattr(state, "write_whole", real)
     assert json.loads((tmp_path / "out" / "training.json").read_text())["place"]["steps"] == 2
@@ -225,7 +225,7 @@ def test_two_trainings_do_not_share_a_folder(make, data, tmp_path):
     pytest.importorskip("fcntl")
 
     def another(now):
-        with pytest.raises(vlmad_core.ConfigError, match="another run is writing here"):
+        with pytest.raises(vlmad_core.errors.ConfigError, match="another run is writing here"):
             vlmad_core.train(make(), data, tmp_path / "out", epochs=1)
         tried.append(now)
 

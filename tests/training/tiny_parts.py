@@ -7,7 +7,16 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from vlmad_core import Anchors, Extractor, Features, Level, LevelSpec, Prompts, unit, walk
+from vlmad_core.contracts import (
+    Extractor,
+    Features,
+    Level,
+    LevelSpec,
+    Prompts,
+    TextEmbeddings,
+    forward_blocks,
+    l2_normalize,
+)
 
 
 class Map(Extractor):
@@ -17,14 +26,14 @@ class Map(Extractor):
         super().__init__()
         dim = backbone.vision.dim
         self.levels = (LevelSpec("mapped", dim, True),)
-        self.map = nn.Linear(dim, dim)
+        self.anomaly_map = nn.Linear(dim, dim)
 
     def forward(self, vision, images):
         return self.refine(self.look(vision, images))
 
     def look(self, vision, images):
         x, grid = vision.embed(images)
-        x, _ = walk(vision.blocks, x)
+        x, _ = forward_blocks(vision.blocks, x)
         tokens = vision.project(vision.norm(x[:, vision.prefix :]))
         return Features((Level(self.levels[0], tokens, grid),), vision.pool(x))
 
@@ -66,9 +75,9 @@ class Twice(Map):
 
 
 class Word(Prompts):
-    """Two anchors that are learned as they are."""
+    """Two text_embeddings that are learned as they are."""
 
-    needs_names = False
+    needs_class_name = False
 
     def __init__(self, config, backbone):
         super().__init__()
@@ -76,10 +85,10 @@ class Word(Prompts):
 
     def forward(self, text, names, features=None):
         abnormal = torch.tensor([False, True], device=self.vectors.device)
-        return Anchors(unit(self.vectors).expand(len(names), -1, -1), abnormal)
+        return TextEmbeddings(l2_normalize(self.vectors).expand(len(names), -1, -1), abnormal)
 
 
 def convert(path):
     """Reads the checkpoints of these parts."""
     saved = torch.load(path, weights_only=True)
-    return {f"extractor.map.{name}": value for name, value in saved.items()}
+    return {f"extractor.anomaly_map.{name}": value for name, value in saved.items()}

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from vlmad_core.data import Anchors, Features, LevelSpec, Scores
+from vlmad_core.contracts.data import Features, LevelSpec, Scores, TextEmbeddings
+from vlmad_core.contracts.ops import combine, l2_normalize, nearest_distance, resize, topk_mean
+from vlmad_core.contracts.parts import Scorer, select_levels
 from vlmad_core.errors import NotFittedError
-from vlmad_core.ops import combine, highest, nearest, resize, unit
-from vlmad_core.parts import Scorer, select_levels
 
 if TYPE_CHECKING:
     from vlmad_core.builtin.plugin import MemoryConfig
@@ -51,7 +51,7 @@ class Memory(Scorer):
     def fit(self, features: Features) -> None:
         """Remember every region of a batch of normal images."""
         for name in self.chosen:
-            rows = unit(features[name].vectors.detach()).flatten(0, 1)
+            rows = l2_normalize(features[name].vectors.detach()).flatten(0, 1)
             bank = self.bank(name).to(rows)
             setattr(self, _bank(name), torch.cat([bank, rows]))
 
@@ -60,7 +60,7 @@ class Memory(Scorer):
         for name in self.chosen:
             setattr(self, _bank(name), self.bank(name)[:0])
 
-    def forward(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
+    def forward(self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]) -> Scores:
         """Maps in [0, 1], doubled without ``halve``, times the levels for ``sum``; the image score is of the cells."""
         if not self.is_fitted:
             raise NotFittedError("the memory is empty. Call detector.fit('folder of normal images') first.")
@@ -69,12 +69,12 @@ class Memory(Scorer):
         maps = {name: resize(grid, size, align_corners=corners) for name, grid in cells.items()}
         grids = {tuple(grid.shape[-2:]) for grid in cells.values()}
         fused = combine(list((cells if len(grids) == 1 else maps).values()), self.config.combine)
-        return Scores(highest(fused, self.config.top), resize(fused, size, align_corners=corners), maps)
+        return Scores(topk_mean(fused, self.config.top), resize(fused, size, align_corners=corners), maps)
 
     def cells(self, features: Features, name: str) -> Tensor:
         """``[B, h, w]`` of one level."""
         level = features[name]
-        distance = nearest(level.vectors, self.bank(name))
+        distance = nearest_distance(level.vectors, self.bank(name))
         return level.to_map(distance if self.config.halve else 2 * distance, self.config.regions)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:

@@ -17,8 +17,8 @@ from vlmad_core.builtin import open_clip_weights as weights
 from vlmad_core.builtin.open_clip_blocks import Activation
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
 from vlmad_core.builtin.open_clip_towers import Positions, Vision, open_model
-from vlmad_core.images import Preprocess
-from vlmad_core.towers import Backbone, find_device
+from vlmad_core.contracts.images import Preprocess
+from vlmad_core.contracts.towers import Backbone, find_device
 
 __all__ = ["OpenClip"]
 
@@ -75,7 +75,7 @@ class OpenClip(Backbone):
             std: Of each channel.
             interpolation: Filter of the image resize.
             tokenizer: Makes the tokenizer when it is first needed; None: CLIP's own.
-            provenance: See :class:`~vlmad_core.towers.Backbone`.
+            provenance: See :class:`~vlmad_core.contracts.towers.Backbone`.
         """
         vision, text = open_model(model, positions, activation, tokenizer=tokenizer)
         made = cls.__new__(cls)

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vlmad_core.contracts.ops import linear
 from vlmad_core.errors import IncompatibleError
-from vlmad_core.ops import linear
 
 __all__ = ["Activation", "OpenBlock", "attention", "open_block", "split_heads"]
 
@@ -23,7 +23,7 @@ Activation: TypeAlias = Literal["weights", "gelu", "quick-gelu"]
 
 
 def open_block(block: Any, activation: Activation) -> OpenBlock:
-    """A library's block as one that keeps the law of :class:`~vlmad_core.towers.Block`.
+    """A library's block as one that keeps the law of :class:`~vlmad_core.contracts.towers.Block`.
 
     Args:
         block: Of open_clip, or of timm.
@@ -55,14 +55,14 @@ def _quick_gelu(x: Tensor) -> Tensor:
 
 
 class OpenBlock(ABC):
-    """The law of :class:`~vlmad_core.towers.Block`, over a library's block whose parameters it reads."""
+    """The law of :class:`~vlmad_core.contracts.towers.Block`, over a library's block whose parameters it reads."""
 
     def __init__(self, block: Any) -> None:
         self.block = block
         self.heads: int = block.attn.num_heads
 
     def __call__(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """See :class:`~vlmad_core.towers.Block`, as for the next three."""
+        """See :class:`~vlmad_core.contracts.towers.Block`, as for the next three."""
         y = x + self.attend(*self.qkv(x), mask)
         return y + self.mlp(y)
 

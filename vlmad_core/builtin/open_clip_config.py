@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vlmad_core.component import Config
+from vlmad_core.registry.component import Config
 
 __all__ = ["OpenClipConfig"]
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from vlmad_core.builtin import open_clip_weights as weights
 from vlmad_core.builtin.open_clip_blocks import Activation, attention, open_block, split_heads
+from vlmad_core.contracts.towers import Block, TextTower, check_size
 from vlmad_core.errors import ConfigError, IncompatibleError
-from vlmad_core.towers import Block, TextTower, check_size
 
 __all__ = ["Positions", "Vision", "open_model"]
 
@@ -91,7 +91,7 @@ class Vision(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, images: Tensor) -> tuple[Tensor, _Grid]:
-        """See :class:`~vlmad_core.towers.VisionTower`, as for the next three."""
+        """See :class:`~vlmad_core.contracts.towers.VisionTower`, as for the next three."""
 
     @abstractmethod
     def norm(self, x: Tensor) -> Tensor:

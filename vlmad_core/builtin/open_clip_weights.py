@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
-from vlmad_core.builtin.torchvision_shim import import_with_torchvision
+from vlmad_core.contracts.torchvision_shim import import_with_torchvision
 from vlmad_core.errors import ConfigError, did_you_mean
 
 __all__ = ["Found", "build", "build_flat", "library", "load", "tokenizer"]
@@ -41,7 +41,7 @@ class Found:
         model: open_clip's.
         pixels: ``mean``, ``std``, ``interpolation``.
         activation: Another one than the architecture has, where the weights say so.
-        provenance: For :class:`~vlmad_core.towers.Backbone`.
+        provenance: For :class:`~vlmad_core.contracts.towers.Backbone`.
     """
 
     model: nn.Module

@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
-from vlmad_core.component import Component, Config, Recipe
 from vlmad_core.datasets.plugin import vlmad_datasets as vlmad_datasets
-from vlmad_core.hookspecs import hookimpl
+from vlmad_core.registry.component import Component, Config, Recipe
+from vlmad_core.registry.hookspecs import hookimpl
 
 Combine = Literal["mean", "sum", "harmonic", "max"]
 
@@ -18,7 +18,7 @@ Combine = Literal["mean", "sum", "harmonic", "max"]
 class PatchesConfig(Config):
     """Options of 'patches'."""
 
-    taps: tuple[int, ...] = Field(
+    layers: tuple[int, ...] = Field(
         (-1,), min_length=1, description="Blocks whose output is taken, from 1; -1 is the last one."
     )
     space: Literal["auto", "joint", "raw", "both"] = Field(
@@ -150,7 +150,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
         name="patch-memory",
         spec={
             "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "patches", "config": {"taps": [-7, -4, -1], "space": "raw"}},
+            "extractor": {"use": "patches", "config": {"layers": [-7, -4, -1], "space": "raw"}},
             "scorers": [{"use": "memory", "config": {"top": 0.01}}],
         },
         summary="Patches of three blocks against a memory of normal ones; no words; 1 or more normal images.",

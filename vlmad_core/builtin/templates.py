@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vlmad_core.data import Anchors, Features
-from vlmad_core.ops import unit
-from vlmad_core.parts import Prompts
-from vlmad_core.towers import Backbone, TextTower, encode
+from vlmad_core.contracts.data import Features, TextEmbeddings
+from vlmad_core.contracts.ops import l2_normalize
+from vlmad_core.contracts.parts import Prompts
+from vlmad_core.contracts.towers import Backbone, TextTower, encode_text
 
 if TYPE_CHECKING:
     from vlmad_core.builtin.plugin import TemplatesConfig
@@ -20,19 +20,21 @@ __all__ = ["Templates"]
 
 
 class Templates(Prompts):
-    """Two anchors, each the mean of the unit vectors of its sentences, with the class name in the place of ``{}``."""
+    """Two text_embeddings, each the mean of the unit vectors of its sentences, with the class name in the place of ``{}``."""
 
     def __init__(self, config: TemplatesConfig, backbone: Backbone) -> None:
         super().__init__()
         self.sides = (config.normal, config.abnormal)
-        self.needs_names = self.takes_names = any("{}" in sentence for side in self.sides for sentence in side)
+        self.needs_class_name = self.takes_class_name = any(
+            "{}" in sentence for side in self.sides for sentence in side
+        )
         self.register_buffer("abnormal", torch.tensor([False, True]), persistent=False)
         self.abnormal: Tensor
 
-    def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> Anchors:
-        """Anchors ``[len(names), 2, D]``."""
+    def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:
+        """TextEmbeddings ``[len(names), 2, D]``."""
         rows = []
         for name in names:
-            sides = [encode(text, [sentence.replace("{}", name) for sentence in side]) for side in self.sides]
-            rows.append(torch.stack([unit(unit(side).mean(0)) for side in sides]))
-        return Anchors(torch.stack(rows), self.abnormal)
+            sides = [encode_text(text, [sentence.replace("{}", name) for sentence in side]) for side in self.sides]
+            rows.append(torch.stack([l2_normalize(l2_normalize(side).mean(0)) for side in sides]))
+        return TextEmbeddings(torch.stack(rows), self.abnormal)

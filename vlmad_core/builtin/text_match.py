@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from vlmad_core.data import Anchors, Features, LevelSpec, Scores
+from vlmad_core.contracts.data import Features, LevelSpec, Scores, TextEmbeddings
+from vlmad_core.contracts.ops import combine, resize, similarity_logits, softmax_similarity, topk_mean
+from vlmad_core.contracts.parts import Scorer, select_levels
 from vlmad_core.errors import IncompatibleError
-from vlmad_core.ops import combine, highest, logits, match, resize
-from vlmad_core.parts import Scorer, select_levels
 
 if TYPE_CHECKING:
     from vlmad_core.builtin.plugin import TextMatchConfig
@@ -28,7 +28,7 @@ class TextMatch(Scorer):
         IncompatibleError: No text, or no level that can be compared with it.
     """
 
-    needs_anchors: ClassVar[bool] = True
+    needs_text: ClassVar[bool] = True
 
     def __init__(self, config: TextMatchConfig, levels: Sequence[LevelSpec], dim: int | None) -> None:
         super().__init__()
@@ -41,43 +41,47 @@ class TextMatch(Scorer):
         self.chosen = tuple(level.name for level in select_levels(levels, config.levels, joint=True))
         self.config = config
 
-    def forward(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
+    def forward(self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]) -> Scores:
         """Maps in [0, 1] for ``combine`` mean, harmonic and max; up to the number of levels for sum."""
-        if anchors is None:
+        if text_embeddings is None:
             raise IncompatibleError("compares with words and was given none; the pipeline has no prompts.")
         corners = self.config.align_corners
         if self.config.upsample == "logits":
-            maps = {name: self.pixels(features, anchors, name, size) for name in self.chosen}
+            maps = {name: self.pixels(features, text_embeddings, name, size) for name in self.chosen}
             fused = combine(list(maps.values()), self.config.combine)
-            return Scores(self.image_score(features, anchors, fused), fused, maps)
-        cells = {name: self.cells(features, anchors, name) for name in self.chosen}
+            return Scores(self.image_score(features, text_embeddings, fused), fused, maps)
+        cells = {name: self.cells(features, text_embeddings, name) for name in self.chosen}
         maps = {name: resize(grid, size, align_corners=corners) for name, grid in cells.items()}
         # Levels may differ in grid; on one grid, combining before the resize is the papers' order and is cheaper.
         grids = {tuple(grid.shape[-2:]) for grid in cells.values()}
         fused = combine(list((cells if len(grids) == 1 else maps).values()), self.config.combine)
-        return Scores(self.image_score(features, anchors, fused), resize(fused, size, align_corners=corners), maps)
+        return Scores(
+            self.image_score(features, text_embeddings, fused), resize(fused, size, align_corners=corners), maps
+        )
 
-    def image_score(self, features: Features, anchors: Anchors, fused: Tensor) -> Tensor:
+    def image_score(self, features: Features, text_embeddings: TextEmbeddings, fused: Tensor) -> Tensor:
         """``[B]``, from the whole image, the highest cells (pixels, where logits are resized), or both."""
-        top = highest(fused, self.config.top)
+        top = topk_mean(fused, self.config.top)
         if self.config.image == "max" or features.image is None:
             return top
-        whole = self.probability(features.image, anchors)
+        whole = self.probability(features.image, text_embeddings)
         return (whole + top) / 2 if self.config.image == "both" else whole
 
-    def cells(self, features: Features, anchors: Anchors, name: str) -> Tensor:
+    def cells(self, features: Features, text_embeddings: TextEmbeddings, name: str) -> Tensor:
         """``[B, h, w]`` of one level."""
         level = features[name]
-        return level.to_map(self.probability(level.vectors, anchors), self.config.regions)
+        return level.to_map(self.probability(level.vectors, text_embeddings), self.config.regions)
 
-    def pixels(self, features: Features, anchors: Anchors, name: str, size: tuple[int, int]) -> Tensor:
+    def pixels(self, features: Features, text_embeddings: TextEmbeddings, name: str, size: tuple[int, int]) -> Tensor:
         """``[B, H, W]`` of one level, with the softmax after the resize."""
         level = features[name]
-        states = logits(level.vectors, anchors.vectors, self.config.temperature).movedim(-1, 1)  # [B, S, M]
+        states = similarity_logits(level.vectors, text_embeddings.vectors, self.config.temperature).movedim(
+            -1, 1
+        )  # [B, S, M]
         states = resize(level.to_map(states), size, align_corners=self.config.align_corners)  # [B, S, H, W]
-        return states.softmax(1)[:, anchors.abnormal.to(torch.bool)].sum(1)
+        return states.softmax(1)[:, text_embeddings.abnormal.to(torch.bool)].sum(1)
 
-    def probability(self, vectors: Tensor, anchors: Anchors) -> Tensor:
+    def probability(self, vectors: Tensor, text_embeddings: TextEmbeddings) -> Tensor:
         """``[B, ..., D]`` to the probability of any abnormal state, ``[B, ...]``."""
-        states = match(vectors, anchors.vectors, self.config.temperature)
-        return states[..., anchors.abnormal.to(torch.bool)].sum(-1)
+        states = softmax_similarity(vectors, text_embeddings.vectors, self.config.temperature)
+        return states[..., text_embeddings.abnormal.to(torch.bool)].sum(-1)

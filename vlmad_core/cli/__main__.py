@@ -13,9 +13,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from vlmad_core import __version__
 from vlmad_core.cli import terminal
 from vlmad_core.errors import VlmadError
+from vlmad_core.registry.registry import default_registry
+from vlmad_core.version import __version__
 
 __all__ = ["app", "main"]
 
@@ -27,7 +28,6 @@ _COMMANDS = (
     "benchmark",
     "speed",
     "compare",
-    "study",
     "list",
     "show",
     "compose",
@@ -43,21 +43,27 @@ class _Lazy(TyperGroup):
     """Imports a command's file only when that command is called, or all are listed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *sorted(_plugin_commands())]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in _COMMANDS:
-            for name in _COMMANDS:  # so that a slip can be told from all names
-                self.get_command(ctx, name)
-        elif cmd_name not in self.commands:
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        if cmd_name in _COMMANDS:
             word = cmd_name.replace("-", "_")
             module = import_module(f"vlmad_core.cli.{word}{'_' * iskeyword(word)}")  # none can be called "import"
-            one = command = getattr(module, f"{word}_command")
-            if not isinstance(command, typer.Typer):  # a command of its own, and not a group of them
-                one = typer.Typer(add_completion=False)
-                one.command(cmd_name)(command)
-            self.commands[cmd_name] = typer.main.get_command(one)
-        return self.commands.get(cmd_name)
+            command = getattr(module, f"{word}_command")
+        elif cmd_name in _plugin_commands():
+            command = default_registry().get("command", cmd_name).load()
+        else:
+            for name in self.list_commands(ctx):  # Click suggests the nearest of the names in self.commands
+                self.get_command(ctx, name)
+            return None
+        app = command
+        if not isinstance(command, typer.Typer):  # one command, not a group of them
+            app = typer.Typer(add_completion=False)
+            app.command(cmd_name)(command)
+        self.commands[cmd_name] = typer.main.get_command(app)
+        return self.commands[cmd_name]
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -65,6 +71,13 @@ class _Lazy(TyperGroup):
         except KeyboardInterrupt as error:
             terminal.complain(str(error) or "stopped.")
             raise typer.Exit(130) from None
+
+
+def _plugin_commands() -> set[str]:
+    """Names of the commands that plugins add; a command of the core is never replaced."""
+    with terminal.stdout_to_stderr():
+        default_registry()
+    return {entry.name for entry in default_registry().entries("command")} - set(_COMMANDS)
 
 
 app = typer.Typer(
@@ -90,6 +103,8 @@ def _start(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks; so does VLMAD_DEBUG=1.")] = False,
 ) -> None:
     """Find defects in images with vision-language models."""
+    with terminal.stdout_to_stderr():
+        default_registry()
     terminal.verbose = verbose or bool(os.environ.get("VLMAD_DEBUG"))
 
 

@@ -14,9 +14,9 @@ from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
 
 if TYPE_CHECKING:
-    from vlmad_core.evaluation.benchmark import BenchmarkResults, Progress
-    from vlmad_core.evaluation.estimate import Estimate
-    from vlmad_core.evaluation.plan import BenchmarkPlan
+    from vlmad_core.benchmark.estimate import Estimate
+    from vlmad_core.benchmark.plan import BenchmarkPlan
+    from vlmad_core.benchmark.run import BenchmarkResults, Progress
 
 __all__ = ["benchmark_command"]
 
@@ -97,7 +97,7 @@ def benchmark_command(
         list[str] | None,
         typer.Option("--class-name", "-c", help="CATEGORY=WORDS for the prompts; repeat it.", rich_help_panel=_WHAT),
     ] = None,
-    most: Annotated[
+    max_images: Annotated[
         int | None, typer.Option(min=1, help="Judged images of each label and category.", rich_help_panel=_WHAT)
     ] = None,
     resolution: Annotated[
@@ -144,7 +144,7 @@ def benchmark_command(
         "seeds": planned.value("--seeds", seeds),
         "class_names": planned.names(class_name or ()),
         "backbones": backbone,
-        "most": most,
+        "max_images": max_images,
         "resolution": planned.value("--resolution", resolution),
         "batch_size": batch_size,
         **planned.methods(recipe or (), detector or (), extractor or (), prompts or ()),
@@ -169,7 +169,7 @@ def benchmark_command(
 
 
 def _run(plan: BenchmarkPlan, out: Path, how: dict[str, Any], quiet: bool, wanted: bool | None) -> BenchmarkResults:
-    from vlmad_core.evaluation.benchmark import benchmark
+    from vlmad_core.benchmark.run import run_benchmark
 
     with bar("cells", 1, wanted) as shown:
 
@@ -177,12 +177,12 @@ def _run(plan: BenchmarkPlan, out: Path, how: dict[str, Any], quiet: bool, wante
             shown.say(now.what)
             shown.reach(now.done, now.cells)
 
-        return benchmark(plan, out, **how, progress=show, tell=(lambda text: None) if quiet else terminal.note)
+        return run_benchmark(plan, out, **how, progress=show, tell=(lambda text: None) if quiet else terminal.note)
 
 
 def _estimate(plan: BenchmarkPlan, out: Path | None, retry: bool, wanted: bool | None) -> Estimate:
-    from vlmad_core.evaluation.estimate import estimate
-    from vlmad_core.evaluation.rows import ROWS, read_rows
+    from vlmad_core.benchmark.estimate import estimate
+    from vlmad_core.report.rows import ROWS, read_rows
 
     rows = read_rows(out) if out is not None and (out / ROWS).is_file() else []
     done = {row["cell"] for row in rows if not (retry and row["status"] == "failed")}
@@ -237,7 +237,7 @@ def _report(results: BenchmarkResults, as_json: bool, quiet: bool) -> None:
 
 
 def _tell(results: BenchmarkResults, counts: Counter[str]) -> None:
-    from vlmad_core.evaluation.present import means_table
+    from vlmad_core.report.present import means_table
 
     table = means_table(results.rows)
     if table is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmad_core.card import Card, File, Measured
 from vlmad_core.cli.terminal import console, table
+from vlmad_core.registry.card import Card, File, Measured
 
 __all__ = ["show_card"]
 

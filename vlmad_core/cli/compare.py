@@ -13,7 +13,7 @@ import typer
 from vlmad_core.cli import terminal
 
 if TYPE_CHECKING:
-    from vlmad_core.evaluation.compare import Comparison
+    from vlmad_core.report.compare import Comparison
 
 
 class ImageMetric(StrEnum):
@@ -39,7 +39,7 @@ def compare_command(
     The difference in each category and in the mean over all, its 95 % interval, and p. Where the interval holds 0, no
     difference was shown, which is not the same as there being none.
     """
-    from vlmad_core.evaluation.compare import compare, comparison_table
+    from vlmad_core.report.compare import compare, comparison_table
 
     found = compare(folder, first, second, metric=metric.value, backbone=backbone)
     if as_json:

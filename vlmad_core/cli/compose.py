@@ -22,12 +22,12 @@ from vlmad_core.cli.options import (
     parse_settings,
 )
 from vlmad_core.cli.terminal import note, print_json, shown, table
-from vlmad_core.registry import default_registry
+from vlmad_core.registry.registry import default_registry
 
 if TYPE_CHECKING:
-    from vlmad_core.compose import Mix
-    from vlmad_core.pipeline import Pipeline
-    from vlmad_core.towers import Backbone
+    from vlmad_core.contracts.towers import Backbone
+    from vlmad_core.pipeline.compose import Mix
+    from vlmad_core.pipeline.pipeline import Pipeline
 
 _STAND_INS = {"with text": True, "without text": False}
 """Tiny backbones of random weights: what fits them fits every backbone of their kind, but for sizes."""
@@ -70,7 +70,7 @@ def compose_command(
 
 
 def _all(choice: Choice, as_json: bool) -> None:
-    from vlmad_core.compose import compose
+    from vlmad_core.pipeline.compose import compose
 
     mixes = list(compose(_backbones(choice)))
     if as_json:
@@ -86,8 +86,8 @@ def _backbones(choice: Choice) -> dict[str, Backbone]:
         from vlmad_core.testing import tiny_backbone
 
         return {label: tiny_backbone(text=text) for label, text in _STAND_INS.items()}
-    from vlmad_core.assemble import make_backbone
-    from vlmad_core.spec import PartSpec
+    from vlmad_core.pipeline.build import make_backbone
+    from vlmad_core.pipeline.spec import PartSpec
 
     config = {} if choice.weights is None else {"pretrained": choice.weights}
     part = PartSpec(use=choice.backbone, config={**random_weights(choice.backbone), **config})
@@ -131,7 +131,7 @@ def _cell(mixes: list[Mix], notes: dict[str, int]) -> str:
 
 def _one(choice: Choice, save: Path | None, as_json: bool) -> None:
     choice, pipeline = build_stand_in(choice)
-    from vlmad_core.recipes import recipe_text, save_recipe
+    from vlmad_core.pipeline.recipes import recipe_text, save_recipe
 
     if save is not None:
         save_recipe(pipeline, save)
@@ -143,7 +143,7 @@ def _one(choice: Choice, save: Path | None, as_json: bool) -> None:
         told = {"fits": True, "plugins": dict(pipeline.plugins), "spec": spec}
         print_json({**told, "command": command, "python": python})
     else:
-        sys.stdout.write(f"It fits.\n\n{pipeline.explain()}\n\n{recipe_text(pipeline)}\n{command}\n{python}\n")
+        sys.stdout.write(f"It fits.\n\n{pipeline.summary()}\n\n{recipe_text(pipeline)}\n{command}\n{python}\n")
 
 
 def build_stand_in(choice: Choice) -> tuple[Choice, Pipeline]:
@@ -152,11 +152,11 @@ def build_stand_in(choice: Choice) -> tuple[Choice, Pipeline]:
     Its spec names the weights that were chosen. Prompts that nobody named and no scorer reads are left out.
     """
     spec = chosen_spec(choice)
-    from vlmad_core.assemble import assemble
+    from vlmad_core.pipeline.build import assemble
 
     if choice.prompts is None and choice.recipe is None:
         scorers = [default_registry().get("scorer", part.use).load() for part in spec.scorers]
-        if not any(scorer.needs_anchors for scorer in scorers):
+        if not any(scorer.needs_text for scorer in scorers):
             choice, spec = replace(choice, prompts="none"), spec.model_copy(update={"prompts": None})
     stand_in = random_weights(spec.backbone.use)
     given = str(spec.backbone.config.get("pretrained", ""))

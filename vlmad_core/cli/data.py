@@ -14,7 +14,7 @@ from vlmad_core.cli.names import complete
 from vlmad_core.datasets.base import Dataset
 from vlmad_core.datasets.read import read_dataset, reader_of
 from vlmad_core.errors import VlmadError
-from vlmad_core.registry import default_registry
+from vlmad_core.registry.registry import default_registry
 
 _SHOWN = 50
 

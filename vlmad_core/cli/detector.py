@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vlmad_core.cli.options import parse_settings
-from vlmad_core.component import Recipe
 from vlmad_core.errors import IncompatibleError, NotFittedError
-from vlmad_core.registry import default_registry
+from vlmad_core.registry.component import Recipe
+from vlmad_core.registry.registry import default_registry
 
 if TYPE_CHECKING:
-    from vlmad_core.pipeline import Pipeline
-    from vlmad_core.spec import PipelineSpec
+    from vlmad_core.pipeline.pipeline import Pipeline
+    from vlmad_core.pipeline.spec import PipelineSpec
 
 __all__ = ["Choice", "Detector", "build", "build_unfitted", "chosen_spec", "note_missing_name"]
 
@@ -78,8 +78,8 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
     if choice.detector is not None:
         return _load(choice, changes)
     _check_names(choice)
-    from vlmad_core.assemble import assemble
-    from vlmad_core.images import find_images
+    from vlmad_core.contracts.images import find_images
+    from vlmad_core.pipeline.build import assemble
 
     spec = _spec(choice, changes, tell)
     normals = find_images(choice.normals) if choice.normals else []
@@ -89,13 +89,13 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
             f"'{choice.recipe_or_default}' has parts that learn, and they have learned nothing yet. Train it with "
             "`vlmad train`, or take over a paper's checkpoint with `vlmad import`; then say --detector DIR."
         )
-    pipeline.name = choice.class_name
+    pipeline.class_name = choice.class_name
     return Detector(pipeline, normals, {"normals": {str(path): _hash(path) for path in normals}})
 
 
 def build_unfitted(choice: Choice) -> Pipeline:
     """Build what was chosen, to be trained or given learned parts; a memory in it sees its images later."""
-    from vlmad_core.assemble import assemble
+    from vlmad_core.pipeline.build import assemble
 
     return assemble(chosen_spec(choice))
 
@@ -103,7 +103,7 @@ def build_unfitted(choice: Choice) -> Pipeline:
 def chosen_spec(choice: Choice) -> PipelineSpec:
     """The recipe that was chosen, with what was exchanged in it."""
     _check_names(choice)
-    from vlmad_core.assemble import resolve
+    from vlmad_core.pipeline.build import resolve
 
     return resolve(choice.recipe_or_default, _changes(choice))
 
@@ -111,7 +111,12 @@ def chosen_spec(choice: Choice) -> PipelineSpec:
 def note_missing_name(pipeline: Pipeline, tell: Callable[[str], None]) -> None:
     """Say that a name would help, where the words could use one and were given none."""
     prompts = pipeline.prompts
-    if prompts is not None and prompts.takes_names and not prompts.needs_names and pipeline.name is None:
+    if (
+        prompts is not None
+        and prompts.takes_class_name
+        and not prompts.needs_class_name
+        and pipeline.class_name is None
+    ):
         tell("the words speak of an 'object'; --class-name 'metal nut', or whatever it is, may give better results.")
 
 
@@ -144,7 +149,7 @@ def _is_file(recipe: str) -> bool:
 
 
 def _spec(choice: Choice, changes: Mapping[str, Any], tell: Callable[[str], None]) -> PipelineSpec:
-    from vlmad_core.assemble import resolve
+    from vlmad_core.pipeline.build import resolve
 
     name = choice.recipe_or_default
     spec = resolve(name, changes)
@@ -175,11 +180,11 @@ def _load(choice: Choice, changes: Mapping[str, Any]) -> Detector:
         raise typer.BadParameter(
             "--detector has its parts and its normal images already; beside it, only --set and --class-name make sense."
         )
-    from vlmad_core.store import load
+    from vlmad_core.pipeline.checkpoint import load
 
     assert choice.detector is not None
-    pipeline = load(choice.detector, set=changes)
-    pipeline.name = choice.class_name or pipeline.name
+    pipeline = load(choice.detector, overrides=changes)
+    pipeline.class_name = choice.class_name or pipeline.class_name
     return Detector(pipeline, about={"detector": _hash(choice.detector / "detector.json")})
 
 

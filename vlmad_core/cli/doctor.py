@@ -13,9 +13,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from vlmad_core import __version__, inventory
 from vlmad_core.cli import terminal
-from vlmad_core.registry import default_registry
+from vlmad_core.registry.registry import default_registry
+from vlmad_core.version import __version__
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,6 @@ def _plugins() -> Iterator[Finding]:
             yield Finding(plugin.name, "ok", f"{plugin.version} {plugin.status}, {offers}")
     for problem in registry.problems:
         yield Finding(problem.plugin, "broken", f"{problem.stage}: {problem.error}")
-    if not inventory.can_remember():
-        text = "cannot be written, so every command looks at all plugins again; name a folder with VLMAD_CACHE"
-        yield Finding("cache of plugins", "note", text)
 
 
 def _self_test() -> Finding:
@@ -108,7 +105,7 @@ def _self_test() -> Finding:
     try:
         import numpy as np
 
-        from vlmad_core.assemble import build
+        from vlmad_core.pipeline.build import build
 
         started = time.perf_counter()
         detector = build("pocket-few-shot")

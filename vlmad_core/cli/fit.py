@@ -56,5 +56,5 @@ def fit_command(
     folder = made.pipeline.save(out)
     if not quiet:
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-        sys.stdout.write(f"{made.pipeline.explain()}\n")
+        sys.stdout.write(f"{made.pipeline.summary()}\n")
         sys.stdout.write(f"saved      {folder}: {len(made.normals)} normal images, {size / 1e6:.1f} MB\n")

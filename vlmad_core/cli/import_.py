@@ -55,5 +55,5 @@ def import_command(
     detector = build_unfitted(choice)
     folder = import_checkpoint(detector, file, recipe=recipe, trained_on=trained_on, epoch=epoch).save(out)
     if not quiet:
-        sys.stdout.write(f"{detector.explain()}\n")
+        sys.stdout.write(f"{detector.summary()}\n")
         sys.stdout.write(f"saved      {folder}\n")

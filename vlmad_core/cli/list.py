@@ -8,7 +8,7 @@ import typer
 
 from vlmad_core.cli.names import Kind
 from vlmad_core.cli.terminal import counted, note, print_json, table
-from vlmad_core.registry import Entry, default_registry
+from vlmad_core.registry.registry import Entry, default_registry
 
 
 def list_command(
@@ -32,5 +32,5 @@ def list_command(
 
 
 def _sorted(entries: list[Entry]) -> list[Entry]:
-    order = ["recipe", "backbone", "extractor", "prompts", "scorer", "dataset"]
+    order = ["recipe", "backbone", "extractor", "prompts", "scorer", "dataset", "command"]
     return sorted(entries, key=lambda entry: (order.index(entry.kind), entry.name))

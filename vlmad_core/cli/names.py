@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vlmad_core.registry import default_registry
+from vlmad_core.registry.registry import default_registry
 
 __all__ = ["SINGULAR", "Kind", "complete"]
 

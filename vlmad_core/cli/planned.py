@@ -12,14 +12,14 @@ import yaml
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vlmad_core.evaluation.plan import BenchmarkPlan
+    from vlmad_core.benchmark.plan import BenchmarkPlan
 
 __all__ = ["chosen", "methods", "names", "numbers", "value"]
 
 
 def chosen(path: Path | None, asked: Mapping[str, Any]) -> BenchmarkPlan:
     """The plan of a file, with what was typed in place of what it says."""
-    from vlmad_core.evaluation.plan import read_file, read_plan
+    from vlmad_core.benchmark.plan import read_file, read_plan
 
     if path is None:
         if "data" not in asked or not {"methods", "grid"} & asked.keys():

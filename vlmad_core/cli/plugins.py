@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vlmad_core.cli.terminal import complain, counted, note, print_json, table
-from vlmad_core.registry import Plugin, Problem, Registry, default_registry
+from vlmad_core.registry.registry import Plugin, Problem, default_registry
 
 _REMEDY = {
     "version": "upgrade that plugin or vlmad-core, so that the two fit",
@@ -21,12 +21,9 @@ _REMEDY = {
 def plugins_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything is wrong, for CI.")] = False,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Look at all of them again, and not only at those that have changed.")
-    ] = False,
 ) -> None:
     """Show the installed plugins, and what is wrong with those that did not load."""
-    registry = Registry.discover(refresh=True) if refresh else default_registry()
+    registry = default_registry()
     if as_json:
         plugins = [{**asdict(plugin), "entries": _count(plugin)} for plugin in registry.plugins]
         print_json({"plugins": plugins, "problems": [asdict(problem) for problem in registry.problems]})

@@ -136,7 +136,7 @@ def predict_command(
 
 def _prepare(paths: Sequence[str], choice: Choice, quiet: bool, threads: int | None) -> tuple[Sequence[Path], Detector]:
     """Find the images, then build the detector: a slip in a path should not wait for weights."""
-    from vlmad_core.images import find_images
+    from vlmad_core.contracts.images import find_images
 
     found = find_images(paths)
     if threads is not None:

@@ -12,14 +12,14 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from vlmad_core.card import read_card
 from vlmad_core.cli.card import show_card
 from vlmad_core.cli.diagram import draw_recipe
 from vlmad_core.cli.names import SINGULAR, complete
 from vlmad_core.cli.terminal import print_json, table
-from vlmad_core.component import Component
 from vlmad_core.errors import UnknownComponentError, did_you_mean
-from vlmad_core.registry import Entry, default_registry
+from vlmad_core.registry.card import read_card
+from vlmad_core.registry.component import Command, Component
+from vlmad_core.registry.registry import Entry, default_registry
 
 _LIMITS = {
     "gt": "> {}",
@@ -38,14 +38,16 @@ def show_command(
     kind: Annotated[str | None, typer.Option("--kind", help="Where one name stands for several kinds.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     diagram: Annotated[
-        Literal["mermaid", "png"] | None,
-        typer.Option(help="Draw how data flows through a recipe, or a pipeline file, with all shapes."),
-    ] = None,
+        bool,
+        typer.Option(
+            "--diagram", help="Draw how data flows through a recipe, or a pipeline file, with all shapes, as Mermaid."
+        ),
+    ] = False,
     out: Annotated[Path | None, typer.Option(dir_okay=False, help="File for the drawing.")] = None,
 ) -> None:
     """Show a part with its options and, if it has one, its model card; or a recipe as a pipeline file."""
-    if diagram is not None:
-        draw_recipe(name, diagram, out)
+    if diagram:
+        draw_recipe(name, out)
         return
     if out is not None:
         raise typer.BadParameter(
@@ -58,6 +60,9 @@ def show_command(
     write = sys.stdout.write
     write(f"{entry.kind} {entry.name}: {entry.item.summary}\n")
     write(f"from   {entry.plugin} {entry.version}\n")
+    if isinstance(entry.item, Command):
+        write(f"runs   {entry.item.target}; see vlmad {entry.name} --help\n")
+        return
     if entry.item.paper:
         write(f"paper  {entry.item.paper}\n")
     write("\n")
@@ -102,7 +107,10 @@ def _find(name: str, kind: str | None) -> Entry:
 def _as_json(entry: Entry) -> dict[str, Any]:
     item = entry.item
     told = {"kind": entry.kind, "name": entry.name, "plugin": entry.plugin, "version": entry.version}
-    told |= {"summary": item.summary, "paper": item.paper}
+    told["summary"] = item.summary
+    if isinstance(item, Command):
+        return {**told, "target": item.target}
+    told["paper"] = item.paper
     if isinstance(item, Component):
         return {**told, "target": item.target, "options": item.config.model_json_schema(), **_card(item)}
     return {**told, "few_shot": item.few_shot, "needs": dict(item.needs), "spec": _plain(item.spec)}

@@ -43,7 +43,7 @@ def speed_command(
     From the file to the map at the size of the image: percentiles for one image by itself, images a second for each
     batch size, the most memory, parameters, and floating-point operations an image.
     """
-    from vlmad_core.images import find_images
+    from vlmad_core.contracts.images import find_images
 
     found = find_images(paths)
     if threads is not None:
@@ -65,7 +65,7 @@ def speed_command(
     made = build(choice, terminal.note)
     note_missing_name(made.pipeline, terminal.note)
     made.fit(batch_size=8)
-    from vlmad_core.evaluation.speed import measure, write_speed
+    from vlmad_core.benchmark.speed import measure, write_speed
 
     method = str(detector.name if detector is not None else choice.recipe_or_default)
     sizes = tuple(dict.fromkeys(batch_size or (1, 8)))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["complain", "console", "counted", "note", "print_json", "show_warning", "shown", "table"]
+__all__ = ["complain", "console", "counted", "note", "print_json", "show_warning", "shown", "stdout_to_stderr", "table"]
 
 verbose = False
 """Whether errors are shown with their traceback."""
@@ -54,6 +56,24 @@ def complain(text: str) -> None:
 def note(text: str) -> None:
     """Something worth knowing, on stderr."""
     _say(text, "yellow")
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """What a plugin prints while it is imported must not end up in ``vlmad list --json``, by whatever way it prints."""
+    try:
+        sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except (OSError, AttributeError, ValueError):  # there is no such file: nothing can be spoilt
+        kept = -1
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept >= 0:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def show_warning(

@@ -55,7 +55,7 @@ def train_command(
         typer.Option(
             "--set",
             metavar="PATH=VALUE",
-            help="A value of the pipeline, or of the training, such as training.rate=0.001; repeat it for several.",
+            help="A value of the pipeline, or of the training, such as training.lr=0.001; repeat it for several.",
         ),
     ] = None,
     backbone: options.BackboneName = None,
@@ -116,7 +116,7 @@ def train_command(
         told: dict[str, Any] = {**asdict(report), "trained": dict(detector.trained)}
         terminal.print_json(told)
     elif not quiet:
-        sys.stdout.write(f"{detector.explain()}\n")
+        sys.stdout.write(f"{detector.summary()}\n")
         sys.stdout.write(f"saved      {report.out}: {report.epochs} epochs, {report.seconds:.1f} s now\n")
 
 

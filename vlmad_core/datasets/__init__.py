@@ -1,1 +1,5 @@
-"""Data sets: samples with labels and masks, from the layouts in which the field publishes them."""
+"""Layouts of data sets: what they hold, how they are read and checked. Reading is free of torch."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from vlmad_core.component import Config
-    from vlmad_core.images import ImageLike
+    from vlmad_core.contracts.images import ImageLike
+    from vlmad_core.registry.component import Config
 
-__all__ = ["Dataset", "Facts", "Fit", "Reader", "Sample", "Split"]
+__all__ = ["Dataset", "DatasetInfo", "DatasetReader", "LayoutMatch", "Sample", "Split"]
 
 Split = Literal["train", "validation", "test"]
 
@@ -40,7 +40,7 @@ class Sample:
     masks: tuple[ImageLike, ...] = ()
 
     @property
-    def name(self) -> str:
+    def class_name(self) -> str:
         """The category in words, for prompts: ``"metal nut"``."""
         return self.category.replace("_", " ").replace("-", " ")
 
@@ -51,7 +51,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatasetInfo:
     """What is published of a data set.
 
     Args:
@@ -85,7 +85,7 @@ class Dataset:
     name: str
     samples: tuple[Sample, ...]
     root: Path | None = None
-    facts: Facts | None = None
+    facts: DatasetInfo | None = None
     problems: tuple[str, ...] = ()
 
     @property
@@ -122,7 +122,7 @@ class Dataset:
         return cls(name, tuple(samples), root)
 
 
-class Fit(IntEnum):
+class LayoutMatch(IntEnum):
     """How well a folder fits a layout; the best one is taken where nobody says which."""
 
     NO = 0
@@ -132,7 +132,7 @@ class Fit(IntEnum):
     """And their names are those of this very data set."""
 
 
-class Reader(ABC):
+class DatasetReader(ABC):
     """Reads one layout. What ``vlmad_datasets`` offers has such a class as its target: ``target(config) -> Reader``.
 
     A reader lists files and opens none that it need not open, imports no torch, changes nothing on the disk and never
@@ -140,7 +140,7 @@ class Reader(ABC):
     :attr:`Dataset.problems`.
     """
 
-    facts: ClassVar[Facts | None] = None
+    facts: ClassVar[DatasetInfo | None] = None
     """What is published, where it is one data set and not a form that many have."""
     tree: ClassVar[str] = ""
     """The layout in one line, such as ``CATEGORY/{train,test}/KIND/IMAGE``: told when nothing fits."""
@@ -149,7 +149,7 @@ class Reader(ABC):
         self.config = config
 
     @abstractmethod
-    def fits(self, root: Path) -> Fit:
+    def fits(self, root: Path) -> LayoutMatch:
         """Whether a folder, or a file, looks so; cheap, at most a few folders are listed."""
 
     @abstractmethod

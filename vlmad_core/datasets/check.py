@@ -18,7 +18,7 @@ from vlmad_core.datasets.masks import MaskFacts, describe_mask
 from vlmad_core.errors import ImageError
 
 if TYPE_CHECKING:
-    from vlmad_core.images import ImageLike
+    from vlmad_core.contracts.images import ImageLike
 
 __all__ = ["check"]
 
@@ -107,7 +107,7 @@ def _absent(source: ImageLike) -> str:
 
 def _look(sample: Sample) -> _Seen:
     """With the image and its masks opened."""
-    from vlmad_core.images import open_image
+    from vlmad_core.contracts.images import open_image
 
     problems: list[str] = []
     size, content, name = None, "", _name(sample.image)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from vlmad_core.datasets import published
-from vlmad_core.datasets.base import Dataset, Fit, Reader, Sample, Split
+from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.tree import folders_in, images_in, masks_by_stem
 from vlmad_core.errors import ConfigError
 
@@ -20,15 +20,15 @@ __all__ = ["Dagm"]
 _SPLITS: dict[str, Split] = {"Train": "train", "Test": "test"}
 
 
-class Dagm(Reader):
+class Dagm(DatasetReader):
     """DAGM 2007: 16,100 images."""
 
     facts = published.DAGM
     tree: ClassVar[str] = "Class1/{Train,Test}/{0576.PNG, Label/0576_label.PNG}"
 
-    def fits(self, root: Path) -> Fit:
+    def fits(self, root: Path) -> LayoutMatch:
         """By folders called ``Class1`` and so on with ``Train`` or ``Test``."""
-        return Fit.KNOWN if _classes(root) else Fit.NO
+        return LayoutMatch.KNOWN if _classes(root) else LayoutMatch.NO
 
     def read(self, root: Path) -> Dataset:
         """Classes in the order of their numbers; both splits hold defective images."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from vlmad_core.datasets import published
-from vlmad_core.datasets.base import Dataset, Fit, Reader, Sample, Split
+from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.plugin import ElpvConfig
 from vlmad_core.datasets.tree import aside
 from vlmad_core.errors import ConfigError
@@ -21,7 +21,7 @@ __all__ = ["Elpv"]
 _PLACES = ("", "data", "src/elpv_dataset/data")  # the data itself, the package, the repository
 
 
-class Elpv(Reader):
+class Elpv(DatasetReader):
     """ELPV: 2624 cells of 300 x 300 pixels."""
 
     facts = published.ELPV
@@ -31,10 +31,10 @@ class Elpv(Reader):
         super().__init__(config)
         self.options = config
 
-    def fits(self, root: Path) -> Fit:
+    def fits(self, root: Path) -> LayoutMatch:
         """By ``labels.csv`` beside ``images/cell0001.png``."""
         place = _place(root)
-        return Fit.KNOWN if place and any((place / "images").glob("cell*.png")) else Fit.NO
+        return LayoutMatch.KNOWN if place and any((place / "images").glob("cell*.png")) else LayoutMatch.NO
 
     def read(self, root: Path) -> Dataset:
         """In the order of ``labels.csv``."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from vlmad_core.datasets.base import Dataset, Fit, Reader, Sample, Split
+from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.plugin import FoldersConfig
 from vlmad_core.datasets.tree import aside, folders_in, images_in, masks_by_stem, named
 from vlmad_core.errors import ConfigError
@@ -18,7 +18,7 @@ DEFECTS = ("defects", "defect", "defective", "bad", "ko", "ng", "anomaly", "anom
 MASKS = ("masks", "mask", "ground_truth", "gt")
 
 
-class Folders(Reader):
+class Folders(DatasetReader):
     """``good``, ``defects`` and ``masks``; kinds of defect may be folders in ``defects``, and then in ``masks`` too."""
 
     tree: ClassVar[str] = "{good/IMAGE, defects/[KIND/]IMAGE, masks/[KIND/]MASK}"
@@ -27,9 +27,13 @@ class Folders(Reader):
         super().__init__(config)
         self.options = config
 
-    def fits(self, root: Path) -> Fit:
+    def fits(self, root: Path) -> LayoutMatch:
         """By a folder of normal images."""
-        return Fit.FORM if any(images_in(f, deep=True) for f in self._places(root, self.options.good, GOOD)) else Fit.NO
+        return (
+            LayoutMatch.FORM
+            if any(images_in(f, deep=True) for f in self._places(root, self.options.good, GOOD))
+            else LayoutMatch.NO
+        )
 
     def read(self, root: Path) -> Dataset:
         """Normal images first. All are for the test, but for the share of the normal ones that ``train`` asks for."""

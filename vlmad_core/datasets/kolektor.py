@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from vlmad_core.datasets import published
-from vlmad_core.datasets.base import Dataset, Fit, Reader, Sample, Split
+from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.plugin import ShareConfig
 from vlmad_core.datasets.tree import aside, folders_in, images_in
 from vlmad_core.errors import ConfigError, ImageError
@@ -19,7 +19,7 @@ from vlmad_core.errors import ConfigError, ImageError
 __all__ = ["KolektorSdd", "KolektorSdd2"]
 
 
-class KolektorSdd(Reader):
+class KolektorSdd(DatasetReader):
     """KolektorSDD: electrical commutators, 399 images."""
 
     facts = published.KOLEKTOR_SDD
@@ -29,9 +29,9 @@ class KolektorSdd(Reader):
         super().__init__(config)
         self.train = config.train
 
-    def fits(self, root: Path) -> Fit:
+    def fits(self, root: Path) -> LayoutMatch:
         """By folders called ``kos01`` and so on."""
-        return Fit.KNOWN if _items(root) else Fit.NO
+        return LayoutMatch.KNOWN if _items(root) else LayoutMatch.NO
 
     def read(self, root: Path) -> Dataset:
         """Items in order. Of the items that ``train`` puts aside, the defective surfaces are in neither split."""
@@ -48,15 +48,17 @@ class KolektorSdd(Reader):
         return Dataset("kolektor-sdd", tuple(samples), root, self.facts, tuple(problems))
 
 
-class KolektorSdd2(Reader):
+class KolektorSdd2(DatasetReader):
     """KolektorSDD2: 3335 images of a surface; train holds defective ones too."""
 
     facts = published.KOLEKTOR_SDD2
     tree: ClassVar[str] = "{train,test}/{10000.png, 10000_GT.png}"
 
-    def fits(self, root: Path) -> Fit:
+    def fits(self, root: Path) -> LayoutMatch:
         """By images with ``_GT`` beside them."""
-        return Fit.KNOWN if any((root / "train").glob("*_GT.png")) and (root / "test").is_dir() else Fit.NO
+        return (
+            LayoutMatch.KNOWN if any((root / "train").glob("*_GT.png")) and (root / "test").is_dir() else LayoutMatch.NO
+        )
 
     def read(self, root: Path) -> Dataset:
         """Train, then test."""

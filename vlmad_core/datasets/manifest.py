@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vlmad_core.datasets.base import Dataset, Fit, Reader, Sample, Split
+from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.plugin import ManifestConfig
 from vlmad_core.errors import ConfigError, did_you_mean
 
@@ -34,7 +34,7 @@ _SPLITS: dict[str, Split] = {
 }
 
 
-class Manifest(Reader):
+class Manifest(DatasetReader):
     """A CSV or JSONL file; or a folder with ``manifest.csv`` or ``manifest.jsonl`` in it."""
 
     tree: ClassVar[str] = "a file *.csv or *.jsonl, or manifest.csv or manifest.jsonl in a folder"
@@ -43,11 +43,11 @@ class Manifest(Reader):
         super().__init__(config)
         self.category = config.category
 
-    def fits(self, root: Path) -> Fit:
+    def fits(self, root: Path) -> LayoutMatch:
         """By the ending of a file, or by its name in a folder."""
         if root.is_file():
-            return Fit.KNOWN if root.suffix.lower() in (".csv", ".jsonl") else Fit.NO
-        return Fit.FORM if _in_folder(root) else Fit.NO
+            return LayoutMatch.KNOWN if root.suffix.lower() in (".csv", ".jsonl") else LayoutMatch.NO
+        return LayoutMatch.FORM if _in_folder(root) else LayoutMatch.NO
 
     def read(self, root: Path) -> Dataset:
         """In the order of the rows."""

@@ -17,7 +17,7 @@ from vlmad_core.datasets.base import Sample
 from vlmad_core.errors import ImageError
 
 if TYPE_CHECKING:
-    from vlmad_core.images import ImageLike
+    from vlmad_core.contracts.images import ImageLike
 
 __all__ = ["MaskFacts", "describe_mask", "mask_of", "mask_values", "open_mask"]
 
@@ -109,7 +109,7 @@ def _opened(source: str | Path | Image.Image) -> Image.Image:
         return source
     if Path(source).is_dir():
         raise ImageError(f"{source}: is a folder, not a mask.")
-    from vlmad_core.images import opened  # here: it costs torch, and reading a data set must not
+    from vlmad_core.contracts.images import opened  # here: it costs torch, and reading a data set must not
 
     with opened(Path(source)) as image:
         return image.copy()

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from vlmad_core.datasets import published
-from vlmad_core.datasets.base import Dataset, Fit, Reader, Sample, Split
+from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.tree import folders_in, images_in, masks_by_stem
 from vlmad_core.errors import ConfigError
 
 __all__ = ["Btad", "Mpdd", "MvtecAd", "MvtecAd2", "MvtecLayout", "MvtecLoco", "VisaConverted"]
 
 
-class MvtecLayout(Reader):
+class MvtecLayout(DatasetReader):
     """Any data set in MVTec's layout; no class list and no counts are expected."""
 
     name: ClassVar[str] = "mvtec-layout"
@@ -29,14 +29,14 @@ class MvtecLayout(Reader):
     parts: ClassVar[Mapping[str, Split]] = {"train": "train", "validation": "validation", "test": "test"}
     needed: ClassVar[tuple[str, ...]] = ("train", "test")
 
-    def fits(self, root: Path) -> Fit:
+    def fits(self, root: Path) -> LayoutMatch:
         """By folders of normal images; and by the names of the categories, where they are known."""
         names = [folder.name for folder in folders_in(root) if self._is_category(folder)]
         if not names and self._is_category(root):
             names = [root.resolve().name]
         if self.facts is None:
-            return Fit.FORM if names else Fit.NO
-        return Fit.KNOWN if 2 * len(self.facts.counts.keys() & set(names)) > len(names) else Fit.NO
+            return LayoutMatch.FORM if names else LayoutMatch.NO
+        return LayoutMatch.KNOWN if 2 * len(self.facts.counts.keys() & set(names)) > len(names) else LayoutMatch.NO
 
     def read(self, root: Path) -> Dataset:
         """All categories in alphabetical order."""

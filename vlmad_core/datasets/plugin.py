@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from vlmad_core.component import Component, Config
-from vlmad_core.hookspecs import hookimpl
+from vlmad_core.registry.component import Component, Config
+from vlmad_core.registry.hookspecs import hookimpl
 
 __all__ = [
     "ElpvConfig",

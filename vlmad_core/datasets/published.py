@@ -6,7 +6,7 @@ less of it where less is published, or nothing is split: ``"test"``, ``"defectiv
 
 from __future__ import annotations
 
-from vlmad_core.datasets.base import Facts
+from vlmad_core.datasets.base import DatasetInfo
 
 __all__ = [
     "BTAD",
@@ -31,7 +31,7 @@ def _table(cells: tuple[str, ...], rows: dict[str, tuple[int, ...]]) -> dict[str
     return {category: dict(zip(cells, counts, strict=True)) for category, counts in rows.items()}
 
 
-MVTEC_AD = Facts(
+MVTEC_AD = DatasetInfo(
     title="MVTec AD (Bergmann et al., CVPR 2019)",
     home="https://www.mvtec.com/company/research/datasets/mvtec-ad",
     licence=_BY_NC_SA,
@@ -57,7 +57,7 @@ MVTEC_AD = Facts(
     ),
 )
 
-VISA = Facts(
+VISA = DatasetInfo(
     title="VisA, split 1cls (Zou et al., ECCV 2022)",
     home="https://github.com/amazon-science/spot-diff",
     licence="CC BY 4.0",
@@ -80,14 +80,14 @@ VISA = Facts(
     ),
 )
 
-BTAD = Facts(
+BTAD = DatasetInfo(
     title="BTAD, beanTech (Mishra et al., ISIE 2021)",
     home="https://github.com/pankajmishra000/VT-ADL",
     licence=_BY_NC_SA,
     counts=_table(_THREE, {"01": (400, 21, 49), "02": (399, 30, 200), "03": (1000, 400, 41)}),
 )
 
-MPDD = Facts(
+MPDD = DatasetInfo(
     title="MPDD, metal parts (Jezek et al., ICUMT 2021)",
     home="https://github.com/stepanje/MPDD",
     licence=_BY_NC_SA,
@@ -104,7 +104,7 @@ MPDD = Facts(
     ),
 )
 
-MVTEC_LOCO = Facts(
+MVTEC_LOCO = DatasetInfo(
     title="MVTec LOCO AD (Bergmann et al., IJCV 2022)",
     home="https://www.mvtec.com/company/research/datasets/mvtec-loco",
     licence=_BY_NC_SA,
@@ -120,7 +120,7 @@ MVTEC_LOCO = Facts(
     ),
 )
 
-MVTEC_AD_2 = Facts(
+MVTEC_AD_2 = DatasetInfo(
     title="MVTec AD 2 (Heckler-Kram et al., 2025)",
     home="https://www.mvtec.com/company/research/datasets/mvtec-ad-2",
     licence=_BY_NC_SA,
@@ -145,28 +145,28 @@ porcelain_doll regulator rolled_strip_base sim_card_set switch tape terminalbloc
 u_block usb usb_adaptor vcpill wooden_beads woodstick zipper
 """
 
-REAL_IAD = Facts(
+REAL_IAD = DatasetInfo(
     title="Real-IAD (Wang et al., CVPR 2024)",
     home="https://realiad4ad.github.io/Real-IAD",
     licence="CC BY-NC-SA 4.0: not for commercial use; on request",
     counts={category: {} for category in _REAL_IAD.split()},  # how many of each is not in the paper's table
 )
 
-KOLEKTOR_SDD = Facts(
+KOLEKTOR_SDD = DatasetInfo(
     title="KolektorSDD (Tabernik et al., JIM 2019)",
     home="https://www.vicos.si/resources/kolektorsdd",
     licence=_BY_NC_SA,
     counts={"commutator": {"good": 347, "defective": 52}},
 )
 
-KOLEKTOR_SDD2 = Facts(
+KOLEKTOR_SDD2 = DatasetInfo(
     title="KolektorSDD2 (Bozic et al., Computers in Industry 2021)",
     home="https://www.vicos.si/resources/kolektorsdd2",
     licence=_BY_NC_SA,
     counts={"surface": {"train/good": 2085, "train/defective": 246, "test/good": 894, "test/defective": 110}},
 )
 
-DAGM = Facts(
+DAGM = DatasetInfo(
     title="DAGM 2007 (Wieler and Hahn, 2007)",
     home="https://hci.iwr.uni-heidelberg.de/content/weakly-supervised-learning-industrial-optical-inspection",
     licence="see its page",
@@ -177,7 +177,7 @@ DAGM = Facts(
     },
 )
 
-ELPV = Facts(
+ELPV = DatasetInfo(
     title="ELPV (Deitsch et al., Solar Energy 2019)",
     home="https://github.com/zae-bayern/elpv-dataset",
     licence=_BY_NC_SA,

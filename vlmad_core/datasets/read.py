@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.datasets.base import Dataset, Fit, Reader
+from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch
 from vlmad_core.datasets.tree import folders_in
 from vlmad_core.errors import ConfigError, VlmadError
-from vlmad_core.registry import Entry, Registry, default_registry
-from vlmad_core.spec import validate
+from vlmad_core.registry.registry import Entry, Registry, default_registry
+from vlmad_core.registry.validate import validate
 
 __all__ = ["find_layout", "read_dataset", "reader_of"]
 
@@ -42,7 +42,7 @@ def read_dataset(
     return reader_of(registry.get("dataset", layout), config).read(root)
 
 
-def reader_of(entry: Entry, config: Mapping[str, Any] | None = None) -> Reader:
+def reader_of(entry: Entry, config: Mapping[str, Any] | None = None) -> DatasetReader:
     """The reader of an entry, with its options checked.
 
     Raises:
@@ -51,7 +51,7 @@ def reader_of(entry: Entry, config: Mapping[str, Any] | None = None) -> Reader:
     """
     options = validate(entry.component.config, config or {}, "config", entry.name)
     reader = entry.load()(options)
-    if not isinstance(reader, Reader):
+    if not isinstance(reader, DatasetReader):
         raise ConfigError(f"dataset '{entry.full_name}': its target must make a Reader, got {type(reader).__name__}.")
     return reader
 
@@ -62,8 +62,8 @@ def find_layout(root: Path, registry: Registry) -> str:
     Raises:
         ConfigError: None, or several equally well; the text lists what was looked for.
     """
-    readers: dict[str, Reader] = {}
-    fits: dict[str, Fit] = {}
+    readers: dict[str, DatasetReader] = {}
+    fits: dict[str, LayoutMatch] = {}
     failed: list[str] = []
     for entry in registry.entries("dataset"):
         try:
@@ -74,9 +74,9 @@ def find_layout(root: Path, registry: Registry) -> str:
             failed.append(str(error) if known else f"{entry.full_name} failed: {type(error).__name__}: {error}")
         else:
             readers[entry.full_name] = reader
-    best = max(fits.values(), default=Fit.NO)
+    best = max(fits.values(), default=LayoutMatch.NO)
     found = [name for name, fit in fits.items() if fit == best]
-    if best is Fit.NO:
+    if best is LayoutMatch.NO:
         if not root.exists():
             raise ConfigError(f"{root}: no such file or folder.")
         looked = [f"{name.partition(':')[2]}: {reader.tree}" for name, reader in readers.items()]
@@ -87,11 +87,11 @@ def find_layout(root: Path, registry: Registry) -> str:
     return found[0]
 
 
-def _below(root: Path, readers: Iterable[Reader]) -> str:
+def _below(root: Path, readers: Iterable[DatasetReader]) -> str:
     """People unpack one folder too high."""
     for folder in folders_in(root)[:20]:
         try:
-            if any(reader.fits(folder) > Fit.NO for reader in readers):
+            if any(reader.fits(folder) > LayoutMatch.NO for reader in readers):
                 return f" Did you mean {folder}?"
         except OSError:  # a folder that may not be read is no hint
             continue

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from vlmad_core.datasets import published
-from vlmad_core.datasets.base import Dataset, Fit, Reader, Sample, Split
+from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.plugin import RealIadConfig
 from vlmad_core.datasets.tree import folders_in
 from vlmad_core.errors import ConfigError
@@ -26,7 +26,7 @@ __all__ = ["RealIad"]
 _SIZES = ("realiad_raw", "realiad_1024", "realiad_512", "realiad_256")
 
 
-class RealIad(Reader):
+class RealIad(DatasetReader):
     """Real-IAD: 30 categories, 151,050 images."""
 
     facts = published.REAL_IAD
@@ -36,9 +36,13 @@ class RealIad(Reader):
         super().__init__(config)
         self.jsons, self.images = config.jsons, config.images
 
-    def fits(self, root: Path) -> Fit:
+    def fits(self, root: Path) -> LayoutMatch:
         """By the folder of the splits and one of images."""
-        return Fit.KNOWN if self._jsons(root) and any((root / name).is_dir() for name in _SIZES) else Fit.NO
+        return (
+            LayoutMatch.KNOWN
+            if self._jsons(root) and any((root / name).is_dir() for name in _SIZES)
+            else LayoutMatch.NO
+        )
 
     def read(self, root: Path) -> Dataset:
         """Categories in alphabetical order, images in the order of their file."""

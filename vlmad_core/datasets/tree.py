@@ -9,7 +9,7 @@ from pathlib import Path
 __all__ = ["SUFFIXES", "aside", "folders_in", "images_in", "masks_by_stem", "named"]
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp"})
-"""The endings of :mod:`vlmad_core.images`, which needs torch; a test holds the two equal."""
+"""The endings of :mod:`vlmad_core.contracts.images`, which needs torch; a test holds the two equal."""
 
 
 def folders_in(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from vlmad_core.datasets import published
-from vlmad_core.datasets.base import Dataset, Fit, Reader, Sample, Split
+from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.plugin import VisaConfig
 from vlmad_core.datasets.tree import folders_in, images_in
 from vlmad_core.errors import ConfigError
@@ -24,7 +24,7 @@ __all__ = ["Visa"]
 _COLUMNS = ("object", "split", "label", "image", "mask")
 
 
-class Visa(Reader):
+class Visa(DatasetReader):
     """VisA: 12 categories, 10821 images."""
 
     facts = published.VISA
@@ -34,9 +34,9 @@ class Visa(Reader):
         super().__init__(config)
         self.split = config.split
 
-    def fits(self, root: Path) -> Fit:
+    def fits(self, root: Path) -> LayoutMatch:
         """By ``CATEGORY/Data/Images``."""
-        return Fit.KNOWN if any((f / "Data" / "Images").is_dir() for f in folders_in(root)) else Fit.NO
+        return LayoutMatch.KNOWN if any((f / "Data" / "Images").is_dir() for f in folders_in(root)) else LayoutMatch.NO
 
     def read(self, root: Path) -> Dataset:
         """In the order of the CSV file."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from vlmad_core.contracts.images import open_image
 from vlmad_core.errors import ConfigError
-from vlmad_core.images import open_image
 from vlmad_core.run.overlay import Scale, draw_legend, font, panel, picture_box
 from vlmad_core.run.results import Result, read_results
 from vlmad_core.run.settings import read_record

@@ -12,11 +12,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from vlmad_core.data import Prediction
+from vlmad_core.contracts.data import Prediction
+from vlmad_core.contracts.images import open_image
 from vlmad_core.errors import ConfigError, ImageError, VlmadError
 from vlmad_core.files import write_whole
-from vlmad_core.images import open_image
-from vlmad_core.pipeline import Pipeline
+from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.disk import FULL, file_name
 from vlmad_core.run.maps import encode, highest
 from vlmad_core.run.overlay import Scale, draw
@@ -166,7 +166,7 @@ class RunFolder:
             buffer = io.BytesIO()
             draw(image, prediction, self.scale, Path(result.path).name).save(buffer, "JPEG", quality=90)
             self._put(overlay, buffer.getvalue())
-        return replace(result, map=map_, overlay=overlay)
+        return replace(result, anomaly_map=map_, overlay=overlay)
 
     def _put(self, name: str, data: bytes) -> None:
         path = self.folder / name

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from vlmad_core.data import Prediction
+from vlmad_core.contracts.data import Prediction
+from vlmad_core.contracts.parts import select_levels
 from vlmad_core.errors import ConfigError
-from vlmad_core.parts import select_levels
-from vlmad_core.pipeline import Pipeline
+from vlmad_core.pipeline.pipeline import Pipeline
 
 __all__ = ["MapFormat", "encode", "highest", "read_map", "shrunk"]
 

@@ -9,9 +9,9 @@ from typing import Self
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vlmad_core.data import Prediction
+from vlmad_core.contracts.data import Prediction
 from vlmad_core.errors import ConfigError
-from vlmad_core.pipeline import Pipeline
+from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.colour import colours
 
 __all__ = ["Scale", "draw", "draw_legend", "font", "panel", "picture_box"]

@@ -11,9 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.data import Prediction
-from vlmad_core.images import find_images, read
-from vlmad_core.pipeline import Pipeline
+from vlmad_core.contracts.data import Prediction
+from vlmad_core.contracts.images import find_images, read
+from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.folder import Judged, RunFolder
 from vlmad_core.run.maps import MapFormat
 from vlmad_core.run.results import Result
@@ -50,7 +50,7 @@ def judge(pipeline: Pipeline, paths: Iterable[str | Path], *, batch_size: int = 
     with closing(read(map(str, paths), pipeline.backbone.preprocess, batch_size=batch_size)) as batches:
         for pictures in batches:
             good = [picture for picture in pictures if picture.error is None]
-            predictions = iter(pipeline.score(good) if good else ())
+            predictions = iter(pipeline.predict_batch(good) if good else ())
             share = round((time.perf_counter() - started) * 1000 / len(pictures), 2)
             batch: list[Judged] = []
             for picture in pictures:

@@ -30,7 +30,7 @@ class Result:
         height: Of the image as it was given.
         width: Likewise.
         milliseconds: Its share of the time that its batch took to read and judge.
-        map: File of its map, relative to the folder of the results.
+        anomaly_map: File of its map, relative to the folder of the results.
         overlay: File of its overlay, likewise.
         error: Why it could not be judged.
     """
@@ -40,7 +40,7 @@ class Result:
     height: int | None = None
     width: int | None = None
     milliseconds: float | None = None
-    map: str | None = None
+    anomaly_map: str | None = None
     overlay: str | None = None
     error: str | None = None
 
@@ -143,7 +143,7 @@ class ResultsFile:
         root = self.folder.resolve()
         with suppress(ConfigError):  # a file that cannot be read names nothing to remove
             for result in read_results(self.folder):
-                for name in (result.map, result.overlay):
+                for name in (result.anomaly_map, result.overlay):
                     if name and (self.folder / name).resolve().is_relative_to(root):
                         (self.folder / name).unlink(missing_ok=True)
         self._file.truncate(0)

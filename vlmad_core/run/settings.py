@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vlmad_core import __version__
 from vlmad_core.errors import ConfigError
 from vlmad_core.files import write_whole
-from vlmad_core.pipeline import Pipeline
+from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.version import __version__
 
 __all__ = ["check_same", "differences", "read_record", "settings_of", "write_record"]
 
@@ -24,7 +24,7 @@ def settings_of(pipeline: Pipeline, **options: Any) -> dict[str, Any]:
         "vlmad": __version__,
         "plugins": dict(pipeline.plugins),
         "spec": pipeline.spec.model_dump(mode="json") if pipeline.spec else None,
-        "class_name": pipeline.name,
+        "class_name": pipeline.class_name,
         "backbone": dict(pipeline.backbone.provenance),
         **options,
     }

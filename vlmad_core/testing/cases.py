@@ -13,15 +13,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmad_core.component import Config
-from vlmad_core.data import Anchors, Features, Level, LevelSpec
+from vlmad_core.contracts.data import Features, Level, LevelSpec, TextEmbeddings
+from vlmad_core.contracts.ops import l2_normalize
+from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import IncompatibleError, VlmadError
-from vlmad_core.ops import unit
-from vlmad_core.registry import Entry, Registry
-from vlmad_core.spec import validate
+from vlmad_core.registry.component import Config
+from vlmad_core.registry.registry import Entry, Registry
+from vlmad_core.registry.validate import validate
 from vlmad_core.testing.rules import CheckSkipped
 from vlmad_core.testing.tiny import tiny_backbone
-from vlmad_core.towers import Backbone
 
 __all__ = [
     "BackboneCase",
@@ -122,7 +122,7 @@ class PartCase(Case):
         {"depth": 24, "image_size": (64, 64)},
         {"text": False},
     )
-    """From small to large: defaults such as ``taps=(6, 12)`` need a tower that deep."""
+    """From small to large: defaults such as ``layers=(6, 12)`` need a tower that deep."""
 
     @cached_property
     def options(self) -> Mapping[str, Any]:
@@ -195,17 +195,17 @@ class PromptsCase(PartCase):
 
     names = ("metal nut", "carpet", "solar cell")
 
-    def anchors(self, part: Any, names: Sequence[str], rows: Sequence[int] = (0, 1, 2)) -> Anchors:
+    def text_embeddings(self, part: Any, names: Sequence[str], rows: Sequence[int] = (0, 1, 2)) -> TextEmbeddings:
         """Of names; where it looks at pictures, of those in ``rows``."""
-        found: Anchors = self._say(part, names, rows, self.backbone)
+        found: TextEmbeddings = self._say(part, names, rows, self.backbone)
         return found
 
     def run(self, part: Any, rows: Sequence[int] = (0, 1, 2), *, backbone: Backbone | None = None) -> Outputs:
-        """The anchors of some of the three names."""
+        """The text_embeddings of some of the three names."""
         names = [self.names[row] for row in rows]
-        return {"anchors": self._say(part, names, rows, backbone or self.backbone).vectors}
+        return {"text_embeddings": self._say(part, names, rows, backbone or self.backbone).vectors}
 
-    def _say(self, part: Any, names: Sequence[str], rows: Sequence[int], backbone: Backbone) -> Anchors:
+    def _say(self, part: Any, names: Sequence[str], rows: Sequence[int], backbone: Backbone) -> TextEmbeddings:
         features = None
         if part.per_image:
             x, grid = backbone.vision.embed(self.images(backbone)[list(rows)])
@@ -215,7 +215,7 @@ class PromptsCase(PartCase):
             patches = vision.project(vision.norm(x[:, vision.prefix :]))
             last = LevelSpec(f"block{len(vision.blocks)}", vision.dim, vision.joint)
             features = Features((Level(last, patches, grid),), vision.pool(x))
-        found: Anchors = part(backbone.text, names, features)
+        found: TextEmbeddings = part(backbone.text, names, features)
         return found
 
 
@@ -244,7 +244,7 @@ class ScorerCase(PartCase):
     def tags(self) -> frozenset[str]:
         """Of the part."""
         part = self.part
-        found = {"remembers": part.needs_fit, "reads words": part.needs_anchors}
+        found = {"remembers": part.needs_fit, "reads words": part.needs_text}
         return super().tags | {tag for tag, there in found.items() if there}
 
     def features(self, seeds: Sequence[int], *, dtype: torch.dtype = torch.float32) -> Features:
@@ -268,15 +268,15 @@ class ScorerCase(PartCase):
         cover = {"image": torch.ones(1, 16, dtype=torch.bool), "window2": _windows()}.get(spec.name)
         return Level(spec, vectors(spec, 16 if cover is None else len(cover)), self.grid, cover)
 
-    def anchors(self, count: int, *, states: int = 2, dtype: torch.dtype = torch.float32) -> Anchors:
+    def text_embeddings(self, count: int, *, states: int = 2, dtype: torch.dtype = torch.float32) -> TextEmbeddings:
         """The same for each of ``count`` pictures; the first state is normal."""
-        vectors = unit(_noise((1, states, 16), 500)).expand(count, -1, -1)
-        return Anchors(vectors.to(dtype), torch.arange(states) > 0)
+        vectors = l2_normalize(_noise((1, states, 16), 500)).expand(count, -1, -1)
+        return TextEmbeddings(vectors.to(dtype), torch.arange(states) > 0)
 
     def judge(self, part: Any, features: Features) -> Any:
         """Scores at ``size``, with words where it reads them."""
         count, dtype = len(features.levels[0].vectors), features.levels[0].vectors.dtype
-        words = self.anchors(count, dtype=dtype) if part.needs_anchors else None
+        words = self.text_embeddings(count, dtype=dtype) if part.needs_text else None
         return part(features, words, self.size)
 
     def run(self, part: Any, rows: Sequence[int] = (0, 1, 2), *, backbone: Backbone | None = None) -> Outputs:

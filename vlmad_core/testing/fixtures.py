@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from vlmad_core.registry import Registry
-    from vlmad_core.towers import Backbone
+    from vlmad_core.contracts.towers import Backbone
+    from vlmad_core.registry.registry import Registry
 
 __all__ = ["vlmad_backbone", "vlmad_registry"]
 
@@ -21,15 +21,15 @@ __all__ = ["vlmad_backbone", "vlmad_registry"]
 def vlmad_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     """A registry in memory, with the built-ins and the backbone ``tiny``; installed plugins are not looked at.
 
-    While the test runs it is what :func:`vlmad_core.default_registry` gives. Add to it with
+    While the test runs it is what :func:`vlmad_core.registry.default_registry` gives. Add to it with
     ``vlmad_registry.add(module, "vlmad-mine")``.
     """
-    from vlmad_core.registry import Registry, default_registry
+    from vlmad_core.registry.registry import Registry, default_registry
     from vlmad_core.testing.registry import memory_registry
 
     registry = memory_registry()
     default_registry.cache_clear()
-    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls, env=None, refresh=False: registry))
+    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls, env=None: registry))
     yield registry
     default_registry.cache_clear()
 

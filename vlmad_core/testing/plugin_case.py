@@ -6,7 +6,7 @@ from importlib import metadata
 
 from packaging.utils import canonicalize_name
 
-from vlmad_core.registry import CORE, GROUP, Registry
+from vlmad_core.registry.registry import CORE, GROUP, Registry
 
 __all__ = ["PluginCase"]
 

@@ -7,9 +7,9 @@ from types import ModuleType
 
 from pydantic import Field
 
-from vlmad_core.component import Component, Config, Recipe
-from vlmad_core.hookspecs import hookimpl
-from vlmad_core.registry import Registry
+from vlmad_core.registry.component import Component, Config, Recipe
+from vlmad_core.registry.hookspecs import hookimpl
+from vlmad_core.registry.registry import Registry
 
 __all__ = ["TINY", "TinyConfig", "memory_registry"]
 

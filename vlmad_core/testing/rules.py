@@ -24,7 +24,7 @@ class CheckSkipped(Exception):
 TAGS = {
     "learns": "it has nothing to learn",
     "remembers": "it remembers no normal images (needs_fit is false)",
-    "reads words": "it does not compare with words (needs_anchors is false)",
+    "reads words": "it does not compare with words (needs_text is false)",
     "text": "it has no text",
     "joint": "its pictures and words share no space",
     "class token": "it does not pool a class token",

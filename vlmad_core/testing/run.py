@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from packaging.utils import canonicalize_name
 
 from vlmad_core.errors import ConfigError, UnknownComponentError, did_you_mean
-from vlmad_core.registry import Entry, Registry, default_registry
+from vlmad_core.registry.registry import Entry, Registry, default_registry
 from vlmad_core.testing.cases import BackboneCase, Case, DatasetCase, ExtractorCase, PromptsCase, RecipeCase, ScorerCase
 from vlmad_core.testing.checks import CHECKS, TAGS, Check, CheckFailed, CheckSkipped, checks_of
 from vlmad_core.testing.plugin_case import PluginCase

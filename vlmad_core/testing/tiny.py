@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vlmad_core.images import Preprocess
-from vlmad_core.towers import Backbone, Block
+from vlmad_core.contracts.images import Preprocess
+from vlmad_core.contracts.towers import Backbone, Block
 
 if TYPE_CHECKING:
     from vlmad_core.testing.registry import TinyConfig
@@ -32,7 +32,7 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 class TinyBlock(nn.Module):
-    """A pre-norm block; see :class:`vlmad_core.towers.Block` for its law."""
+    """A pre-norm block; see :class:`vlmad_core.contracts.towers.Block` for its law."""
 
     def __init__(self, width: int, heads: int = _HEADS) -> None:
         super().__init__()

@@ -1,1 +1,5 @@
-"""Training of whatever parts have parameters: losses, data, cached features, the loop, and states that resume."""
+"""Train whatever parts have parameters: losses, data, cached features, the loop, and states that resume."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlmad_core.contracts.images import open_image
 from vlmad_core.datasets.base import Sample
 from vlmad_core.datasets.masks import mask_of
-from vlmad_core.images import open_image
 
 __all__ = ["mosaic"]
 

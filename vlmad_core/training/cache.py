@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vlmad_core.data import Features
+from vlmad_core.contracts.data import Features
 from vlmad_core.files import write_whole
 from vlmad_core.run.disk import FULL
 

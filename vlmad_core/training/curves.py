@@ -75,7 +75,7 @@ class Curves:
         figure = Figure(figsize=(10, 4), layout="constrained")  # no pyplot: no window, no global state
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2)
-        for name in (name for name in self.steps[0] if name not in ("step", "epoch", "rate")):
+        for name in (name for name in self.steps[0] if name not in ("step", "epoch", "lr")):
             left.plot([row["step"] for row in self.steps], [row[name] for row in self.steps], label=name, linewidth=1)
         left.set(xlabel="step", ylabel="loss", title="each step")
         left.legend()

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlmad_core.data import Features
+from vlmad_core.contracts.data import Features
+from vlmad_core.contracts.images import Picture, read, stack
 from vlmad_core.datasets.base import Sample
 from vlmad_core.datasets.masks import mask_of
 from vlmad_core.errors import ImageError
-from vlmad_core.images import Picture, read, stack
-from vlmad_core.normal import pick
+from vlmad_core.pipeline.normal_range import pick
 from vlmad_core.training.augment import mosaic
 from vlmad_core.training.cache import FeatureCache
 from vlmad_core.training.learner import Learner
@@ -111,7 +111,7 @@ class Feed:
         samples = [self._sample(draw) for draw in draws]
         batch = Batch(
             seen,
-            [sample.name for sample in samples],
+            [sample.class_name for sample in samples],
             torch.tensor([float(bool(sample.label)) for sample in samples]),
             torch.from_numpy(np.stack([self._mask(draw) for draw in draws])) if self.wants_masks else None,
             len(new),

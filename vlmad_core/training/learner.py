@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from vlmad_core.data import Anchors, Features, Scores
+from vlmad_core.contracts.data import Features, Scores, TextEmbeddings
+from vlmad_core.contracts.parts import Extractor, Scorer
 from vlmad_core.errors import IncompatibleError
-from vlmad_core.parts import Extractor, Scorer
-from vlmad_core.pipeline import Pipeline
+from vlmad_core.pipeline.pipeline import Pipeline
 
 __all__ = ["Learner"]
 
@@ -50,7 +50,7 @@ class Learner:
         self.keeps = splits or not _learned(extractor)
         """Whether what :meth:`look` gives is the same in every epoch."""
         self._speaks = bool(_learned(pipeline.prompts)) or (pipeline.prompts is not None and pipeline.prompts.per_image)
-        self._said: dict[str, Anchors] = {}
+        self._said: dict[str, TextEmbeddings] = {}
 
     def look(self, pixels: Tensor) -> Features:
         """``[B, 3, H, W]`` to what :meth:`judge` wants; without gradients where it can be kept."""
@@ -67,21 +67,21 @@ class Learner:
         pipeline = self.pipeline
         features = pipeline.extractor.refine(seen) if self.keeps else seen
         size = pipeline.backbone.preprocess.size
-        anchors = self._anchors(names, features)
+        text_embeddings = self._text_embeddings(names, features)
         fuse = pipeline.fuse if smooth else replace(pipeline.fuse, smooth=0.0)
-        return fuse([scorer(features, anchors, size) for scorer in self.scorers], self.labels)
+        return fuse([scorer(features, text_embeddings, size) for scorer in self.scorers], self.labels)
 
-    def _anchors(self, names: list[str], features: Features) -> Anchors | None:
+    def _text_embeddings(self, names: list[str], features: Features) -> TextEmbeddings | None:
         if self._speaks or self.pipeline.prompts is None:
-            return self.pipeline.anchors(names, features)
+            return self.pipeline.text_embeddings(names, features)
         for name in dict.fromkeys(names):  # words that learn nothing go through the tower once a name
             if name not in self._said:
                 with torch.no_grad():
-                    made = self.pipeline.anchors([name])
+                    made = self.pipeline.text_embeddings([name])
                 assert made is not None  # there are prompts, and a pipeline with prompts has a text tower
                 self._said[name] = made
         rows = [self._said[name] for name in names]
-        return Anchors(torch.cat([row.vectors for row in rows]), rows[0].abnormal)
+        return TextEmbeddings(torch.cat([row.vectors for row in rows]), rows[0].abnormal)
 
 
 def _judges(scorer: nn.Module) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlmad_core.data import Scores
+from vlmad_core.contracts.data import Scores
 from vlmad_core.errors import ConfigError, VlmadError
-from vlmad_core.evaluation.metrics import auroc
+from vlmad_core.metrics.image import auroc
 from vlmad_core.training.feed import Batch, Feed
 from vlmad_core.training.learner import Learner
 from vlmad_core.training.options import TrainingOptions
@@ -22,7 +22,7 @@ from vlmad_core.training.processes import Processes
 from vlmad_core.training.state import Place, optimizer_state, restore_optimizer, under
 from vlmad_core.training.terms import loss_terms, weighted
 
-__all__ = ["EpochDone", "Loop", "StepDone", "autocast", "check_precision", "rate_at"]
+__all__ = ["EpochDone", "Loop", "StepDone", "autocast", "check_precision", "lr_at"]
 
 _VALIDATION_SIDE = 64
 """Pixel metrics of the validation split are taken on about so many rows and columns of each map."""
@@ -34,7 +34,7 @@ class StepDone:
 
     Args:
         epoch: Which, from 1.
-        values: Loss, its terms before their weights, and the rate.
+        values: Loss, its terms before their weights, and the learning rate.
         images: That were learned from in this step, on all devices.
         stop: Some process was asked to stop, and all know it.
     """
@@ -60,18 +60,18 @@ class EpochDone:
     stop: bool
 
 
-def rate_at(step: int, total: int, options: TrainingOptions) -> float:
+def lr_at(step: int, total: int, options: TrainingOptions) -> float:
     """Learning rate of a step, counted from 0, of ``total`` steps.
 
-    >>> [round(rate_at(i, 4, TrainingOptions(rate=1.0, schedule="cosine")), 3) for i in range(4)]
+    >>> [round(lr_at(i, 4, TrainingOptions(lr=1.0, schedule="cosine")), 3) for i in range(4)]
     [1.0, 0.854, 0.5, 0.146]
     """
     if step < options.warmup:
-        return options.rate * (step + 1) / (options.warmup + 1)
+        return options.lr * (step + 1) / (options.warmup + 1)
     done = (step - options.warmup) / max(1, total - options.warmup)
     if options.schedule == "cosine":
-        return options.rate * (1 + math.cos(math.pi * done)) / 2
-    return options.rate * (1 - done) if options.schedule == "linear" else options.rate
+        return options.lr * (1 + math.cos(math.pi * done)) / 2
+    return options.lr * (1 - done) if options.schedule == "linear" else options.lr
 
 
 def autocast(device: torch.device, options: TrainingOptions) -> AbstractContextManager[object]:
@@ -108,7 +108,7 @@ class Loop:
         self.parameters = learner.parameters
         kind = torch.optim.Adam if options.optimizer == "adam" else torch.optim.AdamW
         self.optimizer = kind(
-            self.parameters.values(), lr=options.rate, betas=options.betas, weight_decay=options.weight_decay
+            self.parameters.values(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
         self.size = options.batch_size * options.accumulate * processes.count
@@ -193,17 +193,17 @@ class Loop:
         loss = sum(getattr(options, name) * value for name, value in terms_told.items())
         if not math.isfinite(loss):
             raise VlmadError(
-                f"the loss is {loss} in epoch {place.epoch + 1}, step {place.step + 1}. Lower training.rate, or set "
+                f"the loss is {loss} in epoch {place.epoch + 1}, step {place.step + 1}. Lower training.lr, or set "
                 "training.clip=1; a state from before is kept."
             )
-        rate = rate_at(place.steps, self.total, options)
-        self._move(rate, gradients)
-        values_told = {"epoch": place.epoch + 1, "loss": loss, **terms_told, "rate": rate}
+        lr = lr_at(place.steps, self.total, options)
+        self._move(lr, gradients)
+        values_told = {"epoch": place.epoch + 1, "loss": loss, **terms_told, "lr": lr}
         return StepDone(place.epoch + 1, values_told, len(draws), bool(wish)), int(looked)
 
-    def _move(self, rate: float, gradients: Sequence[Tensor]) -> None:
+    def _move(self, lr: float, gradients: Sequence[Tensor]) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = lr
         self.scaler.unscale_(self.optimizer)
         if self.options.clip:
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.options.clip)
@@ -253,8 +253,8 @@ class Loop:
                     labels.append(batch.labels)
                     images.append(scores.image.float().cpu())
                     if batch.masks is not None:
-                        stride = max(1, -(-max(scores.map.shape[-2:]) // _VALIDATION_SIDE))
-                        pixels.append(scores.map[:, ::stride, ::stride].float().cpu())
+                        stride = max(1, -(-max(scores.anomaly_map.shape[-2:]) // _VALIDATION_SIDE))
+                        pixels.append(scores.anomaly_map[:, ::stride, ::stride].float().cpu())
                         truth.append(batch.masks[:, ::stride, ::stride])
         finally:
             pipeline.train()

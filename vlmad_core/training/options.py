@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from vlmad_core.component import Config, Recipe
-from vlmad_core.registry import default_registry
-from vlmad_core.spec import validate
+from vlmad_core.registry.component import Config, Recipe
+from vlmad_core.registry.registry import default_registry
+from vlmad_core.registry.validate import validate
 
 __all__ = ["RUN_ONLY", "TrainingOptions", "training_options"]
 
@@ -23,7 +23,7 @@ class TrainingOptions(Config):
         1, gt=0, description="Batches whose gradients make one step: equal to a batch so many times larger."
     )
     optimizer: Literal["adam", "adamw"] = Field("adam", description="Adam, or AdamW with decoupled weight decay.")
-    rate: float = Field(1e-3, gt=0, description="Learning rate, the highest of the schedule.")
+    lr: float = Field(1e-3, gt=0, description="Learning rate, the highest of the schedule.")
     betas: tuple[float, float] = Field((0.9, 0.999), description="Memory of the optimiser, each in [0, 1).")
     weight_decay: float = Field(0.0, ge=0, description="Pull of the parameters towards 0.")
     schedule: Literal["none", "cosine", "linear"] = Field(

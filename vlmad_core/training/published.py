@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlmad_core import __version__
-from vlmad_core.component import Recipe
 from vlmad_core.errors import ConfigError
-from vlmad_core.pipeline import Pipeline
-from vlmad_core.registry import Registry, default_registry
+from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.registry.component import Recipe
+from vlmad_core.registry.registry import Registry, default_registry
+from vlmad_core.version import __version__
 
 __all__ = ["find_reader", "import_checkpoint", "read_published"]
 
@@ -109,7 +109,7 @@ def import_checkpoint(
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
-    detector.load_state_dict(own)  # forgets anchors that were computed before
+    detector.load_state_dict(own)  # forgets text_embeddings that were computed before
     record: dict[str, Any] = {
         "how": "imported",
         "data": {"name": trained_on},

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlmad_core import __version__
 from vlmad_core.datasets.base import Dataset, Sample
-from vlmad_core.trained import fingerprint
+from vlmad_core.pipeline.trained import fingerprint
 from vlmad_core.training.options import RUN_ONLY, TrainingOptions
 from vlmad_core.training.state import Place
+from vlmad_core.version import __version__
 
 __all__ = ["data_record", "training_record"]
 
@@ -32,7 +32,7 @@ def data_record(data: Dataset, samples: Sequence[Sample]) -> dict[str, Any]:
 def training_record(
     data: Mapping[str, Any], options: TrainingOptions, place: Place, epochs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """For ``detector.trained``; see :mod:`vlmad_core.trained`.
+    """For ``detector.trained``; see :mod:`vlmad_core.pipeline.trained`.
 
     Args:
         data: From :func:`data_record`.

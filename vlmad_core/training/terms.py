@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from vlmad_core.data import Scores
+from vlmad_core.contracts.data import Scores
 from vlmad_core.errors import IncompatibleError
 from vlmad_core.training.losses import cross_entropy, dice, focal
 from vlmad_core.training.options import TrainingOptions

@@ -13,11 +13,11 @@ import torch
 from vlmad_core.datasets.base import Dataset
 from vlmad_core.datasets.read import read_dataset
 from vlmad_core.errors import ConfigError, VlmadError
-from vlmad_core.normal import pick
-from vlmad_core.pipeline import Pipeline
+from vlmad_core.pipeline.normal_range import pick
+from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.registry.validate import validate
 from vlmad_core.run.disk import FULL, lock
 from vlmad_core.run.settings import settings_of
-from vlmad_core.spec import validate
 from vlmad_core.training.cache import FeatureCache, cache_key, choose_place
 from vlmad_core.training.curves import Curves
 from vlmad_core.training.feed import Feed
@@ -176,7 +176,7 @@ class _Training:
         size, device = detector.backbone.preprocess.size, detector.backbone.device
         with autocast(device, options):
             seen = learner.look(torch.zeros(1, 3, *size))
-            scores = learner.judge(seen, [self.samples[0].name])
+            scores = learner.judge(seen, [self.samples[0].class_name])
         check_scores(scores, options)
         masks = torch.zeros(1, *size, device=device) if options.on_pixels else None
         if not weighted(loss_terms(scores, masks, torch.zeros(1, device=device), options), options).requires_grad:

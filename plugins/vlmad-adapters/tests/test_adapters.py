@@ -9,8 +9,10 @@ from torch.nn.functional import leaky_relu
 import vlmad_core
 from vlmad_adapters.adapters import AdaptedPatches, AdaptedWords, Adapters
 from vlmad_adapters.plugin import AdaptedViewConfig, AdaptedWordsConfig
-from vlmad_core import Dataset, IncompatibleError, Sample, walk
-from vlmad_core.images import to_pixels
+from vlmad_core import Dataset, Sample
+from vlmad_core.contracts import forward_blocks
+from vlmad_core.contracts.images import to_pixels
+from vlmad_core.errors import IncompatibleError
 from vlmad_core.testing import parametrize_checks, tiny_backbone
 
 SIDE = 32
@@ -39,9 +41,11 @@ def test_a_weight_near_zero_leaves_the_tower_as_it_is():
     extractor = AdaptedPatches(AdaptedViewConfig(weight=1e-7), backbone)
     images = torch.randn(2, 3, *backbone.preprocess.size)
     x, _ = backbone.vision.embed(images)
-    _, kept = walk(backbone.vision.blocks, x, taps=extractor.taps)
-    for level, tap, map_ in zip(extractor(backbone.vision, images).levels, extractor.taps, extractor.maps, strict=True):
-        tokens = backbone.vision.norm(kept[tap][:, backbone.vision.prefix :])
+    _, kept = forward_blocks(backbone.vision.blocks, x, layers=extractor.layers)
+    for level, layer, map_ in zip(
+        extractor(backbone.vision, images).levels, extractor.layers, extractor.maps, strict=True
+    ):
+        tokens = backbone.vision.norm(kept[layer][:, backbone.vision.prefix :])
         torch.testing.assert_close(level.vectors, map_(tokens), atol=1e-4, rtol=1e-4)
 
 
@@ -51,7 +55,7 @@ def test_a_quarter_of_the_tower_is_adapted_by_default():
     assert len(AdaptedPatches(AdaptedViewConfig(), backbone).adapters.maps) == -(-depth // 4)
 
 
-@pytest.mark.parametrize("options", [{"blocks": 99}, {"taps": (99,)}])
+@pytest.mark.parametrize("options", [{"blocks": 99}, {"layers": (99,)}])
 def test_what_leaves_the_tower_is_refused(options):
     with pytest.raises(IncompatibleError, match=r"1 to \d+"):
         AdaptedPatches(AdaptedViewConfig(**options), tiny_backbone())
@@ -84,7 +88,7 @@ def gap(detector):
     pixels, mask = picture(101)
     seen = to_pixels(Image.fromarray(pixels), detector.backbone.preprocess)[None]
     with torch.no_grad():
-        map_ = detector(seen, ["sheet"]).map[0].numpy()
+        map_ = detector(seen, ["sheet"]).anomaly_map[0].numpy()
     return map_[mask > 0].mean() - map_[mask == 0].mean()
 
 
@@ -92,7 +96,7 @@ def test_both_towers_learn_and_the_backbone_stays(tmp_path):
     torch.manual_seed(0)
     backbone = tiny_backbone()
     frozen = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    detector = vlmad_core.build("adapters", backbone=backbone, set={"output.smooth": 0.0})
+    detector = vlmad_core.build("adapters", backbone=backbone, overrides={"output.smooth": 0.0})
     eyes, words = (part.adapters.maps[0].weight.detach().clone() for part in (detector.extractor, detector.prompts))
     before = gap(detector)
     samples = []
@@ -100,7 +104,7 @@ def test_both_towers_learn_and_the_backbone_stays(tmp_path):
         pixels, mask = picture(seed)
         samples.append(Sample(pixels, bool(seed % 2), "sheet", "test", "", (mask,) if seed % 2 else ()))
     data = Dataset("sheets", tuple(samples))
-    vlmad_core.train(detector, data, tmp_path / "out", recipe="adapters", epochs=8, batch_size=4, rate=1e-2)
+    vlmad_core.train(detector, data, tmp_path / "out", recipe="adapters", epochs=8, batch_size=4, lr=1e-2)
     assert gap(detector) > before + 0.2
     assert not torch.equal(detector.extractor.adapters.maps[0].weight, eyes)
     assert not torch.equal(detector.prompts.adapters.maps[0].weight, words)
@@ -114,7 +118,7 @@ def test_both_towers_learn_and_the_backbone_stays(tmp_path):
     [
         {"prompts": "compositional"},
         {"extractor": "patches"},
-        {"extractor": {"use": "dpam", "config": {"start": 2, "taps": [-1]}}},
+        {"extractor": {"use": "dpam", "config": {"start": 2, "layers": [-1]}}},
         {"scorers": "memory", "prompts": None},
     ],
 )
@@ -122,5 +126,5 @@ def test_either_half_mixes_with_parts_of_others(parts):
     detector = vlmad_core.build("adapters", backbone=tiny_backbone(), **parts)
     good = [picture(seed)[0] for seed in (0, 2)]
     if "scorers" in parts:
-        detector.fit(good, name="sheet")
-    assert np.isfinite(detector.predict(good[0], name="sheet").score)
+        detector.fit(good, class_name="sheet")
+    assert np.isfinite(detector.predict(good[0], class_name="sheet").score)

@@ -14,21 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from vlmad_core import (
-    Anchors,
+from vlmad_core.contracts import (
     Backbone,
     Extractor,
     Features,
-    IncompatibleError,
     Level,
     LevelSpec,
     Prompts,
+    TextEmbeddings,
     TextTower,
     VisionTower,
+    forward_blocks,
+    l2_normalize,
     linear,
-    unit,
-    walk,
 )
+from vlmad_core.errors import IncompatibleError
 
 if TYPE_CHECKING:
     from vlmad_adapters.plugin import AdaptedViewConfig, AdaptedWordsConfig
@@ -37,7 +37,7 @@ __all__ = ["AdaptedPatches", "AdaptedWords", "Adapters"]
 
 
 class Adapters(nn.Module):
-    """One adapter behind each of the first blocks of a tower, to be handed to :func:`vlmad_core.walk`.
+    """One adapter behind each of the first blocks of a tower, to be handed to :func:`vlmad_core.contracts.forward_blocks`.
 
     Args:
         width: W of the tower.
@@ -68,39 +68,39 @@ class Adapters(nn.Module):
             return x
         weight = cast("nn.Linear", self.maps[block - 2]).weight
         given = x.to(weight.dtype)
-        learned = unit(leaky_relu(linear(given, weight))) * given.norm(dim=-1, keepdim=True)
+        learned = l2_normalize(leaky_relu(linear(given, weight))) * given.norm(dim=-1, keepdim=True)
         return torch.lerp(given, learned.to(given.dtype), self.weight).to(x.dtype)
 
 
 class AdaptedPatches(Extractor):
-    """Levels ``stageN``, comparable with text, for each tap: tokens, normed, through a learned linear map each.
+    """Levels ``stageN``, comparable with text, for each layer: tokens, normed, through a learned linear map each.
 
     The maps start at random, so the levels mean nothing before training. On a backbone without text there is nothing to
     learn from: no adapters, no maps, and the tokens as they are, ``rawN``.
 
     Raises:
-        IncompatibleError: A tap beyond the tower, or too many adapters.
+        IncompatibleError: A layer beyond the tower, or too many adapters.
     """
 
     def __init__(self, config: AdaptedViewConfig, backbone: Backbone) -> None:
         super().__init__()
         vision, text = backbone.vision, backbone.text
         depth = len(vision.blocks)
-        self.taps = _taps(config.taps, depth)
+        self.layers = _layers(config.layers, depth)
         self.adapters = Adapters(vision.width, depth, config.blocks if text else 0, config.weight)
-        self.maps = nn.ModuleList(nn.Linear(vision.width, text.dim) if text else nn.Identity() for _ in self.taps)
+        self.maps = nn.ModuleList(nn.Linear(vision.width, text.dim) if text else nn.Identity() for _ in self.layers)
         self.joint = vision.joint
         name, dim = ("stage", text.dim) if text else ("raw", vision.width)
-        self.levels = tuple(LevelSpec(f"{name}{tap}", dim, text is not None) for tap in self.taps)
+        self.levels = tuple(LevelSpec(f"{name}{layer}", dim, text is not None) for layer in self.layers)
 
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
-        """``[B, 3, H, W]`` to one level ``[B, h*w, D]`` a tap, and the image ``[B, D]`` where the tower pools so."""
+        """``[B, 3, H, W]`` to one level ``[B, h*w, D]`` a layer, and the image ``[B, D]`` where the tower pools so."""
         x, grid = vision.embed(images)
-        blocks = vision.blocks if self.joint else vision.blocks[: self.taps[-1]]
-        last, kept = walk(blocks, x, taps=self.taps, before=self.adapters.before)
+        blocks = vision.blocks if self.joint else vision.blocks[: self.layers[-1]]
+        last, kept = forward_blocks(blocks, x, layers=self.layers, before=self.adapters.before)
         levels = []
-        for spec, tap, map_ in zip(self.levels, self.taps, self.maps, strict=True):
-            tokens = vision.norm(kept[tap][:, vision.prefix :])
+        for spec, layer, map_ in zip(self.levels, self.layers, self.maps, strict=True):
+            tokens = vision.norm(kept[layer][:, vision.prefix :])
             if isinstance(map_, nn.Linear):
                 tokens = linear(tokens.to(map_.weight.dtype), map_.weight, map_.bias)
             levels.append(Level(spec, tokens, grid))
@@ -108,9 +108,9 @@ class AdaptedPatches(Extractor):
 
 
 class AdaptedWords(Prompts):
-    """Two anchors, normal and abnormal: means of the sentences' unit vectors from the adapted tower."""
+    """Two text_embeddings, normal and abnormal: means of the sentences' unit vectors from the adapted tower."""
 
-    takes_names = True
+    takes_class_name = True
 
     def __init__(self, config: AdaptedWordsConfig, backbone: Backbone) -> None:
         super().__init__()
@@ -119,30 +119,34 @@ class AdaptedWords(Prompts):
             raise IncompatibleError("words need a backbone with text, such as 'open-clip' or 'pocket'.")
         self.adapters = Adapters(text.width, len(text.blocks), config.blocks, config.weight)
         self.states = (config.normal, config.abnormal)
-        self.needs_names = self.takes_names = any("{}" in sentence for side in self.states for sentence in side)
+        self.needs_class_name = self.takes_class_name = any(
+            "{}" in sentence for side in self.states for sentence in side
+        )
         self.register_buffer("abnormal", torch.tensor([False, True]), persistent=False)
         self.abnormal: Tensor
 
-    def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> Anchors:
-        """Anchors ``[len(names), 2, D]``."""
+    def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:
+        """TextEmbeddings ``[len(names), 2, D]``."""
         distinct = {name: self._pair(text, name.replace("_", " ")) for name in dict.fromkeys(names)}
-        return Anchors(torch.stack([distinct[name] for name in names]), self.abnormal)
+        return TextEmbeddings(torch.stack([distinct[name] for name in names]), self.abnormal)
 
     def _pair(self, text: TextTower, name: str) -> Tensor:
         sentences = [sentence.replace("{}", name) for side in self.states for sentence in side]
         ids = text.trim(text.tokenize(sentences))
         length = ids.shape[1]
         mask = None if text.mask is None else text.mask[:length, :length]
-        x, _ = walk(text.blocks, text.add_positions(text.embed(ids)), mask=mask, before=self.adapters.before)
-        sides = unit(text.pool(x, ids)).split([len(side) for side in self.states])
-        return unit(torch.stack([side.mean(0) for side in sides]))  # [2, D]
+        x, _ = forward_blocks(text.blocks, text.add_positions(text.embed(ids)), mask=mask, before=self.adapters.before)
+        sides = l2_normalize(text.pool(x, ids)).split([len(side) for side in self.states])
+        return l2_normalize(torch.stack([side.mean(0) for side in sides]))  # [2, D]
 
 
-def _taps(given: Sequence[int], depth: int) -> tuple[int, ...]:
+def _layers(given: Sequence[int], depth: int) -> tuple[int, ...]:
     """In order, each once; empty: the last block of each quarter of the tower, rounded up."""
     if not given:
         return tuple(sorted({-(-depth * quarter // 4) for quarter in (1, 2, 3, 4)}))
-    taps = tuple(sorted({tap + depth + 1 if tap < 0 else tap for tap in given}))
-    if not all(1 <= tap <= depth for tap in taps):
-        raise IncompatibleError(f"taps {list(given)} leave this tower; it has blocks 1 to {depth}, -1 being the last.")
-    return taps
+    layers = tuple(sorted({layer + depth + 1 if layer < 0 else layer for layer in given}))
+    if not all(1 <= layer <= depth for layer in layers):
+        raise IncompatibleError(
+            f"layers {list(given)} leave this tower; it has blocks 1 to {depth}, -1 being the last."
+        )
+    return layers

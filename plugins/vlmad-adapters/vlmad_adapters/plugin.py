@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from vlmad_core import Component, Config, Recipe, hookimpl
+from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 PAPER = "Ma et al., AA-CLIP: Enhancing Zero-Shot Anomaly Detection via Anomaly-Aware CLIP, CVPR 2025"
 
@@ -26,7 +26,7 @@ class AdaptersConfig(Config):
 class AdaptedViewConfig(AdaptersConfig):
     """Options of 'adapted-patches'."""
 
-    taps: tuple[int, ...] = Field(
+    layers: tuple[int, ...] = Field(
         (), description="Blocks that are read, from 1; -1 is the last. Empty: the last of each quarter of the tower."
     )
 
@@ -88,7 +88,7 @@ _SPEC: dict[str, Any] = {
     "output": {"smooth": 4.0},
 }
 
-_TRAINING: dict[str, Any] = {"epochs": 20, "batch_size": 8, "rate": 5e-4, "betas": [0.5, 0.999], "cross_entropy": 1.0}
+_TRAINING: dict[str, Any] = {"epochs": 20, "batch_size": 8, "lr": 5e-4, "betas": [0.5, 0.999], "cross_entropy": 1.0}
 
 
 @hookimpl

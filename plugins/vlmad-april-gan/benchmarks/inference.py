@@ -50,19 +50,19 @@ def main() -> None:
     pixels = pixels.to(given.device)
     maps = {name: value.detach() for name, value in detector.extractor.state_dict().items()}
     state = {name: value.to(given.device) for name, value in state.items()}
-    loops = {fused: Loop(state, maps, detector.extractor.taps, backbone, fused=fused) for fused in (False, True)}
+    loops = {fused: Loop(state, maps, detector.extractor.layers, backbone, fused=fused) for fused in (False, True)}
 
     def ours(batch: int) -> Tensor:
-        return torch.cat([detector(part, [NAME] * len(part)).map for part in pixels.split(batch)])
+        return torch.cat([detector(part, [NAME] * len(part)).anomaly_map for part in pixels.split(batch)])
 
     def say() -> Tensor:
         detector._cache.clear()
-        return detector.anchors([NAME]).vectors[0]
+        return detector.text_embeddings([NAME]).vectors[0]
 
     with torch.no_grad():
-        anchors = say()
+        text_embeddings = say()
         for loop in loops.values():
-            loop.anchors = anchors  # text is kept from here on, on both sides
+            loop.text_embeddings = text_embeddings  # text is kept from here on, on both sides
         sides: dict[str, dict[str, Callable[[], Tensor]]] = {
             "images": {
                 "loop": lambda: loops[False](pixels),
@@ -151,15 +151,15 @@ class Loop:
         self,
         state: Mapping[str, Tensor],
         maps: Mapping[str, Tensor],
-        taps: tuple[int, ...],
+        layers: tuple[int, ...],
         backbone: OpenClip,
         *,
         fused: bool,
     ) -> None:
-        self.state, self.maps, self.taps, self.fused = state, maps, taps, fused
+        self.state, self.maps, self.layers, self.fused = state, maps, layers, fused
         self.positions = backbone.vision.positions(backbone.grid)  # resized once, when the model is loaded
         self.grid = backbone.grid
-        self.anchors = torch.empty(0)
+        self.text_embeddings = torch.empty(0)
 
     def words(self, ids: list[Tensor]) -> Tensor:
         """``[2, D]`` from all prompts of both sides."""
@@ -185,14 +185,14 @@ class Loop:
         kept = []
         for i in range(sum(name.startswith("visual.") and name.endswith("ln_1.bias") for name in self.state)):
             x = self.block(f"visual.transformer.resblocks.{i}.", x, None)
-            if i + 1 in self.taps:
+            if i + 1 in self.layers:
                 kept.append(x)
         whole = F.normalize(self.norm("visual.ln_post", x[:, 0]) @ self.state["visual.proj"], dim=-1)
-        _ = (100 * whole @ self.anchors.T).softmax(-1)[:, 1]  # the image score
+        _ = (100 * whole @ self.text_embeddings.T).softmax(-1)[:, 1]  # the image score
         total = torch.zeros(1, *image.shape[-2:], device=image.device)
         for i, tokens in enumerate(kept):
             z = F.normalize(F.linear(tokens[:, 1:], self.maps[f"fc.{i}.weight"], self.maps[f"fc.{i}.bias"]), dim=-1)
-            logits = (100 * z @ self.anchors.T).permute(0, 2, 1).reshape(1, 2, *self.grid)
+            logits = (100 * z @ self.text_embeddings.T).permute(0, 2, 1).reshape(1, 2, *self.grid)
             pixels = F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=True)
             total += pixels.softmax(1)[:, 1]
         return total

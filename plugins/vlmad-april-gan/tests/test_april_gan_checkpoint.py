@@ -92,7 +92,7 @@ def test_old_files_that_are_no_zip_are_read(tmp_path):
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(tmp_path, changes, said):
-    with pytest.raises(vlmad_core.ConfigError) as error:
+    with pytest.raises(vlmad_core.errors.ConfigError) as error:
         convert(checkpoint(tmp_path / "wrong.pth", **changes))
     assert said in str(error.value)
     assert str(error.value).startswith(str(tmp_path / "wrong.pth"))
@@ -103,12 +103,12 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path, changes, said):
     "data", [layers(), {"trainable_linearlayer": [1]}, [torch.zeros(1)], torch.zeros(1), {"prompt_learner": {}}]
 )
 def test_another_layout_is_refused(tmp_path, data):
-    with pytest.raises(vlmad_core.ConfigError, match="is not an APRIL-GAN checkpoint"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match="is not an APRIL-GAN checkpoint"):
         convert(write(tmp_path / "other.pth", data))
 
 
 def test_a_mapping_without_maps_is_refused(tmp_path):
-    with pytest.raises(vlmad_core.ConfigError, match="'trainable_linearlayer' is empty"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match="'trainable_linearlayer' is empty"):
         convert(write(tmp_path / "empty.pth", {"trainable_linearlayer": {}}))
 
 
@@ -130,7 +130,7 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path, how):
         path.write_bytes(pickle.dumps(data))
     else:
         torch.save(data, path, _use_new_zipfile_serialization=how == "torch")
-    with pytest.raises(vlmad_core.ConfigError, match="could run code that is in it, so it is refused"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match="could run code that is in it, so it is refused"):
         convert(path)
     assert not trap.exists()
     torch.load(path, weights_only=False) if how != "pickle" else pickle.loads(path.read_bytes())
@@ -140,7 +140,7 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path, how):
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a zip"])
 def test_what_is_no_checkpoint_is_refused(tmp_path, content):
     (tmp_path / "broken.pth").write_bytes(content)
-    with pytest.raises(vlmad_core.ConfigError, match=r"broken\.pth: .*(damaged|no checkpoint)"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"broken\.pth: .*(damaged|no checkpoint)"):
         convert(tmp_path / "broken.pth")
 
 
@@ -148,7 +148,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, content):
 def test_half_a_file_is_refused(tmp_path, share):
     whole = checkpoint(tmp_path / "whole.pth").read_bytes()
     (tmp_path / "half.pth").write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(vlmad_core.ConfigError, match=r"half\.pth: .*(damaged|no checkpoint)"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"half\.pth: .*(damaged|no checkpoint)"):
         convert(tmp_path / "half.pth")
 
 
@@ -168,24 +168,24 @@ def test_damage_is_refused_in_a_sentence_or_does_not_matter(tmp_path, zipped):
                 "extractor.fc.0.weight": (3, 4),
                 "extractor.fc.0.bias": (3,),
             }
-        except vlmad_core.ConfigError as error:
+        except vlmad_core.errors.ConfigError as error:
             assert str(error).endswith(".")
             refused += 1
     assert refused > 20
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(vlmad_core.ConfigError, match=r"nowhere\.pth: cannot be read \(No such file"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"nowhere\.pth: cannot be read \(No such file"):
         convert(tmp_path / "nowhere.pth")
 
 
 def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(vlmad_core.ConfigError, match="cannot be read"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match="cannot be read"):
         convert(tmp_path)
 
 
 def test_arrays_of_numpy_are_not_tensors(tmp_path):
-    with pytest.raises(vlmad_core.ConfigError):
+    with pytest.raises(vlmad_core.errors.ConfigError):
         convert(checkpoint(tmp_path / "numpy.pth", fc_0_bias=np.zeros(DIM)))
 
 
@@ -204,13 +204,17 @@ def test_an_imported_detector_remembers_where_it_comes_from(tmp_path, recipe):
 
 def test_a_checkpoint_for_another_tower_is_refused(tmp_path):
     detector = vlmad_core.build("april-gan", backbone=tiny_backbone(width=64))
-    with pytest.raises(vlmad_core.ConfigError, match=r"fc\.0\.weight has shape \[16, 32\], and here it is \[16, 64\]"):
+    with pytest.raises(
+        vlmad_core.errors.ConfigError, match=r"fc\.0\.weight has shape \[16, 32\], and here it is \[16, 64\]"
+    ):
         vlmad_core.import_checkpoint(detector, checkpoint(tmp_path / "x.pth"), recipe="april-gan", trained_on="visa")
 
 
 def test_a_checkpoint_with_fewer_taps_is_refused(tmp_path):
     path = write(tmp_path / "x.pth", {"trainable_linearlayer": layers(2)})
-    with pytest.raises(vlmad_core.ConfigError, match=r"extractor\.fc\.2\.weight, extractor\.fc\.2\.bias is missing"):
+    with pytest.raises(
+        vlmad_core.errors.ConfigError, match=r"extractor\.fc\.2\.weight, extractor\.fc\.2\.bias is missing"
+    ):
         vlmad_core.import_checkpoint(
             vlmad_core.build("april-gan", backbone=tiny_backbone()), path, recipe="april-gan", trained_on="visa"
         )

@@ -9,9 +9,9 @@ import vlmad_core
 from vlmad_april_gan.linear_maps import Projections
 from vlmad_april_gan.plugin import ProjectionsConfig
 from vlmad_april_gan.transductive import rescale
-from vlmad_core.images import open_image, to_pixels
-from vlmad_core.ops import logits
-from vlmad_core.towers import walk
+from vlmad_core.contracts.images import open_image, to_pixels
+from vlmad_core.contracts.ops import similarity_logits
+from vlmad_core.contracts.towers import forward_blocks
 from vlmad_core.training.losses import dice, focal
 
 FILE = "april_gan"
@@ -58,20 +58,20 @@ def test_stream_after_each_block(backbone, queries):
     vision = backbone.vision
     check(vision.positions((6, 6)), FILE, "positional_embedding_resized")
     check(vision.tokens(queries)[0], FILE, "t0")
-    _, kept = walk(vision.blocks, vision.embed(queries)[0], taps=range(1, 25))
+    _, kept = forward_blocks(vision.blocks, vision.embed(queries)[0], layers=range(1, 25))
     check(torch.stack([kept[i][0] for i in range(1, 25)]), FILE, "blocks_image0")
-    for tap in TAPS:
-        check(kept[tap], FILE, f"stage{tap}_tokens")
+    for layer in TAPS:
+        check(kept[layer], FILE, f"stage{layer}_tokens")
 
 
 @torch.no_grad()
 def test_what_the_extractor_sees(backbone, queries, references):
     extractor = Projections(ProjectionsConfig(raw=True), backbone)
-    assert extractor.taps == TAPS
+    assert extractor.layers == TAPS
     for pixels, name, first in ((queries, "tokens", 1), (references, "reference_tokens", 0)):
         seen = extractor.look(backbone.vision, pixels)
-        for tap in TAPS:
-            check(seen[f"raw{tap}"].vectors, FILE, f"stage{tap}_{name}", (slice(None), slice(first, None)))
+        for layer in TAPS:
+            check(seen[f"raw{layer}"].vectors, FILE, f"stage{layer}_{name}", (slice(None), slice(first, None)))
     check(extractor.look(backbone.vision, queries).image, FILE, "image_features")
 
 
@@ -79,12 +79,14 @@ def test_what_the_extractor_sees(backbone, queries, references):
 def test_projections_are_linear_with_a_bias(backbone, queries):
     made = detector(backbone)
     features = made.extractor(backbone.vision, queries)
-    for i, tap in enumerate(TAPS):
-        tokens, atol = recorded(FILE, f"stage{tap}_tokens")
+    for i, layer in enumerate(TAPS):
+        tokens, atol = recorded(FILE, f"stage{layer}_tokens")
         weight, bias = (recorded(FILE, f"linear.fc.{i}.{part}")[0] for part in ("weight", "bias"))
         # The rows of the weight add up what the tokens may deviate by.
         bound = atol * float(weight.abs().sum(1).max())
-        torch.testing.assert_close(features[f"stage{tap}"].vectors, tokens[:, 1:] @ weight.T + bias, rtol=0, atol=bound)
+        torch.testing.assert_close(
+            features[f"stage{layer}"].vectors, tokens[:, 1:] @ weight.T + bias, rtol=0, atol=bound
+        )
 
 
 @torch.no_grad()
@@ -94,7 +96,7 @@ def test_prompts(backbone):
     ids = text.tokenize(sentences)
     check(ids.int(), FILE, "prompt_ids", 0)
     some = slice(None, None, 7)
-    x, _ = walk(text.blocks, text.add_positions(text.embed(ids[some])), mask=text.mask)
+    x, _ = forward_blocks(text.blocks, text.add_positions(text.embed(ids[some])), mask=text.mask)
     check(text.pool(x, ids[some]), FILE, "prompt_features", (0, some))
     check(prompts(text, ["metal_nut"]).vectors, FILE, "prototypes")
 
@@ -102,13 +104,17 @@ def test_prompts(backbone):
 @torch.no_grad()
 def test_zero_shot_maps_and_scores(backbone, queries):
     made = detector(backbone)
-    features, anchors = made.extractor(backbone.vision, queries), made.anchors(NAMES)
+    features, text_embeddings = made.extractor(backbone.vision, queries), made.text_embeddings(NAMES)
     scores = made(queries, NAMES)
-    for tap in TAPS:
-        grids = logits(features[f"stage{tap}"].vectors, anchors.vectors, 0.01).movedim(-1, 1).reshape(3, 2, 6, 6)
-        check(grids, FILE, f"zero.stage{tap}_logits")
-        check(scores.levels[f"text-match/stage{tap}"], FILE, f"zero.stage{tap}_map")
-    check(scores.map, FILE, "zero.map")
+    for layer in TAPS:
+        grids = (
+            similarity_logits(features[f"stage{layer}"].vectors, text_embeddings.vectors, 0.01)
+            .movedim(-1, 1)
+            .reshape(3, 2, 6, 6)
+        )
+        check(grids, FILE, f"zero.stage{layer}_logits")
+        check(scores.levels[f"text-match/stage{layer}"], FILE, f"zero.stage{layer}_map")
+    check(scores.anomaly_map, FILE, "zero.anomaly_map")
     check(scores.image, FILE, "zero.score")
 
 
@@ -117,11 +123,11 @@ def test_zero_shot_maps_and_scores(backbone, queries):
 def test_few_shot_distances_and_maps(backbone, queries, references, shots):
     made = detector(backbone, "april-gan-few-shot", references[: SHOTS[shots]])
     features, scores = made.extractor(backbone.vision, queries), made(queries, NAMES)
-    for tap in TAPS:
-        check(made.scorers[1].cells(features, f"raw{tap}"), FILE, f"{shots}.stage{tap}_distance")
+    for layer in TAPS:
+        check(made.scorers[1].cells(features, f"raw{layer}"), FILE, f"{shots}.stage{layer}_distance")
         if shots == "few_a":
-            check(scores.levels[f"memory/raw{tap}"], FILE, f"few_a.stage{tap}_map")
-    check(scores.map, FILE, f"{shots}.map")
+            check(scores.levels[f"memory/raw{layer}"], FILE, f"few_a.stage{layer}_map")
+    check(scores.anomaly_map, FILE, f"{shots}.map")
 
 
 @torch.no_grad()
@@ -129,7 +135,7 @@ def test_few_shot_distances_and_maps(backbone, queries, references, shots):
 def test_the_transductive_score_of_the_paper(backbone, queries, references, shots):
     few = detector(backbone, "april-gan-few-shot", references[: SHOTS[shots]])(queries, NAMES)
     zero = detector(backbone)(queries, NAMES)
-    check(torch.from_numpy(rescale(zero.image.numpy(), few.map.amax((1, 2)).numpy())), FILE, f"{shots}.score")
+    check(torch.from_numpy(rescale(zero.image.numpy(), few.anomaly_map.amax((1, 2)).numpy())), FILE, f"{shots}.score")
 
 
 @torch.no_grad()
@@ -139,14 +145,14 @@ def test_means_differ_from_sums_by_a_factor_alone(backbone, queries, references,
     suffix = "-few-shot" if shots else ""
     summed = detector(backbone, f"april-gan{suffix}", references[:shots])(queries, NAMES)
     mean = detector(backbone, f"april-gan-mean{suffix}", references[:shots])(queries, NAMES)
-    words = sum(summed.levels[f"text-match/stage{tap}"] for tap in TAPS) / 4
+    words = sum(summed.levels[f"text-match/stage{layer}"] for layer in TAPS) / 4
     if not shots:
-        torch.testing.assert_close(mean.map, words)
+        torch.testing.assert_close(mean.anomaly_map, words)
         torch.testing.assert_close(mean.image, summed.image)
     else:
-        memory = sum(summed.levels[f"memory/raw{tap}"] for tap in TAPS) / 8
-        torch.testing.assert_close(mean.map, (words + memory) / 2)
-        assert mean.map.max() <= 1
+        memory = sum(summed.levels[f"memory/raw{layer}"] for layer in TAPS) / 8
+        torch.testing.assert_close(mean.anomaly_map, (words + memory) / 2)
+        assert mean.anomaly_map.max() <= 1
 
 
 def test_losses_and_gradients(backbone, queries):
@@ -154,9 +160,9 @@ def test_losses_and_gradients(backbone, queries):
     masks = recorded(FILE, "train.masks")[0]
     with torch.no_grad():
         seen = made.extractor.look(backbone.vision, queries)
-        anchors = made.anchors(NAMES)
-    scores = made.judge(made.extractor.refine(seen), anchors, (84, 84))
-    maps = [scores.levels[f"text-match/stage{tap}"] for tap in TAPS]
+        text_embeddings = made.text_embeddings(NAMES)
+    scores = made.judge(made.extractor.refine(seen), text_embeddings, (84, 84))
+    maps = [scores.levels[f"text-match/stage{layer}"] for layer in TAPS]
     terms = {"focal": torch.stack([focal(m, masks) for m in maps]), "dice": torch.stack([dice(m, masks) for m in maps])}
     loss = sum(term.sum() for term in terms.values())
     loss.backward()
@@ -172,21 +178,21 @@ def test_masks(backbone):
     for i in range(3):
         mask = recorded("images", f"mask_{i}")[0].numpy()
         small = Image.fromarray(((mask > 0) * 255).astype("uint8")).resize((84, 84), Image.Resampling.BILINEAR)
-        pixels = to_pixels(small.convert("RGB"), vlmad_core.Preprocess((84, 84), (0.0,) * 3, (1.0,) * 3))
+        pixels = to_pixels(small.convert("RGB"), vlmad_core.contracts.Preprocess((84, 84), (0.0,) * 3, (1.0,) * 3))
         check((pixels[0] > 0.5).float(), FILE, "train.masks", i)
 
 
 @torch.no_grad()
 def test_another_activation_or_border_is_another_number(queries):
     """The recorded tolerance tells the variants apart: quick GELU, corners not aligned, softmax before the resize."""
-    expected, atol = recorded(FILE, "zero.map")
-    quick = detector(tiny_clip("l14", activation="quick-gelu"))(queries, NAMES).map
+    expected, atol = recorded(FILE, "zero.anomaly_map")
+    quick = detector(tiny_clip("l14", activation="quick-gelu"))(queries, NAMES).anomaly_map
     assert (quick - expected).abs().max() > 100 * atol
     for option in ({"align_corners": False}, {"upsample": "probability"}):
         made = vlmad_core.build(
             "april-gan",
             backbone=tiny_clip("l14"),
-            set={f"scorers.0.config.{name}": value for name, value in option.items()},
+            overrides={f"scorers.0.config.{name}": value for name, value in option.items()},
         )
         made.extractor.load_state_dict({name: recorded(FILE, f"linear.{name}")[0] for name in LINEAR})
-        assert (made(queries, NAMES).map - expected).abs().max() > 100 * atol
+        assert (made(queries, NAMES).anomaly_map - expected).abs().max() > 100 * atol

@@ -7,7 +7,7 @@ from PIL import Image
 
 import vlmad_core
 from vlmad_core import Dataset, Sample
-from vlmad_core.images import to_pixels
+from vlmad_core.contracts.images import to_pixels
 from vlmad_core.testing import tiny_backbone
 
 SIDE = 32
@@ -40,7 +40,7 @@ def gap(detector):
     seen = to_pixels(Image.fromarray(pixels), detector.backbone.preprocess)[None]
     with torch.no_grad():
         features = detector.extractor(detector.backbone.vision, seen)
-        map_ = detector.scorers[0](features, detector.anchors(["sheet"]), (SIDE, SIDE)).map[0].numpy()
+        map_ = detector.scorers[0](features, detector.text_embeddings(["sheet"]), (SIDE, SIDE)).anomaly_map[0].numpy()
     return map_[mask > 0].mean() - map_[mask == 0].mean()
 
 
@@ -49,12 +49,12 @@ def test_a_recipe_learns_where_defects_are(tmp_path, recipe):
     torch.manual_seed(0)
     detector = vlmad_core.build(recipe, backbone=tiny_backbone())
     before = gap(detector)
-    vlmad_core.train(detector, data(range(12)), tmp_path / "out", recipe=recipe, epochs=6, batch_size=4, rate=1e-2)
-    share = 1 if "mean" in recipe else len(detector.extractor.taps)
+    vlmad_core.train(detector, data(range(12)), tmp_path / "out", recipe=recipe, epochs=6, batch_size=4, lr=1e-2)
+    share = 1 if "mean" in recipe else len(detector.extractor.layers)
     assert gap(detector) > before + 0.3 * share
     assert detector.was_trained_on("sheets")
     loaded = vlmad_core.load(tmp_path / "out", backbone=detector.backbone)
     if "few-shot" in recipe:
-        loaded.fit([picture(seed, False)[0] for seed in (20, 22)], name="sheet")
-    normal, defective = loaded.predict([picture(30, False)[0], picture(31, True)[0]], name="sheet")
+        loaded.fit([picture(seed, False)[0] for seed in (20, 22)], class_name="sheet")
+    normal, defective = loaded.predict([picture(30, False)[0], picture(31, True)[0]], class_name="sheet")
     assert defective.raw_map.max() > normal.raw_map.max()

@@ -1,7 +1,7 @@
 import pytest
 
-from vlmad_core import NotFittedError
 from vlmad_core.cli.detector import Choice, build
+from vlmad_core.errors import NotFittedError
 
 
 def test_the_command_line_refuses_to_judge_with_what_learned_nothing():

@@ -31,5 +31,5 @@ def test_equal_maxima_say_nothing():
     ],
 )
 def test_what_has_no_range_is_refused(chance, peak, said):
-    with pytest.raises(vlmad_core.ConfigError, match=said):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=said):
         rescale(chance, peak)

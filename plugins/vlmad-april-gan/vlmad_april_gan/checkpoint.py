@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vlmad_core import ConfigError, read_published
+from vlmad_core.errors import ConfigError
+from vlmad_core.training import read_published
 
 __all__ = ["convert"]
 
@@ -21,7 +22,7 @@ def convert(path: Path) -> dict[str, Tensor]:
     """The tensors of an APRIL-GAN checkpoint, named as a detector with extractor 'projections' names its own.
 
     The file holds a mapping with the key ``trainable_linearlayer``, in which ``fc.N.weight`` ``[D, W]`` and
-    ``fc.N.bias`` ``[D]`` belong to the N-th tap, N from 0. Nothing in the file is run while it is read.
+    ``fc.N.bias`` ``[D]`` belong to the N-th layer, N from 0. Nothing in the file is run while it is read.
 
     Args:
         path: A ``.pth`` file.

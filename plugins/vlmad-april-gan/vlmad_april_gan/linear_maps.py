@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 
-from vlmad_core import Backbone, Extractor, Features, IncompatibleError, Level, LevelSpec, VisionTower, linear, walk
+from vlmad_core.contracts import Backbone, Extractor, Features, Level, LevelSpec, VisionTower, forward_blocks, linear
+from vlmad_core.errors import IncompatibleError
 
 if TYPE_CHECKING:
     from vlmad_april_gan.plugin import ProjectionsConfig
@@ -20,38 +21,39 @@ __all__ = ["Projections"]
 
 
 class Projections(Extractor):
-    """Levels ``stageN`` (comparable with text) for each tap, and ``rawN`` (the tokens as they are) if asked.
+    """Levels ``stageN`` (comparable with text) for each layer, and ``rawN`` (the tokens as they are) if asked.
 
     Tokens are taken after the block, without the tower's last norm and projection. The maps start at random, so the
     stages mean nothing before training. On a backbone without text there is nothing to map to, and only ``rawN``.
 
     Raises:
-        IncompatibleError: A tap beyond the tower.
+        IncompatibleError: A layer beyond the tower.
     """
 
     def __init__(self, config: ProjectionsConfig, backbone: Backbone) -> None:
         super().__init__()
         vision, text = backbone.vision, backbone.text
-        self.taps = _taps(config.taps, len(vision.blocks))
+        self.layers = _layers(config.layers, len(vision.blocks))
         self.joint = vision.joint  # whether the whole image can be compared with text too
-        mapped = () if text is None else self.taps
+        mapped = () if text is None else self.layers
         dim = 0 if text is None else text.dim
         self.fc = nn.ModuleList(nn.Linear(vision.width, dim) for _ in mapped)
-        self._raw = tuple(LevelSpec(f"raw{tap}", vision.width, False) for tap in self.taps)
-        self._stages = tuple(LevelSpec(f"stage{tap}", dim, True) for tap in mapped)
+        self._raw = tuple(LevelSpec(f"raw{layer}", vision.width, False) for layer in self.layers)
+        self._stages = tuple(LevelSpec(f"stage{layer}", dim, True) for layer in mapped)
         self.levels = (*self._stages, *(self._raw if config.raw or text is None else ()))
 
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
-        """``[B, 3, H, W]`` to one level ``[B, h*w, D]`` a tap, then perhaps the raw ones ``[B, h*w, W]``."""
+        """``[B, 3, H, W]`` to one level ``[B, h*w, D]`` a layer, then perhaps the raw ones ``[B, h*w, W]``."""
         return self.refine(self.look(vision, images))
 
     def look(self, vision: VisionTower, images: Tensor) -> Features:
-        """``[B, 3, H, W]`` to the raw tokens of each tap, ``[B, h*w, W]``, and the whole image, ``[B, D]``."""
+        """``[B, 3, H, W]`` to the raw tokens of each layer, ``[B, h*w, W]``, and the whole image, ``[B, D]``."""
         x, grid = vision.embed(images)
-        blocks = vision.blocks if self.joint else vision.blocks[: self.taps[-1]]  # what nobody reads need not run
-        last, kept = walk(blocks, x, taps=self.taps)
+        blocks = vision.blocks if self.joint else vision.blocks[: self.layers[-1]]  # what nobody reads need not run
+        last, kept = forward_blocks(blocks, x, layers=self.layers)
         levels = tuple(
-            Level(spec, kept[tap][:, vision.prefix :], grid) for spec, tap in zip(self._raw, self.taps, strict=True)
+            Level(spec, kept[layer][:, vision.prefix :], grid)
+            for spec, layer in zip(self._raw, self.layers, strict=True)
         )
         return Features(levels, vision.pool(last) if self.joint else None)
 
@@ -67,14 +69,14 @@ class Projections(Extractor):
         return Features((*stages, *kept), features.image)
 
 
-def _taps(given: Sequence[int], depth: int) -> tuple[int, ...]:
+def _layers(given: Sequence[int], depth: int) -> tuple[int, ...]:
     """In order, each once; empty: the last block of each quarter of the tower, rounded up."""
     if not given:
         return tuple(sorted({-(-depth * quarter // 4) for quarter in (1, 2, 3, 4)}))
-    taps = tuple(sorted({tap + depth + 1 if tap < 0 else tap for tap in given}))
-    if not all(1 <= tap <= depth for tap in taps):
+    layers = tuple(sorted({layer + depth + 1 if layer < 0 else layer for layer in given}))
+    if not all(1 <= layer <= depth for layer in layers):
         raise IncompatibleError(
-            f"taps {list(given)} leave this tower; it has blocks 1 to {depth}, -1 being the last. "
-            "Without taps it is the last of each quarter."
+            f"layers {list(given)} leave this tower; it has blocks 1 to {depth}, -1 being the last. "
+            "Without layers it is the last of each quarter."
         )
-    return taps
+    return layers

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from vlmad_core import Component, Config, Recipe, hookimpl
+from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 PAPER = "Chen et al., APRIL-GAN: A Zero-/Few-Shot Anomaly Classification and Segmentation Method, VAND at CVPR 2023"
 
@@ -15,13 +15,13 @@ PAPER = "Chen et al., APRIL-GAN: A Zero-/Few-Shot Anomaly Classification and Seg
 class ProjectionsConfig(Config):
     """Options of 'projections'."""
 
-    taps: tuple[int, ...] = Field(
+    layers: tuple[int, ...] = Field(
         (),
         description="Blocks whose tokens are mapped, from 1; -1 is the last one. Empty: the last of each quarter of "
         "the tower, as in the paper (6, 12, 18 and 24 of 24).",
     )
     raw: bool = Field(
-        False, description="Also give the tokens of each tap as they are, for a memory; without text that is all."
+        False, description="Also give the tokens of each layer as they are, for a memory; without text that is all."
     )
 
 
@@ -68,7 +68,7 @@ _TRAINING = {
     "epochs": 3,
     "batch_size": 8,
     "optimizer": "adam",
-    "rate": 1e-3,
+    "lr": 1e-3,
     "betas": (0.5, 0.999),
     "focal": 1.0,
     "dice": 1.0,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlmad_core import ConfigError
+from vlmad_core.errors import ConfigError
 
 __all__ = ["rescale"]
 

@@ -10,7 +10,7 @@ import vlmad_core
 from vlmad_compositional.compositional import Compositional
 from vlmad_compositional.lists import read_states, read_templates
 from vlmad_compositional.plugin import CompositionalConfig
-from vlmad_core.spec import validate
+from vlmad_core.registry.validate import validate
 from vlmad_core.testing import tiny_backbone
 
 
@@ -65,7 +65,7 @@ def test_files_are_read(tmp_path, suffix):
     ],
 )
 def test_wrong_lists_are_refused(options, said):
-    with pytest.raises(vlmad_core.ConfigError) as error:
+    with pytest.raises(vlmad_core.errors.ConfigError) as error:
         validate(CompositionalConfig, options, "prompts.config")
     assert said in str(error.value)
     assert str(error.value).startswith("prompts.config.")
@@ -75,10 +75,10 @@ def test_kinds_of_defect_are_states_of_their_own(backbone):
     states = {"normal": ["{}"], "abnormal": {"scratch": ["scratched {}"], "hole": ["{} with a hole", "pierced {}"]}}
     prompts = Compositional(CompositionalConfig(states=states), backbone)
     with torch.no_grad():
-        anchors = prompts(backbone.text, ["nut", "bolt"])
-    assert anchors.vectors.shape == (2, 3, backbone.text.dim)
-    assert anchors.abnormal.tolist() == [False, True, True]
-    torch.testing.assert_close(anchors.vectors.norm(dim=-1), torch.ones(2, 3))
+        text_embeddings = prompts(backbone.text, ["nut", "bolt"])
+    assert text_embeddings.vectors.shape == (2, 3, backbone.text.dim)
+    assert text_embeddings.abnormal.tolist() == [False, True, True]
+    torch.testing.assert_close(text_embeddings.vectors.norm(dim=-1), torch.ones(2, 3))
 
 
 def test_the_two_means_differ_and_order_of_names_is_kept(backbone):
@@ -91,7 +91,7 @@ def test_the_two_means_differ_and_order_of_names_is_kept(backbone):
 
 def test_sentences_without_a_name_need_none(backbone):
     states = {"normal": ["flawless object"], "abnormal": ["damaged object"]}
-    assert not Compositional(CompositionalConfig(states=states), backbone).needs_names
-    assert Compositional(CompositionalConfig(), backbone).needs_names
+    assert not Compositional(CompositionalConfig(states=states), backbone).needs_class_name
+    assert Compositional(CompositionalConfig(), backbone).needs_class_name
     named = Compositional(CompositionalConfig(needs_name=False), backbone)
-    assert (named.takes_names, named.needs_names) == (True, False)
+    assert (named.takes_class_name, named.needs_class_name) == (True, False)

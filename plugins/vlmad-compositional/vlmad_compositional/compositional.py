@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vlmad_compositional.lists import read_states, read_templates
-from vlmad_core import Anchors, Backbone, Features, Prompts, TextTower, encode, unit
+from vlmad_core.contracts import Backbone, Features, Prompts, TextEmbeddings, TextTower, encode_text, l2_normalize
 
 if TYPE_CHECKING:
     from vlmad_compositional.plugin import CompositionalConfig
@@ -29,22 +29,22 @@ class Compositional(Prompts):
         normal, kinds = read_states(config.states)
         self.states = (normal, *kinds.values())
         self.templates = read_templates(config.templates)
-        self.takes_names = any("{}" in state for states in self.states for state in states)
-        self.needs_names = self.takes_names and config.needs_name
+        self.takes_class_name = any("{}" in state for states in self.states for state in states)
+        self.needs_class_name = self.takes_class_name and config.needs_name
         self.register_buffer("abnormal", torch.tensor([False] + [True] * len(kinds)), persistent=False)
         self.abnormal: Tensor
 
-    def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> Anchors:
-        """Anchors ``[len(names), 1 + kinds, D]``."""
-        return Anchors(unit(torch.stack([self.prototypes(text, name) for name in names])), self.abnormal)
+    def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:
+        """TextEmbeddings ``[len(names), 1 + kinds, D]``."""
+        return TextEmbeddings(l2_normalize(torch.stack([self.prototypes(text, name) for name in names])), self.abnormal)
 
     def prototypes(self, text: TextTower, name: str) -> Tensor:
         """``[1 + kinds, D]`` before the last normalisation."""
         sides = [self.sentences(name, states) for states in self.states]
-        encoded = encode(text, [sentence for side in sides for sentence in side])
-        vectors = unit(encoded) if self.config.average == "unit" else encoded.to(unit(encoded).dtype)
+        encoded = encode_text(text, [sentence for side in sides for sentence in side])
+        vectors = l2_normalize(encoded) if self.config.average == "unit" else encoded.to(l2_normalize(encoded).dtype)
         means = [side.mean(0) for side in vectors.split([len(side) for side in sides])]
-        return torch.stack([unit(mean) for mean in means] if self.config.average == "unit" else means)
+        return torch.stack([l2_normalize(mean) for mean in means] if self.config.average == "unit" else means)
 
     def sentences(self, name: str, states: Sequence[str]) -> list[str]:
         """Every state in every template, states in the outer loop."""

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from vlmad_compositional.lists import States, read_states, read_templates
-from vlmad_core import Component, Config, hookimpl
+from vlmad_core.registry import Component, Config, hookimpl
 
 
 class CompositionalConfig(Config):

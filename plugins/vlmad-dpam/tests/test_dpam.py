@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import vlmad_core
-from vlmad_core import walk
-from vlmad_core.spec import validate
+from vlmad_core.contracts import forward_blocks
+from vlmad_core.registry.validate import validate
 from vlmad_core.testing import tiny_backbone
 from vlmad_dpam.dpam import Dpam
 from vlmad_dpam.plugin import DpamConfig
@@ -50,10 +50,10 @@ def expected(block, x, kind):
 @pytest.mark.parametrize("kind", ["vv", "qq", "kk", "qq+kk", "value"])
 def test_the_path_is_its_formula(backbone, kind, residual):
     vision, images = backbone.vision, pictures(backbone)
-    config = DpamConfig(start=3, taps=(1, 3, 5), attention=kind, residual=residual)
+    config = DpamConfig(start=3, layers=(1, 3, 5), attention=kind, residual=residual)
     features = Dpam(config, backbone)(vision, images)
     x, _ = vision.embed(images)
-    _, kept = walk(vision.blocks, x, taps=range(1, 6))
+    _, kept = forward_blocks(vision.blocks, x, layers=range(1, 6))
     local = kept[2] if residual else torch.zeros_like(x)
     after = {1: kept[1]}
     for i in (3, 4, 5):
@@ -66,8 +66,8 @@ def test_the_path_is_its_formula(backbone, kind, residual):
 @torch.no_grad()
 def test_the_whole_image_is_seen_as_without_the_second_path(backbone):
     images = pictures(backbone)
-    x, _ = walk(backbone.vision.blocks, backbone.vision.embed(images)[0])
-    for options in ({}, {"start": 1}, {"taps": (2,)}, {"attention": "value", "residual": False}):
+    x, _ = forward_blocks(backbone.vision.blocks, backbone.vision.embed(images)[0])
+    for options in ({}, {"start": 1}, {"layers": (2,)}, {"attention": "value", "residual": False}):
         features = Dpam(DpamConfig(**options), backbone)(backbone.vision, images)
         torch.testing.assert_close(features.image, backbone.vision.pool(x))
 
@@ -76,7 +76,7 @@ def test_the_whole_image_is_seen_as_without_the_second_path(backbone):
 def test_without_the_last_norm_the_class_token_is_projected_as_it_is():
     backbone = tiny_backbone()
     images = pictures(backbone)
-    x, _ = walk(backbone.vision.blocks, backbone.vision.embed(images)[0])
+    x, _ = forward_blocks(backbone.vision.blocks, backbone.vision.embed(images)[0])
     features = Dpam(DpamConfig(pool_norm=False), backbone)(backbone.vision, images)
     torch.testing.assert_close(features.image, backbone.vision.project(x[:, 0]))
     assert not torch.allclose(features.image, backbone.vision.pool(x))
@@ -85,7 +85,7 @@ def test_without_the_last_norm_the_class_token_is_projected_as_it_is():
 @torch.no_grad()
 def test_a_result_does_not_depend_on_its_batch(backbone):
     images = pictures(backbone, 3)
-    extractor = Dpam(DpamConfig(taps=(2, -1)), backbone)
+    extractor = Dpam(DpamConfig(layers=(2, -1)), backbone)
     whole, alone = extractor(backbone.vision, images), extractor(backbone.vision, images[1:2])
     torch.testing.assert_close(whole.image[1:2], alone.image, rtol=1e-4, atol=1e-5)
     for one, other in zip(whole.levels, alone.levels, strict=True):
@@ -133,7 +133,7 @@ def test_the_second_path_begins_at_a_quarter_of_the_depth(depth, start):
 
 
 def test_blocks_are_counted_from_the_end_too():
-    extractor = Dpam(DpamConfig(start=-2, taps=(-1, 4, -4)), tiny_backbone(depth=5))
+    extractor = Dpam(DpamConfig(start=-2, layers=(-1, 4, -4)), tiny_backbone(depth=5))
     assert extractor.start == 4
     assert [level.name for level in extractor.levels] == ["local2", "local4", "local5"]
 
@@ -144,28 +144,28 @@ def test_blocks_are_counted_from_the_end_too():
         ({"start": 0}, "start 0 leaves this tower; it has blocks 1 to 3"),
         ({"start": 4}, "start 4 leaves this tower"),
         ({"start": -4}, "start -4 leaves this tower"),
-        ({"taps": (1, 9)}, r"taps \[1, 9\] leaves this tower"),
+        ({"layers": (1, 9)}, r"layers \[1, 9\] leaves this tower"),
     ],
 )
 def test_blocks_beyond_the_tower_are_refused(options, said):
-    with pytest.raises(vlmad_core.IncompatibleError, match=said):
+    with pytest.raises(vlmad_core.errors.IncompatibleError, match=said):
         Dpam(DpamConfig(**options), tiny_backbone())
 
 
 def test_a_class_token_that_is_not_there_is_refused():
-    with pytest.raises(vlmad_core.IncompatibleError, match="use pool_norm true"):
+    with pytest.raises(vlmad_core.errors.IncompatibleError, match="use pool_norm true"):
         Dpam(DpamConfig(pool_norm=False), tiny_backbone(class_pool=False))
 
 
-@pytest.mark.parametrize("options", [{"attention": "qk"}, {"taps": []}, {"begin": 3}])
+@pytest.mark.parametrize("options", [{"attention": "qk"}, {"layers": []}, {"begin": 3}])
 def test_impossible_options_are_refused(options):
-    with pytest.raises(vlmad_core.ConfigError, match=r"extractor\.config"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"extractor\.config"):
         validate(DpamConfig, options, "extractor.config", "dpam")
 
 
 def test_without_text_the_tokens_serve_a_memory():
     backbone = tiny_backbone(text=False)
-    extractor = Dpam(DpamConfig(taps=(1, 2), pool_norm=False), backbone)
+    extractor = Dpam(DpamConfig(layers=(1, 2), pool_norm=False), backbone)
     assert [str(level) for level in extractor.levels] == ["local1 (visual, 32)", "local2 (visual, 32)"]
     with torch.no_grad():
         features = extractor(backbone.vision, pictures(backbone))
@@ -174,7 +174,7 @@ def test_without_text_the_tokens_serve_a_memory():
     spec = {"backbone": "tiny", "extractor": "dpam", "scorers": ["memory"]}
     detector = vlmad_core.build(spec, backbone=backbone)
     shown = [np.random.default_rng(i).integers(0, 255, (32, 32, 3), dtype=np.uint8) for i in range(2)]
-    assert detector.fit(shown[:1], name="cell").predict(shown[0]).score < 1e-5 < detector.predict(shown[1]).score
+    assert detector.fit(shown[:1], class_name="cell").predict(shown[0]).score < 1e-5 < detector.predict(shown[1]).score
 
 
 @torch.no_grad()

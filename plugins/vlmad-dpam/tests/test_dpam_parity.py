@@ -19,7 +19,7 @@ def backbone():
 @pytest.fixture(scope="module")
 def seen(backbone):
     """Pixels to both paths after every block."""
-    extractor = Dpam(DpamConfig(taps=TAPS, pool_norm=False), backbone)
+    extractor = Dpam(DpamConfig(layers=TAPS, pool_norm=False), backbone)
     with torch.no_grad():
         x, _ = backbone.vision.embed(recorded(FILE, "pixels")[0])
         return {i: paths for i, *paths in extractor.paths(backbone.vision, x)}
@@ -35,10 +35,10 @@ def test_tokens_before_the_first_block(backbone):
     check(backbone.vision.tokens(recorded(FILE, "pixels")[0])[0], FILE, "t0")
 
 
-@pytest.mark.parametrize("tap", TAPS)
-def test_both_paths_of_every_picture(seen, tap):
-    for path, value in zip("xv", seen[tap], strict=True):
-        check(value, FILE, f"{path}{tap}")
+@pytest.mark.parametrize("layer", TAPS)
+def test_both_paths_of_every_picture(seen, layer):
+    for path, value in zip("xv", seen[layer], strict=True):
+        check(value, FILE, f"{path}{layer}")
 
 
 def test_both_paths_after_every_block(seen):
@@ -48,10 +48,10 @@ def test_both_paths_after_every_block(seen):
 
 @torch.no_grad()
 def test_local_and_image_features(backbone):
-    features = Dpam(DpamConfig(taps=TAPS, pool_norm=False), backbone)(backbone.vision, recorded(FILE, "pixels")[0])
+    features = Dpam(DpamConfig(layers=TAPS, pool_norm=False), backbone)(backbone.vision, recorded(FILE, "pixels")[0])
     check(features.image, FILE, "image_features")
-    for tap in TAPS:
-        check(features[f"local{tap}"].vectors, FILE, f"local{tap}", (slice(None), slice(1, None)))
+    for layer in TAPS:
+        check(features[f"local{layer}"].vectors, FILE, f"local{layer}", (slice(None), slice(1, None)))
 
 
 @torch.no_grad()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vlmad_core import Backbone, Block, Extractor, Features, IncompatibleError, Level, LevelSpec, VisionTower
+from vlmad_core.contracts import Backbone, Block, Extractor, Features, Level, LevelSpec, VisionTower
+from vlmad_core.errors import IncompatibleError
 
 if TYPE_CHECKING:
     from vlmad_dpam.plugin import Attention, DpamConfig
@@ -40,8 +41,8 @@ class Dpam(Extractor):
         vision = backbone.vision
         depth = len(vision.blocks)
         start = max(1, depth // 4) if config.start is None else _from_one(config.start, depth)
-        taps = sorted({_from_one(tap, depth) for tap in config.taps})
-        for name, value, blocks in (("start", config.start, [start]), ("taps", list(config.taps), taps)):
+        layers = sorted({_from_one(layer, depth) for layer in config.layers})
+        for name, value, blocks in (("start", config.start, [start]), ("layers", list(config.layers), layers)):
             if not all(1 <= block <= depth for block in blocks):
                 raise IncompatibleError(
                     f"{name} {value} leaves this tower; it has blocks 1 to {depth}, -1 being the last."
@@ -50,19 +51,19 @@ class Dpam(Extractor):
             raise IncompatibleError(
                 "pool_norm false projects the class token, and this tower pools none; use pool_norm true."
             )
-        self.config, self.start, self.taps = config, start, tuple(taps)
+        self.config, self.start, self.layers = config, start, tuple(layers)
         dim = vision.dim if vision.joint else vision.width
-        self.levels = tuple(LevelSpec(f"local{tap}", dim, vision.joint) for tap in self.taps)
+        self.levels = tuple(LevelSpec(f"local{layer}", dim, vision.joint) for layer in self.layers)
 
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
-        """``[B, 3, H, W]`` to one level a tap, each ``[B, h*w, dim]``."""
+        """``[B, 3, H, W]`` to one level a layer, each ``[B, h*w, dim]``."""
         tokens, grid = vision.embed(images)
         vectors, image = [], None
         for i, x, local in self.paths(vision, tokens):
-            if i in self.taps:
+            if i in self.layers:
                 patches = vision.norm(local[:, vision.prefix :])
                 vectors.append(vision.project(patches) if vision.joint else patches)
-            if i == self.taps[-1] and not vision.joint:
+            if i == self.layers[-1] and not vision.joint:
                 break  # nobody reads the whole image
             if i == len(vision.blocks):
                 image = vision.pool(x) if self.config.pool_norm else vision.project(x[:, 0])
@@ -70,10 +71,10 @@ class Dpam(Extractor):
         return Features(levels, image)
 
     def paths(self, vision: VisionTower, x: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Number of each block, stream and second path after it, ``[B, L, W]``; the latter ends with the last tap."""
+        """Number of each block, stream and second path after it, ``[B, L, W]``; the latter ends with the last layer."""
         local = x
         for i, block in enumerate(vision.blocks, start=1):
-            if self.start <= i <= self.taps[-1]:
+            if self.start <= i <= self.layers[-1]:
                 q, k, v = block.qkv(x)
                 if i == self.start and not self.config.residual:
                     local = torch.zeros_like(x)

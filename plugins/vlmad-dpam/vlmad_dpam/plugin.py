@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from vlmad_core import Component, Config, hookimpl
+from vlmad_core.registry import Component, Config, hookimpl
 
 Attention = Literal["vv", "qq", "kk", "qq+kk", "value"]
 
@@ -20,7 +20,7 @@ class DpamConfig(Config):
         description="First block with the second path, from 1; -1 is the last one. Empty: a quarter of the depth, "
         "which is AnomalyCLIP's 6 of 24.",
     )
-    taps: tuple[int, ...] = Field(
+    layers: tuple[int, ...] = Field(
         (-1,), min_length=1, description="Blocks after which the second path is read, from 1; -1 is the last one."
     )
     attention: Attention = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vlmad_core import IncompatibleError
+from vlmad_core.errors import IncompatibleError
 from vlmad_core.testing import parametrize_checks, tiny_backbone
 from vlmad_foreground.extractor import ForegroundExtractor, fill, foreground
 from vlmad_foreground.plugin import ForegroundConfig
@@ -62,7 +62,7 @@ def test_the_background_takes_the_mean_of_the_object():
     assert fill(vectors, keep).tolist() == [[[1, 0], [3, 4], [2, 2]]]
 
 
-@pytest.mark.parametrize("options", [{"taps": (9,)}, {"mask": 0}, {"mask": -9}])
+@pytest.mark.parametrize("options", [{"layers": (9,)}, {"mask": 0}, {"mask": -9}])
 def test_what_cannot_fit_is_refused(options):
     with pytest.raises(IncompatibleError, match="leaves this tower; it has blocks 1 to 3"):
         ForegroundExtractor(ForegroundConfig(**options), tiny_backbone())

@@ -52,7 +52,7 @@ def backbone(request):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("options", [{}, {"taps": (1, 3)}, {"taps": (2,), "space": "raw"}, {"space": "both"}])
+@pytest.mark.parametrize("options", [{}, {"layers": (1, 3)}, {"layers": (2,), "space": "raw"}, {"space": "both"}])
 def test_a_picture_without_an_object_has_the_levels_of_patches(vlmad_registry, options):
     backbone = tiny_backbone(image_size=(64, 64))
     spec = {"backbone": "tiny", "extractor": {"use": "patches", "config": options}, "scorers": ["memory"]}
@@ -82,11 +82,11 @@ def test_a_mark_on_the_table_is_seen_without_the_mask_alone(name):
     pytest.importorskip("vlmad_pocket")
     found = {}
     for extractor in ("patches", "foreground"):
-        config = {"taps": [6, 10], "space": "both"} if name != "memory" else {"taps": [6], "space": "raw"}
+        config = {"layers": [6, 10], "space": "both"} if name != "memory" else {"layers": [6], "space": "raw"}
         spec = {"backbone": "pocket", "extractor": {"use": extractor, "config": config}, **MIXES[name]}
         detector = vlmad_core.build(spec)
         if name != "words":
-            detector.fit([picture(1, 224), picture(2, 224)], name="part")
+            detector.fit([picture(1, 224), picture(2, 224)], class_name="part")
         clean, marked = (detector.predict(picture(0, 224, dirt), "part").raw_map for dirt in (False, True))
         found[extractor] = (marked - clean)[16:32, 16:32].mean()
     assert found["patches"] > 4 * max(found["foreground"], 0.01)
@@ -125,7 +125,7 @@ def test_every_grid_has_an_answer(grid):
 
 @pytest.mark.parametrize("space", ["joint", "both"])
 def test_a_joint_space_that_is_not_there_is_refused(space):
-    with pytest.raises(vlmad_core.IncompatibleError, match="use space 'raw'"):
+    with pytest.raises(vlmad_core.errors.IncompatibleError, match="use space 'raw'"):
         ForegroundExtractor(ForegroundConfig(space=space), tiny_backbone(text=False))
 
 
@@ -136,7 +136,7 @@ def test_on_real_weights_a_part_is_found_and_a_texture_is_not():
     folder = Path(pocket.__file__).parents[1] / "tests" / "generated"
     if not folder.is_dir():
         pytest.skip("pocket is installed without its tests")
-    detector = vlmad_core.build("foreground-memory", set={"backbone.config.image_size": 112})
+    detector = vlmad_core.build("foreground-memory", overrides={"backbone.config.image_size": 112})
     found = set()
     for path in sorted(folder.iterdir()):
         with Image.open(path) as image:

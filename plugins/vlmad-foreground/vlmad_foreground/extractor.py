@@ -13,7 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vlmad_core import Backbone, Extractor, Features, IncompatibleError, Level, LevelSpec, VisionTower, unit, walk
+from vlmad_core.contracts import (
+    Backbone,
+    Extractor,
+    Features,
+    Level,
+    LevelSpec,
+    VisionTower,
+    forward_blocks,
+    l2_normalize,
+)
+from vlmad_core.errors import IncompatibleError
 
 if TYPE_CHECKING:
     from vlmad_foreground.plugin import ForegroundConfig
@@ -37,9 +47,9 @@ class ForegroundExtractor(Extractor):
         super().__init__()
         vision, depth = backbone.vision, len(backbone.vision.blocks)
         mask = max(1, 3 * depth // 4) if config.mask is None else config.mask
-        self.mask, *taps = (block + depth + 1 if block < 0 else block for block in (mask, *config.taps))
-        self.taps = tuple(sorted(set(taps)))
-        for name, value, blocks in (("mask", config.mask, [self.mask]), ("taps", list(config.taps), self.taps)):
+        self.mask, *layers = (block + depth + 1 if block < 0 else block for block in (mask, *config.layers))
+        self.layers = tuple(sorted(set(layers)))
+        for name, value, blocks in (("mask", config.mask, [self.mask]), ("layers", list(config.layers), self.layers)):
             if not all(1 <= block <= depth for block in blocks):
                 raise IncompatibleError(f"{name} {value} leaves this tower; it has blocks 1 to {depth}, -1 the last.")
         if config.space in ("joint", "both") and not vision.joint:
@@ -50,19 +60,19 @@ class ForegroundExtractor(Extractor):
         self.joint = vision.joint and config.space != "raw"
         self.raw = config.space in ("raw", "both") or not vision.joint
         self.levels = (
-            *(LevelSpec(f"block{tap}", vision.dim, True) for tap in self.taps if self.joint),
-            *(LevelSpec(f"raw{tap}", vision.width, False) for tap in self.taps if self.raw),
+            *(LevelSpec(f"block{layer}", vision.dim, True) for layer in self.layers if self.joint),
+            *(LevelSpec(f"raw{layer}", vision.width, False) for layer in self.layers if self.raw),
         )
 
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
-        """``[B, 3, H, W]`` to one level a tap and space, each ``[B, h*w, dim]``."""
+        """``[B, 3, H, W]`` to one level a layer and space, each ``[B, h*w, dim]``."""
         x, grid = vision.embed(images)
-        blocks = vision.blocks if self.joint else vision.blocks[: max(self.mask, *self.taps)]
-        last, kept = walk(blocks, x, taps=(self.mask, *self.taps))
+        blocks = vision.blocks if self.joint else vision.blocks[: max(self.mask, *self.layers)]
+        last, kept = forward_blocks(blocks, x, layers=(self.mask, *self.layers))
         normed = {block: vision.norm(tokens[:, vision.prefix :]) for block, tokens in kept.items()}
         keep = foreground(normed[self.mask], grid, clear=self.clear, margin=self.margin)
-        vectors = [vision.project(normed[tap]) for tap in self.taps if self.joint]
-        vectors += [normed[tap] for tap in self.taps if self.raw]
+        vectors = [vision.project(normed[layer]) for layer in self.layers if self.joint]
+        vectors += [normed[layer] for layer in self.layers if self.raw]
         levels = (Level(spec, fill(v, keep), grid) for spec, v in zip(self.levels, vectors, strict=True))
         return Features(tuple(levels), vision.pool(last) if self.joint else None)
 
@@ -99,7 +109,7 @@ def foreground(tokens: Tensor, grid: tuple[int, int], *, clear: float = 0.85, ma
     axis = x[:, centre.flatten()].mean(1) - x[:, border.flatten()].mean(1)  # [B, W]
     spread = x.mT @ x  # [B, W, W]
     for _ in range(STEPS):
-        axis = unit(torch.einsum("bvw,bw->bv", spread, axis))
+        axis = l2_normalize(torch.einsum("bvw,bw->bv", spread, axis))
     high, explained = split(torch.einsum("blw,bw->bl", x, axis))
     cells = high.unflatten(1, grid)
     plain = (explained >= clear) & (_share(cells, border) <= BORDER) & (_share(cells, centre) >= CENTRE)

@@ -7,13 +7,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from vlmad_core import Component, Config, Recipe, hookimpl
+from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 
 class ForegroundConfig(Config):
     """Options of 'foreground'."""
 
-    taps: tuple[int, ...] = Field(
+    layers: tuple[int, ...] = Field(
         (-1,), min_length=1, description="Blocks whose output is taken, from 1; -1 is the last one."
     )
     space: Literal["auto", "joint", "raw", "both"] = Field(
@@ -53,7 +53,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
         name="foreground-memory",
         spec={
             "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "foreground", "config": {"taps": [-7, -4, -1], "space": "raw"}},
+            "extractor": {"use": "foreground", "config": {"layers": [-7, -4, -1], "space": "raw"}},
             "scorers": [{"use": "memory", "config": {"top": 0.01}}],
         },
         summary="Patches of the object, without its background, against a memory of normal ones; no words.",

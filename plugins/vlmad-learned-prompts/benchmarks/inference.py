@@ -6,7 +6,7 @@ The other side is written here from what the paper's code computes, not copied f
 
 * blocks before the second path as torch's own attention, the others with two explicit tables of attention,
   softmax(q k') v and softmax(v v') v, each through the output projection;
-* every token of the tap through the last norm and the projection, class token included;
+* every token of the layer through the last norm and the projection, class token included;
 * softmax at the patches, bilinear to pixels, (p_a + 1 - p_n) / 2, then scipy's Gaussian for each image;
 * linear layers and norms are torch's, in float32; the text is encoded before the clock starts, on both sides.
 
@@ -73,8 +73,8 @@ def main() -> None:
     )
     detector = vlmad_core.build("anomalyclip", backbone=backbone).to(arguments.device)
     with torch.no_grad():
-        anchors = detector.anchors(["object"])
-        reference = Reference(size, {k: v.to(arguments.device) for k, v in state.items()}, anchors.vectors[0])
+        text_embeddings = detector.text_embeddings(["object"])
+        reference = Reference(size, {k: v.to(arguments.device) for k, v in state.items()}, text_embeddings.vectors[0])
         sides: dict[str, Side] = {"as its own code": reference, "vlmad": partial(judge, detector)}
         best, results = dict.fromkeys(sides, float("inf")), {}
         for turn in range(arguments.rounds + 1):  # the first turn warms up
@@ -89,7 +89,7 @@ def main() -> None:
 def judge(detector: vlmad_core.Pipeline, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """This side."""
     scores = detector(pixels)
-    return scores.map.cpu(), scores.image.cpu()
+    return scores.anomaly_map.cpu(), scores.image.cpu()
 
 
 def report(
@@ -120,11 +120,11 @@ class Reference:
     Args:
         size: Of the towers.
         state: Parameters in OpenAI's flat naming.
-        anchors: ``[2, D]``, normal and abnormal, unit length.
+        text_embeddings: ``[2, D]``, normal and abnormal, unit length.
     """
 
-    def __init__(self, size: Size, state: dict[str, Tensor], anchors: Tensor) -> None:
-        self.size, self.state, self.anchors = size, state, anchors
+    def __init__(self, size: Size, state: dict[str, Tensor], text_embeddings: Tensor) -> None:
+        self.size, self.state, self.text_embeddings = size, state, text_embeddings
         self.heads, self.grid = size.width // 64, size.image // size.patch
         table = state["visual.positional_embedding"]
         cells = table[1:].T.reshape(1, size.width, size.stored, size.stored)
@@ -151,8 +151,8 @@ class Reference:
         projection = state["visual.proj"]
         tokens = F.normalize(self.norm(local, "visual.ln_post") @ projection, dim=-1)
         image = F.normalize(x[:, 0] @ projection, dim=-1)
-        score = (image @ self.anchors.T / TEMPERATURE).softmax(-1)[:, 1]
-        cells = (tokens @ self.anchors.T / TEMPERATURE).softmax(-1)[:, 1:]
+        score = (image @ self.text_embeddings.T / TEMPERATURE).softmax(-1)[:, 1]
+        cells = (tokens @ self.text_embeddings.T / TEMPERATURE).softmax(-1)[:, 1:]
         cells = cells.transpose(1, 2).unflatten(2, (self.grid, self.grid))
         maps = F.interpolate(cells, size=pixels.shape[-2:], mode="bilinear")
         maps = ((maps[:, 1] + 1 - maps[:, 0]) / 2).cpu()

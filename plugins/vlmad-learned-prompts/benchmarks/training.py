@@ -23,7 +23,7 @@ from PIL import Image
 
 import vlmad_core
 from vlmad_core import Dataset, Sample
-from vlmad_core.images import open_image, to_pixels
+from vlmad_core.contracts.images import open_image, to_pixels
 from vlmad_core.training.losses import cross_entropy, dice, focal
 from vlmad_core.training.options import training_options
 
@@ -94,10 +94,10 @@ def plain_epoch(given: argparse.Namespace, data: Dataset) -> float:
             seen = detector.extractor.look(backbone.vision, pixels)
         features = detector.extractor.refine(seen)
         names = ["part"] * len(chosen)
-        anchors = prompts(backbone.text, names) if fixed is None else _repeated(fixed, len(chosen))
+        text_embeddings = prompts(backbone.text, names) if fixed is None else _repeated(fixed, len(chosen))
         loss = torch.zeros(())
         for scorer in detector.scorers:
-            scores = scorer(features, anchors, backbone.preprocess.size)
+            scores = scorer(features, text_embeddings, backbone.preprocess.size)
             for level in scores.levels.values():
                 loss = loss + options.focal * focal(level, masks) + options.dice * dice(level, masks)
                 loss = loss + options.dice_normal * dice(1 - level, 1 - masks)
@@ -126,8 +126,8 @@ def _mask(sample: Sample, size: tuple[int, int]) -> torch.Tensor:
     return torch.from_numpy((np.asarray(small) > 127).astype(np.float32))
 
 
-def _repeated(anchors: vlmad_core.Anchors, count: int) -> vlmad_core.Anchors:
-    return vlmad_core.Anchors(anchors.vectors.expand(count, -1, -1), anchors.abnormal)
+def _repeated(text_embeddings: vlmad_core.contracts.TextEmbeddings, count: int) -> vlmad_core.contracts.TextEmbeddings:
+    return vlmad_core.contracts.TextEmbeddings(text_embeddings.vectors.expand(count, -1, -1), text_embeddings.abnormal)
 
 
 if __name__ == "__main__":

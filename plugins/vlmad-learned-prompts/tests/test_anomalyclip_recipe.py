@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import vlmad_core
-from vlmad_core import walk
-from vlmad_core.spec import validate
+from vlmad_core.contracts import forward_blocks
+from vlmad_core.registry.validate import validate
 from vlmad_core.testing import tiny_backbone
 from vlmad_learned_prompts.learned import Learned
 from vlmad_learned_prompts.plugin import LearnedConfig
@@ -28,13 +28,13 @@ def test_training_with_the_papers_options_finds_a_defect_that_can_be_seen(tmp_pa
         )
     torch.manual_seed(0)
     backbone = tiny_backbone(width=64, dim=32)
-    detector = vlmad_core.build("anomalyclip", backbone=backbone, set={"output.smooth": 0.0})
-    train(detector, Dataset("toy", tuple(samples)), tmp_path, recipe="anomalyclip", rate=1e-2, batch_size=4)
+    detector = vlmad_core.build("anomalyclip", backbone=backbone, overrides={"output.smooth": 0.0})
+    train(detector, Dataset("toy", tuple(samples)), tmp_path, recipe="anomalyclip", lr=1e-2, batch_size=4)
     found = detector.predict([sample.image for sample in samples])
     assert min(one.score for one in found[1::2]) > max(one.score for one in found[::2])
     for one in found[1::2]:
-        assert one.map[8:16, 8:16].mean() > 0.3 > 10 * one.map[24:].mean()
-    assert max(one.map.mean() for one in found[::2]) < 0.03
+        assert one.anomaly_map[8:16, 8:16].mean() > 0.3 > 10 * one.anomaly_map[24:].mean()
+    assert max(one.anomaly_map.mean() for one in found[::2]) < 0.03
 
 
 def test_saved_prompts_come_back(tmp_path):
@@ -51,7 +51,7 @@ def test_saved_prompts_come_back(tmp_path):
 def test_the_recipe_needs_no_name(changes):
     detector = vlmad_core.build("anomalyclip", backbone=tiny_backbone(**changes))
     prediction = detector.predict(PICTURE)
-    assert prediction.map.shape == (40, 50)
+    assert prediction.anomaly_map.shape == (40, 50)
     assert 0 <= prediction.raw_map.min() <= prediction.raw_map.max() <= 1
     assert 0 < prediction.score < 1
 
@@ -66,8 +66,8 @@ def test_the_recipe_fits_pocket_as_it_is():
     assert 0 < detector.predict(PICTURE).score < 1
     text = backbone.text
     plain = Learned(LearnedConfig(length=4, depth=1, init="a photo of a"), backbone)
-    x, _ = walk(text.blocks, text.add_positions(plain.assemble(text, ["object"])[0]), mask=text.mask)
-    expected = vlmad_core.encode(text, ["a photo of a object.", "a photo of a damaged object."])
+    x, _ = forward_blocks(text.blocks, text.add_positions(plain.assemble(text, ["object"])[0]), mask=text.mask)
+    expected = vlmad_core.contracts.encode_text(text, ["a photo of a object.", "a photo of a damaged object."])
     assert x.shape == (2, 32, 256)
     torch.testing.assert_close(plain.encode(text, ["object"])[0], expected, rtol=1e-4, atol=1e-4)
 
@@ -75,7 +75,7 @@ def test_the_recipe_fits_pocket_as_it_is():
 def test_its_options_and_training_are_valid():
     from vlmad_core.training.options import TrainingOptions
 
-    recipe = vlmad_core.default_registry().get("recipe", "anomalyclip").item
+    recipe = vlmad_core.registry.default_registry().get("recipe", "anomalyclip").item
     spec = vlmad_core.PipelineSpec.model_validate(recipe.spec)
     assert spec.backbone.config["image_size"] == 518
     options = validate(TrainingOptions, recipe.training, "training", "anomalyclip")

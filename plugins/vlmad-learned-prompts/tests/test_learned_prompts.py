@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vlmad_core
-from vlmad_core.spec import validate
+from vlmad_core.registry.validate import validate
 from vlmad_core.testing import tiny_backbone
 from vlmad_learned_prompts.learned import Learned
 from vlmad_learned_prompts.plugin import LearnedConfig
@@ -27,7 +27,7 @@ def learned(backbone, **options):
 def test_the_vectors_of_a_plain_sentence_give_its_anchor():
     backbone = tiny_backbone()
     prompts = learned(backbone, length=4, deep_length=2, depth=1, init="a photo of a", normal="fine {}.")
-    expected = vlmad_core.encode(backbone.text, ["a photo of a fine object."])
+    expected = vlmad_core.contracts.encode_text(backbone.text, ["a photo of a fine object."])
     torch.testing.assert_close(prompts.encode(backbone.text, ["object"])[:, 0], expected)
 
 
@@ -82,8 +82,8 @@ def test_a_tokenizer_without_a_start_is_fine():
 def test_every_parameter_gets_a_gradient(options):
     backbone = tiny_backbone()
     prompts = learned(backbone, **options)
-    anchors = prompts(backbone.text, ["metal nut", "cable"]).vectors
-    (anchors * torch.randn_like(anchors)).sum().backward()
+    text_embeddings = prompts(backbone.text, ["metal nut", "cable"]).vectors
+    (text_embeddings * torch.randn_like(text_embeddings)).sum().backward()
     assert list(prompts.parameters())
     assert all(parameter.grad.abs().sum() > 0 for parameter in prompts.parameters())
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
@@ -162,7 +162,7 @@ def test_an_object_is_an_object_whatever_it_is_called():
     backbone = tiny_backbone()
     prompts = learned(backbone)
     vectors = prompts(backbone.text, ["nut", "cable"]).vectors
-    assert not prompts.needs_names
+    assert not prompts.needs_class_name
     assert vectors.shape == (2, 2, 16)
     assert torch.equal(vectors[0], vectors[1])
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(2, 2))
@@ -173,7 +173,7 @@ def test_class_wise_prompts_say_the_name_and_keep_its_order():
     backbone = tiny_backbone()
     prompts = learned(backbone, class_wise=True)
     together = prompts(backbone.text, ["metal_nut", "cable", "metal_nut"]).vectors
-    assert prompts.needs_names
+    assert prompts.needs_class_name
     for row, name in enumerate(("metal nut", "cable", "metal nut")):
         torch.testing.assert_close(together[row], prompts(backbone.text, [name]).vectors[0], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(together[0], together[1])
@@ -181,7 +181,7 @@ def test_class_wise_prompts_say_the_name_and_keep_its_order():
 
 def test_a_name_too_long_for_the_tower_is_refused():
     backbone = tiny_backbone()
-    with pytest.raises(vlmad_core.IncompatibleError, match="do not fit into the 32 positions"):
+    with pytest.raises(vlmad_core.errors.IncompatibleError, match="do not fit into the 32 positions"):
         learned(backbone, class_wise=True)(backbone.text, ["very " * 20 + "long nut"])
 
 
@@ -191,10 +191,10 @@ def test_a_name_too_long_for_the_tower_is_refused():
 @torch.no_grad()
 def test_a_change_in_place_is_seen_at_once():
     detector = vlmad_core.build("anomalyclip", backbone=tiny_backbone())
-    before = detector.anchors(["object"]).vectors
-    assert torch.equal(detector.anchors(["object"]).vectors, before)
+    before = detector.text_embeddings(["object"]).vectors
+    assert torch.equal(detector.text_embeddings(["object"]).vectors, before)
     detector.prompts.deep.mul_(-50)
-    assert not torch.allclose(detector.anchors(["object"]).vectors, before)
+    assert not torch.allclose(detector.text_embeddings(["object"]).vectors, before)
 
 
 def test_the_text_tower_is_left_as_it_was():
@@ -231,7 +231,7 @@ def test_bfloat16_stays_close():
     ],
 )
 def test_what_does_not_fit_the_tower_is_refused(options, said):
-    with pytest.raises(vlmad_core.IncompatibleError, match=said):
+    with pytest.raises(vlmad_core.errors.IncompatibleError, match=said):
         learned(tiny_backbone(), **options)
 
 
@@ -242,9 +242,9 @@ def test_the_longest_sentence_that_fits_is_taken():
 
 
 def test_no_text_is_refused():
-    with pytest.raises(vlmad_core.IncompatibleError, match="take one with text"):
+    with pytest.raises(vlmad_core.errors.IncompatibleError, match="take one with text"):
         learned(tiny_backbone(text=False))
-    with pytest.raises(vlmad_core.IncompatibleError, match="need a backbone with text"):
+    with pytest.raises(vlmad_core.errors.IncompatibleError, match="need a backbone with text"):
         vlmad_core.build("anomalyclip", backbone=tiny_backbone(text=False))
 
 
@@ -260,6 +260,6 @@ def test_no_text_is_refused():
     ],
 )
 def test_impossible_options_are_refused(options, said):
-    with pytest.raises(vlmad_core.ConfigError, match=r"prompts\.config") as error:
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"prompts\.config") as error:
         validate(LearnedConfig, options, "prompts.config", "learned")
     assert said in str(error.value)

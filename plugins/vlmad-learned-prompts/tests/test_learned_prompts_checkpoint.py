@@ -104,20 +104,20 @@ def test_half_precision_and_a_file_without_the_unused_tensors_will_do(write):
 )
 def test_a_damaged_or_foreign_file_is_refused(write, change, said):
     state = {name: value for name, value in (layout() | change).items() if value is not None}
-    with pytest.raises(vlmad_core.ConfigError, match=r"epoch_15\.pth") as error:
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"epoch_15\.pth") as error:
         convert(write(state))
     assert said in str(error.value)
     assert str(error.value).endswith(".")
 
 
 def test_more_deep_positions_than_vectors_are_refused(write):
-    with pytest.raises(vlmad_core.ConfigError, match="deep prompts have 13 positions"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match="deep prompts have 13 positions"):
         convert(write(layout(deep_length=13)))
 
 
 @pytest.mark.parametrize("held", [{}, {"prompt_learner": 3}, [torch.zeros(2)], {"trainable_linearlayer": {}}])
 def test_another_kind_of_checkpoint_is_refused(write, held):
-    with pytest.raises(vlmad_core.ConfigError, match="has no 'prompt_learner'"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match="has no 'prompt_learner'"):
         convert(write(held, wrap=False))
 
 
@@ -134,7 +134,7 @@ class Program:
 def test_a_program_is_refused_and_not_run(write, tmp_path):
     target = tmp_path / "ran"
     path = write(layout() | {"ctx_pos": Program(str(target))})
-    with pytest.raises(vlmad_core.ConfigError, match="could run code that is in it, so it is refused"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match="could run code that is in it, so it is refused"):
         convert(path)
     assert not target.exists()
 
@@ -145,19 +145,19 @@ def test_a_compiled_program_is_refused(tmp_path):
         archive.writestr("epoch_15/constants.pkl", pickle.dumps(()))
         archive.writestr("epoch_15/data.pkl", pickle.dumps({}))
         archive.writestr("epoch_15/version", "3")
-    with pytest.raises(vlmad_core.ConfigError, match=r"epoch_15\.pth"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"epoch_15\.pth"):
         convert(path)
 
 
 def test_a_file_that_is_not_there_or_is_cut_is_refused(write, tmp_path):
-    with pytest.raises(vlmad_core.ConfigError, match=r"epoch_16\.pth: cannot be read \(No such file"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"epoch_16\.pth: cannot be read \(No such file"):
         convert(tmp_path / "epoch_16.pth")
-    with pytest.raises(vlmad_core.ConfigError, match="cannot be read"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match="cannot be read"):
         convert(tmp_path)
     path = write(layout())
     path.write_bytes(path.read_bytes()[:4000])
-    with pytest.raises(vlmad_core.ConfigError, match=r"epoch_15\.pth"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"epoch_15\.pth"):
         convert(path)
     path.write_bytes(b"")
-    with pytest.raises(vlmad_core.ConfigError, match=r"epoch_15\.pth"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"epoch_15\.pth"):
         convert(path)

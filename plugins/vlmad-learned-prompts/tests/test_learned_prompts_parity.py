@@ -23,9 +23,9 @@ def given(name):
 
 def build(backbone, layers="last", **options):
     """The recipe with the recorded parameters."""
-    changes = {"extractor.config.taps": TAPS[layers]}
+    changes = {"extractor.config.layers": TAPS[layers]}
     changes |= {f"prompts.config.{name}": value for name, value in options.items()}
-    detector = vlmad_core.build("anomalyclip", backbone=backbone, set=changes)
+    detector = vlmad_core.build("anomalyclip", backbone=backbone, overrides=changes)
     state = {
         "ctx_normal": given("ctx_pos")[0, 0],
         "ctx_abnormal": given("ctx_neg")[0, 0],
@@ -57,7 +57,7 @@ def test_text_features(backbone):
 def test_a_near_miss_is_told_apart(backbone, options):
     prompts, expected = build(backbone).prompts, recorded(FILE, "text_features")[0]
     other = vlmad_core.build(
-        "anomalyclip", backbone=backbone, set={f"prompts.config.{name}": value for name, value in options.items()}
+        "anomalyclip", backbone=backbone, overrides={f"prompts.config.{name}": value for name, value in options.items()}
     ).prompts
     for name, parameter in other.named_parameters():
         own = prompts.get_parameter(name)
@@ -70,14 +70,14 @@ def test_a_near_miss_is_told_apart(backbone, options):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("tap", TAPS["all"])
-def test_probabilities_and_maps_of_each_layer(backbone, tap):
+@pytest.mark.parametrize("layer", TAPS["all"])
+def test_probabilities_and_maps_of_each_layer(backbone, layer):
     detector = build(backbone, "all")
     features = detector.extractor(backbone.vision, pixels())
-    anchors = detector.anchors(["metal_nut"] * 3)
+    text_embeddings = detector.text_embeddings(["metal_nut"] * 3)
     scorer = detector.scorers[0]
-    check(scorer.cells(features, anchors, f"local{tap}").flatten(1), FILE, f"probability{tap}")
-    check(scorer(features, anchors, (84, 84)).levels[f"local{tap}"], FILE, f"map{tap}")
+    check(scorer.cells(features, text_embeddings, f"local{layer}").flatten(1), FILE, f"probability{layer}")
+    check(scorer(features, text_embeddings, (84, 84)).levels[f"local{layer}"], FILE, f"map{layer}")
 
 
 @torch.no_grad()
@@ -85,17 +85,17 @@ def test_probabilities_and_maps_of_each_layer(backbone, tap):
 def test_maps_and_scores(backbone, layers):
     detector = build(backbone, layers)
     scores = detector(pixels())
-    check(scores.map, FILE, f"{layers}.map")
+    check(scores.anomaly_map, FILE, f"{layers}.map")
     check(scores.image, FILE, f"{layers}.score")
-    rough = vlmad_core.Fuse()(
+    rough = vlmad_core.pipeline.Fuse()(
         [
             detector.scorers[0](
-                detector.extractor(backbone.vision, pixels()), detector.anchors(["object"] * 3), (84, 84)
+                detector.extractor(backbone.vision, pixels()), detector.text_embeddings(["object"] * 3), (84, 84)
             )
         ],
         ["words"],
     )
-    check(rough.map, FILE, f"{layers}.map_before_smoothing")
+    check(rough.anomaly_map, FILE, f"{layers}.map_before_smoothing")
 
 
 @pytest.mark.parametrize("layers", TAPS)
@@ -121,7 +121,7 @@ def test_losses_and_gradients(backbone, layers):
 
 
 def test_the_weights_of_the_losses_are_the_papers():
-    recipe = vlmad_core.default_registry().get("recipe", "anomalyclip").item
+    recipe = vlmad_core.registry.default_registry().get("recipe", "anomalyclip").item
     assert [recipe.training[name] for name in ("cross_entropy", "focal", "dice", "dice_normal")] == [1, 4, 4, 4]
 
 
@@ -135,5 +135,5 @@ def test_a_checkpoint_in_the_published_layout_gives_the_published_numbers(backbo
     import_checkpoint(detector, tmp_path / "epoch_15.pth", recipe="anomalyclip", trained_on="visa", epoch=15)
     detector.save(tmp_path / "detector")
     scores = vlmad_core.load(tmp_path / "detector", backbone=backbone)(pixels())
-    check(scores.map, FILE, "last.map")
+    check(scores.anomaly_map, FILE, "last.anomaly_map")
     check(scores.image, FILE, "last.score")

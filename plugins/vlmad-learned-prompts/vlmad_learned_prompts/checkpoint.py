@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vlmad_core import ConfigError, read_published
+from vlmad_core.errors import ConfigError
+from vlmad_core.training import read_published
 
 __all__ = ["convert"]
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vlmad_core import Anchors, Backbone, Features, IncompatibleError, Prompts, TextTower, unit, walk
+from vlmad_core.contracts import Backbone, Features, Prompts, TextEmbeddings, TextTower, forward_blocks, l2_normalize
+from vlmad_core.errors import IncompatibleError
 from vlmad_learned_prompts.slots import find_slots, word_vectors
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _SPREAD = 0.02
 
 
 class Learned(Prompts):
-    """Two anchors: ``[V_1 ... V_n] object.`` and ``[W_1 ... W_n] damaged object.``.
+    """Two text_embeddings: ``[V_1 ... V_n] object.`` and ``[W_1 ... W_n] damaged object.``.
 
     Block 1 of the text tower reads these. Before each block from 2 to ``depth`` the first ``deep_length`` positions of
     the learned vectors are overwritten with that block's deep prompt, the same for both states; what the block before
@@ -58,7 +59,7 @@ class Learned(Prompts):
                 "depth empty for three quarters of them."
             )
         self.config = config
-        self.takes_names = self.needs_names = config.class_wise
+        self.takes_class_name = self.needs_class_name = config.class_wise
         for sentence in self.sentences(config.word):
             find_slots(text, sentence, config.length)
         self.ctx_normal = nn.Parameter(self._first_vectors(text))
@@ -68,13 +69,15 @@ class Learned(Prompts):
         self.register_buffer("abnormal", torch.tensor([False, True]), persistent=False)
         self.abnormal: Tensor
 
-    def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> Anchors:
-        """Anchors ``[len(names), 2, D]``; without ``class_wise`` the same for every name."""
+    def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:
+        """TextEmbeddings ``[len(names), 2, D]``; without ``class_wise`` the same for every name."""
         if not self.config.class_wise:
-            return Anchors(unit(self.encode(text, [self.config.word])).expand(len(names), -1, -1), self.abnormal)
+            return TextEmbeddings(
+                l2_normalize(self.encode(text, [self.config.word])).expand(len(names), -1, -1), self.abnormal
+            )
         distinct = list(dict.fromkeys(names))
-        vectors = unit(self.encode(text, [name.replace("_", " ") for name in distinct]))
-        return Anchors(vectors[[distinct.index(name) for name in names]], self.abnormal)
+        vectors = l2_normalize(self.encode(text, [name.replace("_", " ") for name in distinct]))
+        return TextEmbeddings(vectors[[distinct.index(name) for name in names]], self.abnormal)
 
     def encode(self, text: TextTower, words: Sequence[str]) -> Tensor:
         """Both states of each word through the text tower: ``[N, 2, D]``, not of unit length."""
@@ -82,7 +85,7 @@ class Learned(Prompts):
         length = text.trim(ids).shape[1]
         mask = None if text.mask is None else text.mask[:length, :length]
         x, ids = text.add_positions(x[:, :length]), ids[:, :length]
-        x, _ = walk(text.blocks, x, mask=mask, before=partial(self._insert, first))
+        x, _ = forward_blocks(text.blocks, x, mask=mask, before=partial(self._insert, first))
         vectors: Tensor = text.pool(x, ids).unflatten(0, (len(words), 2))
         return vectors
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from vlmad_core import Component, Config, Recipe, hookimpl
+from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 PAPER = "Zhou et al., AnomalyCLIP: Object-agnostic Prompt Learning for Zero-shot Anomaly Detection, ICLR 2024"
 
@@ -82,7 +82,7 @@ _ANOMALYCLIP: dict[str, Any] = {
         },
     },
     # The class token is projected without the last norm, and the last block alone is read: as the code does it.
-    "extractor": {"use": "dpam", "config": {"taps": [-1], "pool_norm": False}},
+    "extractor": {"use": "dpam", "config": {"layers": [-1], "pool_norm": False}},
     "prompts": {"use": "learned", "config": {"half": True}},
     "scorers": [{"use": "text-match", "config": {"combine": "sum"}}],
     "output": {"smooth": 4.0},
@@ -91,7 +91,7 @@ _ANOMALYCLIP: dict[str, Any] = {
 _TRAINING: dict[str, Any] = {
     "epochs": 15,
     "batch_size": 8,
-    "rate": 1e-3,
+    "lr": 1e-3,
     "betas": [0.5, 0.999],
     "cross_entropy": 1.0,
     # Lambda: 1 for each of the four layers that were, by a slip, one and the same; now 4 for that one.

@@ -21,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "vlmad-pocket" / "benchmarks"
 from accuracy import judge, look, make, masks_of, remember, values
 from sets import real_sets
 
-from vlmad_core import Pipeline, walk
-from vlmad_core.images import read, stack
+from vlmad_core import Pipeline
+from vlmad_core.contracts import forward_blocks
+from vlmad_core.contracts.images import read, stack
 from vlmad_musc.transductive import rescore
 
 
@@ -31,10 +32,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy of mutual scoring on real pictures.")
     parser.add_argument("--data", type=Path, required=True, help="sets in the MVTec layout")
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--most", type=int, default=100, help="judged images of each label and set")
+    parser.add_argument("--max-images", type=int, default=100, help="judged images of each label and set")
     arguments = parser.parse_args()
     detector = make("musc", {"backbone.config.image_size": arguments.size})
-    for real in real_sets(arguments.data, arguments.most):
+    for real in real_sets(arguments.data, arguments.max_images):
         paths, started = list(real.test), time.perf_counter()
         labels = np.array([real.test[path] for path in paths])
         features = list(look(detector, paths))
@@ -55,7 +56,7 @@ def whole(detector: Pipeline, paths: list[Path]) -> Iterator[np.ndarray]:
     backbone = detector.backbone
     for pictures in read(paths, backbone.preprocess, batch_size=8):
         tokens, _ = backbone.vision.embed(stack(pictures).to(backbone.dtype))
-        yield backbone.vision.pool(walk(backbone.vision.blocks, tokens)[0]).float().numpy()
+        yield backbone.vision.pool(forward_blocks(backbone.vision.blocks, tokens)[0]).float().numpy()
 
 
 if __name__ == "__main__":

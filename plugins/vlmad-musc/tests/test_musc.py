@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional as F
 
 import vlmad_core
-from vlmad_core import ConfigError, Features, IncompatibleError, Level, LevelSpec
+from vlmad_core.contracts import Features, Level, LevelSpec
+from vlmad_core.errors import ConfigError, IncompatibleError
 from vlmad_core.testing import parametrize_checks, tiny_backbone
 from vlmad_musc import mutual
 from vlmad_musc.mutual import Musc, aggregate
@@ -70,7 +71,7 @@ def test_it_is_mutual_scoring_as_the_paper_has_it(degrees, batch, monkeypatch):
     part.fit(features)
     found = [part(some(features, slice(i, i + batch)), None, GRID) for i in range(0, 11, batch)]
     expected = by_the_paper(features, degrees, 0.3) / 2
-    torch.testing.assert_close(torch.cat([scores.map for scores in found]), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(torch.cat([scores.anomaly_map for scores in found]), expected, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(
         torch.cat([scores.image for scores in found]), expected.flatten(1).amax(1), atol=1e-5, rtol=1e-4
     )
@@ -80,9 +81,9 @@ def test_an_image_that_is_not_among_them_is_compared_with_all():
     features = noise(8)
     part = scorer(lowest=1.0, degrees=(1,))
     part.fit(some(features, slice(7)))
-    new = part(some(features, [7]), None, GRID).map
+    new = part(some(features, [7]), None, GRID).anomaly_map
     part.fit(some(features, [7]))
-    assert torch.equal(part(some(features, [7]), None, GRID).map, new)
+    assert torch.equal(part(some(features, [7]), None, GRID).anomaly_map, new)
 
 
 def test_an_image_is_known_again_after_the_rounding_of_another_batch():
@@ -90,7 +91,7 @@ def test_an_image_is_known_again_after_the_rounding_of_another_batch():
     part = scorer()
     part.fit(features)
     rounded = Features(tuple(Level(v.spec, v.vectors.bfloat16().float(), v.grid) for v in features.levels))
-    exact, near = (part(given, None, GRID).map for given in (features, rounded))
+    exact, near = (part(given, None, GRID).anomaly_map for given in (features, rounded))
     torch.testing.assert_close(exact, near, atol=5e-3, rtol=0)
 
 
@@ -101,7 +102,7 @@ def test_an_image_that_differs_in_one_region_is_another_one():
         level.vectors[0, 7] *= -1
     part = scorer(degrees=(1,))
     part.fit(features)
-    values = part(changed, None, GRID).map.flatten()
+    values = part(changed, None, GRID).anomaly_map.flatten()
     assert values.argmax() == 7
     assert values[[i for i in range(20) if i != 7]].max() < values[7] / 4
 
@@ -110,16 +111,16 @@ def test_a_copy_of_an_image_does_not_vouch_for_it():
     features = noise(5)
     part = scorer()
     part.fit(features)
-    before = part(some(features, [2]), None, GRID).map
+    before = part(some(features, [2]), None, GRID).anomaly_map
     part.fit(some(features, [2]))
-    torch.testing.assert_close(part(some(features, [2]), None, GRID).map, before)
+    torch.testing.assert_close(part(some(features, [2]), None, GRID).anomaly_map, before)
 
 
 def test_beside_itself_alone_nothing_is_said():
     features = noise(1)
     part = scorer()
     part.fit(features)
-    assert part(features, None, GRID).map.abs().max() == 0
+    assert part(features, None, GRID).anomaly_map.abs().max() == 0
 
 
 def test_what_is_rare_scores_above_what_is_common():
@@ -136,7 +137,7 @@ def test_what_is_rare_scores_above_what_is_common():
     part.fit(Features(tuple(levels)))
     scores = part(Features(tuple(levels)), None, GRID)
     assert scores.image.argmax() == 4
-    assert scores.map[4].flatten().argmax() == 12
+    assert scores.anomaly_map[4].flatten().argmax() == 12
 
 
 def test_fitting_in_parts_equals_fitting_at_once():
@@ -158,7 +159,7 @@ def test_regions_that_cover_several_cells_are_not_aggregated():
     one.fit(noise(4))
     other.fit(noise(4))
     judged = noise(2, seed=1)
-    torch.testing.assert_close(other(covered(judged), None, GRID).map, one(judged, None, GRID).map)
+    torch.testing.assert_close(other(covered(judged), None, GRID).anomaly_map, one(judged, None, GRID).anomaly_map)
 
 
 def test_aggregation_takes_the_mean_inside_the_picture_alone():
@@ -190,11 +191,11 @@ def test_a_detector_that_was_saved_judges_the_same(tmp_path):
         "prompts": "templates",
         "scorers": ["text-match", {"use": "musc", "config": {"levels": ["raw*"]}}],
     }
-    registry = vlmad_core.testing.memory_registry(base=vlmad_core.default_registry(), plugin="vlmad-tests")
-    detector = vlmad_core.build(spec, backbone=tiny_backbone(), registry=registry).fit(PICTURES[:4], name="nut")
+    registry = vlmad_core.testing.memory_registry(base=vlmad_core.registry.default_registry(), plugin="vlmad-tests")
+    detector = vlmad_core.build(spec, backbone=tiny_backbone(), registry=registry).fit(PICTURES[:4], class_name="nut")
     again = vlmad_core.load(detector.save(tmp_path / "nut"), backbone=detector.backbone, registry=registry)
     for one, other in zip(detector.predict(PICTURES), again.predict(PICTURES), strict=True):
-        np.testing.assert_allclose(one.map, other.map, atol=1e-6)
+        np.testing.assert_allclose(one.anomaly_map, other.anomaly_map, atol=1e-6)
         assert one.score == pytest.approx(other.score, abs=1e-6)
 
 

@@ -13,22 +13,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vlmad_core import (
-    Anchors,
+from vlmad_core.contracts import (
     Features,
-    IncompatibleError,
     Level,
     LevelSpec,
-    NotFittedError,
     Scorer,
     Scores,
+    TextEmbeddings,
     combine,
-    highest,
+    l2_normalize,
     linear,
     resize,
     select_levels,
-    unit,
+    topk_mean,
 )
+from vlmad_core.errors import IncompatibleError, NotFittedError
 
 if TYPE_CHECKING:
     from vlmad_musc.plugin import MuscConfig
@@ -87,7 +86,7 @@ class Musc(Scorer):
         for level in self.chosen:
             setattr(self, f"seen_{level.name}", self.seen(level.name).new_empty(0, 0, level.dim))
 
-    def forward(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
+    def forward(self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]) -> Scores:
         """Maps in [0, 1]; the image score is of the cells. 0 for an image beside which no other is remembered."""
         if not self.is_fitted:
             raise NotFittedError(
@@ -99,7 +98,7 @@ class Musc(Scorer):
         maps = {name: resize(grid, size, align_corners=corners) for name, grid in cells.items()}
         grids = {tuple(grid.shape[-2:]) for grid in cells.values()}
         fused = combine(list((cells if len(grids) == 1 else maps).values()), "mean")
-        return Scores(highest(fused, self.config.top), resize(fused, size, align_corners=corners), maps)
+        return Scores(topk_mean(fused, self.config.top), resize(fused, size, align_corners=corners), maps)
 
     def cells(self, level: Level) -> Tensor:
         """``[B, h, w]`` of one level: the mutual scoring mechanism, averaged over the degrees of aggregation."""
@@ -157,11 +156,11 @@ def aggregate(vectors: Tensor, grid: tuple[int, int], degrees: Sequence[int]) ->
     """
     vectors = vectors if vectors.dtype == torch.float64 else vectors.float()
     vectors = vectors - vectors.mean((1, 2), keepdim=True)
-    found = {1: unit(vectors)} if 1 in degrees else {}
+    found = {1: l2_normalize(vectors)} if 1 in degrees else {}
     for degree in {*degrees} - {1}:
         cells = vectors.transpose(1, 2).unflatten(2, grid)  # [B, dim, h, w]
         means = F.avg_pool2d(cells, degree, stride=1, padding=degree // 2)  # zeros beyond the border turn nothing
-        found[degree] = unit(means.flatten(2).transpose(1, 2))
+        found[degree] = l2_normalize(means.flatten(2).transpose(1, 2))
     return found
 
 

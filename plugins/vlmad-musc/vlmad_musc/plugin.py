@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import Field, field_validator
 
-from vlmad_core import Component, Config, Recipe, hookimpl
+from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 PAPER = "Li et al., MuSc: Zero-Shot Industrial Anomaly Classification and Segmentation with Mutual Scoring, ICLR 2024"
 
@@ -53,7 +53,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
         name="musc",
         spec={
             "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "patches", "config": {"taps": [-10, -7, -4, -1], "space": "raw"}},  # of 12: quarters
+            "extractor": {"use": "patches", "config": {"layers": [-10, -7, -4, -1], "space": "raw"}},  # of 12: quarters
             "scorers": ["musc"],
         },
         summary="MuSc: images without labels judge each other; give the same folder to judge and as --normal.",

@@ -23,9 +23,10 @@ from PIL import Image
 from sets import RealSet, real_sets
 
 import vlmad_core
-from vlmad_core import Features, Pipeline
-from vlmad_core.evaluation import metrics
-from vlmad_core.images import read, stack
+from vlmad_core import Pipeline
+from vlmad_core.contracts import Features
+from vlmad_core.contracts.images import read, stack
+from vlmad_core.metrics import image as metrics
 
 SIDE = 256
 OTHER_EYES = {
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=[224, 336, 518])
     parser.add_argument("--shots", nargs="+", type=int, default=[1, 2, 4, 16])
     parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--most", type=int, default=200, help="judged images of each label and set")
+    parser.add_argument("--max-images", type=int, default=200, help="judged images of each label and set")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--out", type=Path, default=Path("accuracy.jsonl"))
     arguments = parser.parse_args()
@@ -55,12 +56,12 @@ def main() -> None:
     have = {(row["recipe"], row["size"], row["set"]) for row in done}
     for recipe in arguments.recipes:
         for size in arguments.sizes:
-            for real in real_sets(arguments.data, arguments.most):
+            for real in real_sets(arguments.data, arguments.max_images):
                 if (recipe, size, real.name) in have:
                     continue
                 options = {"backbone.config.image_size": size, "backbone.config.dtype": arguments.dtype}
                 detector = make(recipe, options)
-                detector.name = real.thing
+                detector.class_name = real.thing
                 started = time.perf_counter()
                 rows = list(measure(detector, real, arguments.shots, arguments.draws))
                 with arguments.out.open("a") as file:
@@ -78,8 +79,8 @@ def make(recipe: str, options: dict[str, Any]) -> Pipeline:
     """A recipe, or 'pocket' with another extractor."""
     other = OTHER_EYES.get(recipe)
     if other is None:
-        return vlmad_core.build(recipe, set=options)
-    return vlmad_core.build("pocket", extractor=other["extractor"], set={**other["set"], **options})
+        return vlmad_core.build(recipe, overrides=options)
+    return vlmad_core.build("pocket", extractor=other["extractor"], overrides={**other["set"], **options})
 
 
 def measure(detector: Pipeline, real: RealSet, shots: list[int], draws: int) -> Iterator[dict[str, float]]:
@@ -131,9 +132,9 @@ def judge(detector: Pipeline, queries: list[Features]) -> tuple[np.ndarray, np.n
     """``[N]`` scores and ``[N, SIDE, SIDE]`` maps."""
     scores, maps = [], []
     for features in queries:
-        result = detector.judge(features, detector.anchors([detector.name or "object"]), (SIDE, SIDE))
+        result = detector.judge(features, detector.text_embeddings([detector.class_name or "object"]), (SIDE, SIDE))
         scores.append(result.image.item())
-        maps.append(result.map[0].float().numpy())
+        maps.append(result.anomaly_map[0].float().numpy())
     return np.array(scores), np.stack(maps)
 
 

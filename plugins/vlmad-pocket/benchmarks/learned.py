@@ -24,12 +24,13 @@ from accuracy import SIDE, masks_of, values
 from sets import RealSet, real_sets
 
 import vlmad_core
-from vlmad_core import Dataset, Features, Pipeline, Sample
-from vlmad_core.images import read, stack
+from vlmad_core import Dataset, Pipeline, Sample
+from vlmad_core.contracts import Features
+from vlmad_core.contracts.images import read, stack
 
 IMAGE_MAX = {"scorers.0.config.image": "max"}  # pocket's class token was hardly trained to tell defects
 COMPOSITIONAL = {"use": "compositional", "config": {"needs_name": False}}
-DPAM = {"use": "dpam", "config": {"taps": [-1]}}
+DPAM = {"use": "dpam", "config": {"layers": [-1]}}
 WINDOWS = {"use": "windows", "config": {"scales": [2, 3]}}
 SMALL = {"backbone.config.image_size": 112}  # windows take twelve times as long
 
@@ -71,12 +72,12 @@ def main() -> None:
     parser.add_argument("--across", type=int, default=3, help="seeds where photographs are trained on")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--images", type=int, default=240, help="most training images")
-    parser.add_argument("--most", type=int, default=60, help="judged images of each label and set")
+    parser.add_argument("--max-images", type=int, default=60, help="judged images of each label and set")
     parser.add_argument("--out", type=Path, default=Path("learned.jsonl"))
     arguments = parser.parse_args()
     done = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
     have = {(row["method"], row["on"], row["seed"]) for row in done}
-    judged = [generated(arguments.held, arguments.most), *real_sets(arguments.data, arguments.most)]
+    judged = [generated(arguments.held, arguments.max_images), *real_sets(arguments.data, arguments.max_images)]
     sources = {name: source(name, arguments) for name in arguments.on}
     for method in arguments.methods:
         runs = list(plan(method, arguments.on, arguments.seeds, arguments.across))
@@ -114,7 +115,7 @@ def make(method: str) -> Pipeline:
     """The detector, untrained."""
     about = METHODS[method]
     parts = {name: part for name, part in about.items() if name in ("extractor", "prompts", "scorers")}
-    return vlmad_core.build(about["recipe"], backbone="pocket", set=about["set"], **parts)
+    return vlmad_core.build(about["recipe"], backbone="pocket", overrides=about["set"], **parts)
 
 
 def source(name: str, arguments: argparse.Namespace) -> Dataset:
@@ -177,12 +178,12 @@ def judge(detector: Pipeline, real: RealSet, seen: list[Features], normals: list
             scorer.forget()
             for features in normals:
                 scorer.fit(ready(features))
-    anchors = detector.anchors([real.thing])
+    text_embeddings = detector.text_embeddings([real.thing])
     scores, maps = [], []
     for kept in seen:
-        result = detector.judge(ready(kept), anchors, (SIDE, SIDE))
+        result = detector.judge(ready(kept), text_embeddings, (SIDE, SIDE))
         scores.append(result.image.item())
-        maps.append(result.map[0].numpy())
+        maps.append(result.anomaly_map[0].numpy())
     paths = list(real.test)
     labels = np.array([real.test[path] for path in paths])
     found = values(np.array(scores), labels, np.stack(maps), masks_of(real, paths))

@@ -44,8 +44,8 @@ def main() -> None:
         for recipe in arguments.recipes:
             for dtype in arguments.dtypes:
                 options = {"backbone.config.dtype": dtype, "backbone.config.image_size": arguments.image_size}
-                detector = vlmad_core.build(recipe, set=options)
-                detector.name = "plate"
+                detector = vlmad_core.build(recipe, overrides=options)
+                detector.class_name = "plate"
                 if any(scorer.needs_fit for scorer in detector.scorers):
                     detector.fit(paths[:4])
                 list(detector.stream(paths[:8]))  # the first batch chooses kernels and encodes the words
@@ -73,7 +73,7 @@ def timed(detector: vlmad_core.Pipeline, paths: list[Path], out: Path | None, ba
     clock, processor = time.perf_counter(), time.process_time()
     if out is None:
         for prediction in detector.stream(paths, batch_size=batch):
-            assert np.isfinite(prediction.map).all()  # the map at the size of the file, as a user takes it
+            assert np.isfinite(prediction.anomaly_map).all()  # the map at the size of the file, as a user takes it
     else:
         run(detector, paths, out, batch_size=batch, resume=False)
     clock, processor = time.perf_counter() - clock, time.process_time() - processor

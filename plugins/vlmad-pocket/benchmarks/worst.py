@@ -23,13 +23,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="sets in the MVTec layout")
     parser.add_argument("--out", type=Path, default=Path("worst"), help="folder for the sheets")
     parser.add_argument("--count", type=int, default=6, help="images of each kind of mistake")
-    parser.add_argument("--most", type=int, default=60, help="judged images of each label and set")
+    parser.add_argument("--max-images", type=int, default=60, help="judged images of each label and set")
     parser.add_argument("--size", type=int, default=224)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    detector = vlmad_core.build("pocket", set={"backbone.config.image_size": arguments.size})
-    for real in real_sets(arguments.data, arguments.most):
-        detector.name = real.thing
+    detector = vlmad_core.build("pocket", overrides={"backbone.config.image_size": arguments.size})
+    for real in real_sets(arguments.data, arguments.max_images):
+        detector.class_name = real.thing
         chosen = mistakes(detector, real, arguments.count)
         sheet = arguments.out / f"{real.name.replace('/', '-')}.png"
         with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 from vocabulary import HELD_OUT_ABNORMAL, HELD_OUT_NORMAL
 
-from vlmad_core.ops import resize, smooth
+from vlmad_core.contracts.ops import gaussian_blur, resize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +130,7 @@ def _pixels(shards: list[dict[str, Any]], maps: list[Tensor]) -> dict[str, float
     truths: dict[int, list[np.ndarray]] = defaultdict(list)
     for shard, cells in zip(shards, maps, strict=True):
         size, side = shard["size"], shard["size"] // 14
-        grown = smooth(resize(cells.reshape(-1, side, side), (size, size)), 4 * size / 224)
+        grown = gaussian_blur(resize(cells.reshape(-1, side, side), (size, size)), 4 * size / 224)
         scores[size].append(grown.half().numpy().ravel())
         truths[size].append(np.unpackbits(shard["bits"], axis=1, count=size * size).astype(bool).ravel())
     out = {}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vlmad_core import walk
+from vlmad_core.contracts import forward_blocks
 from vlmad_pocket.plugin import PocketConfig
 from vlmad_pocket.vision import PATCH, READ, Pocket
 
@@ -68,7 +68,7 @@ class Frozen:
     def __call__(self, images: Tensor) -> Tensor:
         """Block 9's output, float16."""
         x, _ = self.vision.embed(images.to(self.device, torch.bfloat16))
-        return walk(self.vision.blocks[:READ], x)[0].half()
+        return forward_blocks(self.vision.blocks[:READ], x)[0].half()
 
 
 def shard_path(folder: Path, split: str, number: int) -> Path:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from wordfreq import top_n_list, word_frequency
 
-from vlmad_core import walk
+from vlmad_core.contracts import forward_blocks
 from vlmad_pocket.text import CONTEXT, END, PAD, SPECIAL, START, PocketText
 
 SIZES = {"smoke": (4000, 2), "cpu": (170000, 4), "gpu": (600000, 12)}
@@ -95,7 +95,7 @@ def hidden(tower: PocketText, ids: Tensor) -> Tensor:
     mask = tower.mask[:length, :length] if tower.mask is not None else None
     if torch.is_autocast_enabled(x.device.type) and mask is not None:
         mask = mask.to(torch.get_autocast_dtype(x.device.type))
-    return tower.read(walk(tower.blocks, x, mask=mask)[0].float(), ids)
+    return tower.read(forward_blocks(tower.blocks, x, mask=mask)[0].float(), ids)
 
 
 def distil_loss(h: Tensor, head: nn.Linear, told: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vlmad_core import import_with_torchvision, walk
+from vlmad_core.contracts import forward_blocks, import_with_torchvision
 from vlmad_pocket import vision
 from vlmad_pocket.vision import DEPTH, SIDE, WIDTH, PocketVision
 
@@ -57,7 +57,7 @@ def as_float(array: np.ndarray) -> Tensor:
 
 def features(model: PocketVision, images: Tensor) -> Tensor:
     """``[B, L, W]`` after the last norm."""
-    last, _ = walk(model.blocks, model.embed(images)[0])
+    last, _ = forward_blocks(model.blocks, model.embed(images)[0])
     return model.norm(last)
 
 

@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlmad_core import Block, ConfigError, TextTower, build, encode, match, unit, walk
-from vlmad_core.images import read
+from vlmad_core import build
+from vlmad_core.contracts import Block, TextTower, encode_text, forward_blocks, l2_normalize, softmax_similarity
+from vlmad_core.contracts.images import read
+from vlmad_core.errors import ConfigError
 from vlmad_pocket import weights
 from vlmad_pocket.plugin import PocketConfig
 from vlmad_pocket.text import CONTEXT, END, PAD, START, PocketText
@@ -57,12 +59,12 @@ def test_block_law(text: PocketText) -> None:
 def test_padding_changes_nothing(text: PocketText) -> None:
     sentences = ["nut", "a photo of a nut with a long scratch on the left side."]
     ids = text.tokenize(sentences)
-    whole, _ = walk(text.blocks, text.add_positions(text.embed(ids)), mask=text.mask)
-    torch.testing.assert_close(text.pool(whole, ids), encode(text, sentences), **CLOSE)
+    whole, _ = forward_blocks(text.blocks, text.add_positions(text.embed(ids)), mask=text.mask)
+    torch.testing.assert_close(text.pool(whole, ids), encode_text(text, sentences), **CLOSE)
     other = ids.masked_fill(ids == PAD, 77)
-    there, _ = walk(text.blocks, text.add_positions(text.embed(other)), mask=text.mask)
+    there, _ = forward_blocks(text.blocks, text.add_positions(text.embed(other)), mask=text.mask)
     torch.testing.assert_close(text.pool(there, ids), text.pool(whole, ids), **CLOSE)
-    torch.testing.assert_close(encode(text, sentences[:1]), encode(text, sentences)[:1], **CLOSE)
+    torch.testing.assert_close(encode_text(text, sentences[:1]), encode_text(text, sentences)[:1], **CLOSE)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_any_string_can_be_read(text: PocketText, sentence: str) -> None:
     assert (ids[int((ids == END).int().argmax()) + 1 :] == PAD).all()
     assert int(ids.max()) < len(text.words)
     with torch.no_grad():
-        assert encode(text, [sentence]).isfinite().all()
+        assert encode_text(text, [sentence]).isfinite().all()
 
 
 def test_different_strings_differ(text: PocketText) -> None:
@@ -105,11 +107,11 @@ def test_deep_prompts_and_injected_tokens_learn(text: PocketText) -> None:
 
     assert text.mask is not None
     length = x.shape[1]
-    y, _ = walk(text.blocks, text.add_positions(x), mask=text.mask[:length, :length], before=insert)
+    y, _ = forward_blocks(text.blocks, text.add_positions(x), mask=text.mask[:length, :length], before=insert)
     text.pool(y, ids)[:, 0].sum().backward()
     assert deep.grad is not None
     assert deep.grad.abs().sum() > 0
-    y, _ = walk(text.blocks, text.add_positions(x), mask=text.mask[:length, :length])
+    y, _ = forward_blocks(text.blocks, text.add_positions(x), mask=text.mask[:length, :length])
     text.pool(y, ids)[:, 0].sum().backward()
     assert context.grad is not None
     assert context.grad.abs().sum() > 0
@@ -118,11 +120,15 @@ def test_deep_prompts_and_injected_tokens_learn(text: PocketText) -> None:
 @torch.no_grad()
 def test_synonyms_never_used_in_captions_lie_on_their_side(text: PocketText) -> None:
     def side(states: list[str]) -> Tensor:
-        return unit(unit(encode(text, [f"a photo of {state}" for state in states])).mean(0))
+        return l2_normalize(l2_normalize(encode_text(text, [f"a photo of {state}" for state in states])).mean(0))
 
     axis = side(["a damaged nut", "a nut with a defect"]) - side(["a flawless nut", "a nut without defect"])
-    good = unit(encode(text, ["a photo of a pristine nut", "a photo of an intact nut", "a photo of a spotless nut"]))
-    bad = unit(encode(text, ["a photo of a scuffed nut", "a photo of a chipped nut", "a photo of a tarnished nut"]))
+    good = l2_normalize(
+        encode_text(text, ["a photo of a pristine nut", "a photo of an intact nut", "a photo of a spotless nut"])
+    )
+    bad = l2_normalize(
+        encode_text(text, ["a photo of a scuffed nut", "a photo of a chipped nut", "a photo of a tarnished nut"])
+    )
     assert (bad @ axis).min() > (good @ axis).max()
 
 
@@ -147,15 +153,18 @@ def test_words_matter_on_generated_pictures(pocket: Pocket, text: PocketText) ->
     cells = []
     for batch in read(paths, pocket.preprocess):
         pixels = torch.stack([picture.pixels for picture in batch if picture.pixels is not None])
-        tokens, _ = walk(pocket.vision.blocks, pocket.vision.embed(pixels)[0])
+        tokens, _ = forward_blocks(pocket.vision.blocks, pocket.vision.embed(pixels)[0])
         cells.append(pocket.vision.project(pocket.vision.norm(tokens[:, 1:])))
 
     def maps(*sides: list[str]) -> Tensor:
-        anchors = torch.stack(
-            [unit(unit(encode(text, [s.replace("{}", "object") for s in side])).mean(0)) for side in sides]
+        text_embeddings = torch.stack(
+            [
+                l2_normalize(l2_normalize(encode_text(text, [s.replace("{}", "object") for s in side])).mean(0))
+                for side in sides
+            ]
         )
         seen = torch.cat(cells)
-        return match(seen, anchors.expand(len(seen), -1, -1), 0.07)[..., 1]
+        return softmax_similarity(seen, text_embeddings.expand(len(seen), -1, -1), 0.07)[..., 1]
 
     def found(probability: Tensor) -> float:
         return auroc(probability.amax(1).tolist(), truth)

@@ -13,7 +13,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from vlmad_core import Backbone, Block, ConfigError, IncompatibleError, VisionTower, check_size, walk
+from vlmad_core.contracts import Backbone, Block, VisionTower, check_size, forward_blocks
+from vlmad_core.errors import ConfigError, IncompatibleError
 from vlmad_pocket import weights
 from vlmad_pocket.plugin import PocketConfig, vlmad_backbones
 from vlmad_pocket.vision import Pocket, PocketVision
@@ -83,8 +84,8 @@ def test_attend_takes_fewer_queries_than_keys(pocket: Pocket) -> None:
 @torch.no_grad()
 def test_a_picture_does_not_depend_on_its_batch(pocket: Pocket) -> None:
     images = picture(56, 84, batch=3)
-    together, _ = walk(pocket.vision.blocks, pocket.vision.embed(images)[0])
-    alone, _ = walk(pocket.vision.blocks, pocket.vision.embed(images[1:2])[0])
+    together, _ = forward_blocks(pocket.vision.blocks, pocket.vision.embed(images)[0])
+    alone, _ = forward_blocks(pocket.vision.blocks, pocket.vision.embed(images[1:2])[0])
     torch.testing.assert_close(together[1:2], alone, **CLOSE)
 
 
@@ -94,7 +95,7 @@ def test_same_as_timm(pocket: Pocket, timm_model: nn.Module, size: tuple[int, in
     images = picture(*size, batch=1)
     x, grid = pocket.vision.embed(images)
     assert grid == (size[0] // 14, size[1] // 14)
-    last, _ = walk(pocket.vision.blocks, x)
+    last, _ = forward_blocks(pocket.vision.blocks, x)
     theirs = timm_model.forward_features(images)
     torch.testing.assert_close(pocket.vision.norm(last), theirs, **CLOSE)
     torch.testing.assert_close(pocket.vision.pool(last), timm_model.forward_head(theirs, pre_logits=True), **CLOSE)
@@ -102,7 +103,7 @@ def test_same_as_timm(pocket: Pocket, timm_model: nn.Module, size: tuple[int, in
 
 def test_gradients_reach_the_picture(pocket: Pocket) -> None:
     images = picture(56, 84, batch=1).requires_grad_()
-    last, _ = walk(pocket.vision.blocks, pocket.vision.embed(images)[0])
+    last, _ = forward_blocks(pocket.vision.blocks, pocket.vision.embed(images)[0])
     pocket.vision.pool(last).square().sum().backward()
     assert images.grad is not None
     assert images.grad.abs().amax(dim=(0, 1)).gt(0).all()
@@ -147,8 +148,8 @@ def test_bfloat16_is_near_float32(pocket: Pocket) -> None:
     half = Pocket(PocketConfig(dtype="bfloat16", words=False))
     assert half.dtype == torch.bfloat16
     images = picture(56, 84)
-    full, _ = walk(pocket.vision.blocks, pocket.vision.embed(images)[0])
-    short, _ = walk(half.vision.blocks, half.vision.embed(images.bfloat16())[0])
+    full, _ = forward_blocks(pocket.vision.blocks, pocket.vision.embed(images)[0])
+    short, _ = forward_blocks(half.vision.blocks, half.vision.embed(images.bfloat16())[0])
     cosine = torch.cosine_similarity(pocket.vision.norm(full), half.vision.norm(short).float(), dim=-1)
     assert cosine.min() > 0.995
 
@@ -254,7 +255,7 @@ def test_first_feature_needs_neither_timm_nor_open_clip(record_property: pytest.
 @pytest.fixture(scope="module")
 def timm_model(pocket: Pocket) -> nn.Module:
     """timm's own class, filled with the weights of pocket."""
-    from vlmad_core import import_with_torchvision
+    from vlmad_core.contracts import import_with_torchvision
 
     try:
         timm = import_with_torchvision("timm")

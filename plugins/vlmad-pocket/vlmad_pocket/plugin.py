@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from vlmad_core import Component, Config, Recipe, hookimpl
+from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 __all__ = ["PocketConfig", "vlmad_backbones", "vlmad_recipes"]
 
@@ -52,10 +52,10 @@ def _spec(*, few_shot: bool) -> dict[str, Any]:
     """Patches of the last block against words; few-shot: also the published blocks against a memory."""
     words = {"use": "text-match", "config": {"levels": ["block10"], "image": "max"}}
     memory = {"use": "memory", "config": {"levels": ["raw6", "raw9"], "top": 0.01}}
-    taps = {"taps": [6, 9, 10], "space": "both"} if few_shot else {"taps": [10]}
+    layers = {"layers": [6, 9, 10], "space": "both"} if few_shot else {"layers": [10]}
     return {
         "backbone": "pocket",
-        "extractor": {"use": "patches", "config": taps},
+        "extractor": {"use": "patches", "config": layers},
         "prompts": {
             "use": "compositional",
             "config": {"states": "winclip", "templates": "winclip-22", "needs_name": False},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vlmad_core import linear
+from vlmad_core.contracts import linear
 from vlmad_pocket.block import PocketBlock
 from vlmad_pocket.weights import read_tokenizer
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-    from vlmad_core import Block
+    from vlmad_core.contracts import Block
 
 __all__ = ["PocketText", "causal_mask"]
 
@@ -31,7 +31,7 @@ SPECIAL = 3
 
 
 class PocketText(nn.Module):
-    """The half that reads (:class:`vlmad_core.towers.TextTower`); a causal mask, as CLIP has.
+    """The half that reads (:class:`vlmad_core.contracts.towers.TextTower`); a causal mask, as CLIP has.
 
     Args:
         words: Size of the vocabulary, with the three ids that are no words.

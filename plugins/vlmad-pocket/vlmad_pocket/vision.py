@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlmad_core import Backbone, Preprocess, check_size, find_device, linear
+from vlmad_core.contracts import Backbone, Preprocess, check_size, find_device, linear
 from vlmad_pocket.block import Contrast, PocketBlock
 from vlmad_pocket.text import DIM, PocketText, causal_mask
 from vlmad_pocket.weights import read_joint_note, read_note, read_weights
@@ -23,7 +23,7 @@ from vlmad_pocket.weights import read_joint_note, read_note, read_weights
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vlmad_core import Block
+    from vlmad_core.contracts import Block
     from vlmad_pocket.plugin import PocketConfig
 
 __all__ = ["Pocket", "PocketVision"]
@@ -39,7 +39,7 @@ _MOST_GRIDS = 16  # tables of positions that are kept
 
 
 class PocketVision(nn.Module):
-    """The half that sees (:class:`vlmad_core.towers.VisionTower`): a class token, then patches of 14 x 14 pixels.
+    """The half that sees (:class:`vlmad_core.contracts.towers.VisionTower`): a class token, then patches of 14 x 14 pixels.
 
     Args:
         words: Whether it leads to the words.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import safetensors.torch
 
-from vlmad_core import ConfigError
+from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch

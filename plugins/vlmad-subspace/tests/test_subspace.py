@@ -6,7 +6,8 @@ import torch
 from sklearn.decomposition import PCA
 
 import vlmad_core
-from vlmad_core import Features, IncompatibleError, Level, LevelSpec
+from vlmad_core.contracts import Features, Level, LevelSpec
+from vlmad_core.errors import IncompatibleError
 from vlmad_core.testing import parametrize_checks, tiny_backbone
 from vlmad_subspace.plugin import SubspaceConfig
 from vlmad_subspace.subspace import Subspace
@@ -89,9 +90,9 @@ def test_fitting_in_parts_and_in_any_order_equals_fitting_at_once():
     for batch in reversed(batches):
         backwards.fit(batch)
     judged = noise(2, seed=9)
-    expected = at_once(judged, None, (8, 8)).map
+    expected = at_once(judged, None, (8, 8)).anomaly_map
     for part in (in_parts, backwards):
-        torch.testing.assert_close(part(judged, None, (8, 8)).map, expected, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(part(judged, None, (8, 8)).anomaly_map, expected, atol=1e-6, rtol=1e-4)
 
 
 def test_state_has_one_size_whatever_was_seen_and_a_later_load_takes_over():
@@ -101,10 +102,10 @@ def test_state_has_one_size_whatever_was_seen_and_a_later_load_takes_over():
     sizes = [{name: value.shape for name, value in part.state_dict().items()} for part in (small, large)]
     assert sizes[0] == sizes[1]
     judged = noise(2, seed=9)
-    before = small(judged, None, (8, 8)).map
+    before = small(judged, None, (8, 8)).anomaly_map
     small.load_state_dict(large.state_dict())
-    torch.testing.assert_close(small(judged, None, (8, 8)).map, large(judged, None, (8, 8)).map)
-    assert not torch.allclose(small(judged, None, (8, 8)).map, before)
+    torch.testing.assert_close(small(judged, None, (8, 8)).anomaly_map, large(judged, None, (8, 8)).anomaly_map)
+    assert not torch.allclose(small(judged, None, (8, 8)).anomaly_map, before)
 
 
 def test_average_is_one_subspace_of_the_mean_of_the_levels():
@@ -118,7 +119,7 @@ def test_average_is_one_subspace_of_the_mean_of_the_levels():
     single.fit(mean(seen))
     expected = single(mean(judged), None, (8, 8))
     found = averaged(judged, None, (8, 8))
-    torch.testing.assert_close(found.map, expected.map)
+    torch.testing.assert_close(found.anomaly_map, expected.anomaly_map)
     torch.testing.assert_close(found.image, expected.image)
     assert list(found.levels) == ["raw6"]
 
@@ -136,7 +137,7 @@ def test_the_image_score_is_the_mean_of_the_highest_pixels():
     part = scorer(top=0.25)
     part.fit(noise(4))
     scores = part(noise(2, seed=1), None, (8, 8))
-    expected = scores.map.flatten(1).sort(dim=1, descending=True).values[:, :16].mean(1)
+    expected = scores.anomaly_map.flatten(1).sort(dim=1, descending=True).values[:, :16].mean(1)
     torch.testing.assert_close(scores.image, expected)
 
 
@@ -147,7 +148,11 @@ def test_gradients_pass_although_it_was_first_used_under_inference_mode():
         part(noise(2), None, (8, 8))
     vectors = noise(2, seed=1)["raw3"].vectors.double().requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x: part(one("raw3", x, (4, 4)), None, (8, 8)).map.sum(), vectors[:1, :16], eps=1e-2, atol=1e-2, rtol=1e-1
+        lambda x: part(one("raw3", x, (4, 4)), None, (8, 8)).anomaly_map.sum(),
+        vectors[:1, :16],
+        eps=1e-2,
+        atol=1e-2,
+        rtol=1e-1,
     )
 
 
@@ -159,11 +164,11 @@ def test_a_detector_that_was_saved_judges_the_same(tmp_path):
         "prompts": "templates",
         "scorers": ["text-match", {"use": "subspace", "config": {"levels": ["raw*"]}}],
     }
-    registry = vlmad_core.testing.memory_registry(base=vlmad_core.default_registry(), plugin="vlmad-tests")
-    detector = vlmad_core.build(spec, backbone=tiny_backbone(), registry=registry).fit(PICTURES[:3], name="nut")
+    registry = vlmad_core.testing.memory_registry(base=vlmad_core.registry.default_registry(), plugin="vlmad-tests")
+    detector = vlmad_core.build(spec, backbone=tiny_backbone(), registry=registry).fit(PICTURES[:3], class_name="nut")
     again = vlmad_core.load(detector.save(tmp_path / "nut"), backbone=detector.backbone, registry=registry)
     one, other = detector.predict(PICTURES[3]), again.predict(PICTURES[3])
-    np.testing.assert_allclose(one.map, other.map, atol=1e-6)
+    np.testing.assert_allclose(one.anomaly_map, other.anomaly_map, atol=1e-6)
     assert one.score == pytest.approx(other.score, abs=1e-6)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from vlmad_core import Component, Config, Recipe, hookimpl
+from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 PAPER = "Lendering et al., SubspaceAD: Training-Free Few-Shot Anomaly Detection via Subspace Modeling, CVPR 2026"
 
@@ -48,7 +48,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
         spec={
             "backbone": {"use": "pocket", "config": {"words": False}},
             # The paper averages blocks 23 to 29 of 40, without the last norm; of 12 blocks, these are as deep.
-            "extractor": {"use": "patches", "config": {"taps": [7, 8], "space": "raw", "norm": False}},
+            "extractor": {"use": "patches", "config": {"layers": [7, 8], "space": "raw", "norm": False}},
             "scorers": [{"use": "subspace", "config": {"average": True, "unit": False}}],
         },
         summary="SubspaceAD: patches outside the principal components of normal ones; 1 or more normal images.",

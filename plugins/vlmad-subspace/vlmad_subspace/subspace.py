@@ -13,21 +13,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from vlmad_core import (
-    Anchors,
+from vlmad_core.contracts import (
     Features,
-    IncompatibleError,
     Level,
     LevelSpec,
-    NotFittedError,
     Scorer,
     Scores,
+    TextEmbeddings,
     combine,
-    highest,
+    l2_normalize,
     resize,
     select_levels,
-    unit,
+    topk_mean,
 )
+from vlmad_core.errors import IncompatibleError, NotFittedError
 
 if TYPE_CHECKING:
     from vlmad_subspace.plugin import SubspaceConfig
@@ -92,7 +91,7 @@ class Subspace(Scorer):
         for name in self.parts:
             self._remember(name, *(torch.zeros_like(value) for value in self._state(name)))
 
-    def forward(self, features: Features, anchors: Anchors | None, size: tuple[int, int]) -> Scores:
+    def forward(self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]) -> Scores:
         """The mean map of the levels; the image score is the mean of its highest pixels (tail value at risk)."""
         if not self.is_fitted:
             raise NotFittedError("has seen no normal image. Call detector.fit('folder of normal images') first.")
@@ -101,7 +100,7 @@ class Subspace(Scorer):
             level = self._level(features, name)
             maps[name] = resize(level.to_map(self.residual(level.vectors, name)), size)
         fused = combine(list(maps.values()), "mean")
-        return Scores(highest(fused, self.config.top), fused, maps)
+        return Scores(topk_mean(fused, self.config.top), fused, maps)
 
     def residual(self, vectors: Tensor, name: str) -> Tensor:
         """``[..., dim]`` to ``[...]``: the quarter of the squared residual, over the mean squared normal length."""
@@ -134,7 +133,7 @@ class Subspace(Scorer):
             raise IncompatibleError(f"averages levels, and these differ in regions: {counts}. Use average false.")
         vectors = torch.stack([level.vectors.float() for level in levels]).mean(0)
         last = levels[-1]
-        return Level(last.spec, unit(vectors) if self.config.unit else vectors, last.grid, last.cover)
+        return Level(last.spec, l2_normalize(vectors) if self.config.unit else vectors, last.grid, last.cover)
 
     def _state(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
         count, mean, scatter = (self.get_buffer(f"{what}_{name}") for what in ("count", "mean", "scatter"))

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vlmad_core import Backbone, ConfigError, IncompatibleError, import_with_torchvision, walk
+from vlmad_core.contracts import Backbone, forward_blocks, import_with_torchvision
+from vlmad_core.errors import ConfigError, IncompatibleError
 from vlmad_timm import weights
 from vlmad_timm.backbone import Timm
 from vlmad_timm.plugin import TimmConfig, vlmad_backbones
@@ -57,7 +58,7 @@ def test_a_file_fills_the_model(
     assert backbone.provenance == {"backbone": "timm", "model": "test_vit", "weights": path.name, "sha256": sha256}
     images = torch.randn(2, 3, 160, 160)
     with torch.no_grad():
-        last, _ = walk(backbone.vision.blocks, backbone.vision.embed(images)[0])
+        last, _ = forward_blocks(backbone.vision.blocks, backbone.vision.embed(images)[0])
         expected = model.forward_head(model.forward_features(images), pre_logits=True)
     torch.testing.assert_close(backbone.vision.pool(last), expected)
 

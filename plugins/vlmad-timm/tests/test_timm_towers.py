@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vlmad_core import Block, IncompatibleError, VisionTower, import_with_torchvision, walk
+from vlmad_core.contracts import Block, VisionTower, forward_blocks, import_with_torchvision
+from vlmad_core.errors import IncompatibleError
 from vlmad_timm.vision import TimmVision
 from vlmad_timm.weights import blank
 
@@ -84,7 +85,7 @@ def picture(*size: int, batch: int = 2) -> Tensor:
 
 
 def run(tower: TimmVision, images: Tensor) -> Tensor:
-    return walk(tower.blocks, tower.embed(images)[0])[0]
+    return forward_blocks(tower.blocks, tower.embed(images)[0])[0]
 
 
 @pytest.mark.parametrize("name", EVERY)

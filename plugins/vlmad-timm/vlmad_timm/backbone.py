@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 
-from vlmad_core import Backbone, Preprocess, find_device
+from vlmad_core.contracts import Backbone, Preprocess, find_device
 from vlmad_timm.vision import TimmVision
 from vlmad_timm.weights import make
 

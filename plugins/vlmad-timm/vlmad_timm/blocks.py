@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlmad_core import IncompatibleError, import_with_torchvision
+from vlmad_core.contracts import import_with_torchvision
+from vlmad_core.errors import IncompatibleError
 
 __all__ = ["EvaBlock", "TimmBlock", "open_blocks", "refuse_unless_plain"]
 
@@ -26,7 +27,7 @@ _ROTARY = (
 
 
 class TimmBlock(nn.Module):
-    """A block of timm's ``VisionTransformer``; see :class:`vlmad_core.towers.Block` for its law.
+    """A block of timm's ``VisionTransformer``; see :class:`vlmad_core.contracts.towers.Block` for its law.
 
     Args:
         block: timm's own.

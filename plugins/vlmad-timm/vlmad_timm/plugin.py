@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vlmad_core import Component, Config, hookimpl
+from vlmad_core.registry import Component, Config, hookimpl
 
 __all__ = ["TimmConfig", "vlmad_backbones"]
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from vlmad_core import IncompatibleError, check_size
+from vlmad_core.contracts import check_size
+from vlmad_core.errors import IncompatibleError
 from vlmad_timm.blocks import open_blocks, refuse_unless_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vlmad_core import Block
+    from vlmad_core.contracts import Block
 
 __all__ = ["TimmVision"]
 
@@ -22,7 +23,7 @@ _MOST_GRIDS = 16  # tables of positions that are kept
 
 
 class TimmVision(nn.Module):
-    """The half that sees; see :class:`vlmad_core.towers.VisionTower`.
+    """The half that sees; see :class:`vlmad_core.contracts.towers.VisionTower`.
 
     Args:
         model: timm's ``VisionTransformer`` or ``Eva``. The tower takes it over: its blocks move out of it.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from vlmad_core import ConfigError, did_you_mean, import_with_torchvision
+from vlmad_core.contracts import import_with_torchvision
+from vlmad_core.errors import ConfigError, did_you_mean
 from vlmad_timm.blocks import refuse_unless_plain
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ def main() -> None:
     images = torch.from_numpy(np.load(f"{folder}/images.npy"))
     queries, references = images[:batch], images[8 : 8 + shots]
     recipe = "winclip-anomalib-few-shot" if shots else "winclip-anomalib"
-    detector = vlmad_core.build(recipe, weights=f"{folder}/weights.pt", set={"backbone.config.dtype": dtype})
-    detector.name = "bottle"
+    detector = vlmad_core.build(recipe, weights=f"{folder}/weights.pt", overrides={"backbone.config.dtype": dtype})
+    detector.class_name = "bottle"
     with torch.no_grad():
         if shots:
             detector.scorers[1].fit(
@@ -30,7 +30,7 @@ def main() -> None:
         started = time.perf_counter()
         scores = detector(queries)
         seconds = (time.perf_counter() - started) / batch
-    np.savez(output, maps=scores.map.float().numpy(), scores=scores.image.float().numpy())
+    np.savez(output, maps=scores.anomaly_map.float().numpy(), scores=scores.image.float().numpy())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": seconds, "peak_mib": peak}))
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vlmad_core import import_with_torchvision
+from vlmad_core.contracts import import_with_torchvision
 
 HERE = Path(__file__).parent
 PACKAGES = ["anomalib==2.7.0", "open_clip_torch>=2.23,<2.26.1", "torch==2.13.0", "torchvision==0.28.0"]

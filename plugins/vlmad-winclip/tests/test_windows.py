@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import vlmad_core
-from vlmad_core.spec import validate
+from vlmad_core.contracts.towers import forward_blocks
+from vlmad_core.registry.validate import validate
 from vlmad_core.testing import tiny_backbone
-from vlmad_core.towers import walk
 from vlmad_winclip.plugin import WindowsConfig
 from vlmad_winclip.windows import Windows, window_cells
 
@@ -27,7 +27,7 @@ def test_a_window_of_the_whole_grid_is_the_plain_forward(class_pool):
     images = torch.randn(2, 3, 32, 32)
     features = Windows(WindowsConfig(scales=(4,)), backbone)(backbone.vision, images)
     torch.testing.assert_close(features["window4"].vectors[:, 0], features.image)
-    x, _ = walk(backbone.vision.blocks, backbone.vision.embed(images)[0])
+    x, _ = forward_blocks(backbone.vision.blocks, backbone.vision.embed(images)[0])
     torch.testing.assert_close(features["patch"].vectors, x[:, backbone.vision.prefix :])
 
 
@@ -40,7 +40,9 @@ def test_windows_equal_those_run_one_by_one():
     x, grid = vision.embed(images)
     for i, cells in enumerate(window_cells(grid, 2)):
         alone = torch.cat([x[:, : vision.prefix], x[:, vision.prefix + cells]], dim=1)
-        torch.testing.assert_close(found[:, i], vision.pool(walk(vision.blocks, alone)[0]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            found[:, i], vision.pool(forward_blocks(vision.blocks, alone)[0]), rtol=1e-4, atol=1e-5
+        )
 
 
 @torch.no_grad()
@@ -61,7 +63,9 @@ def test_gradients_reach_the_picture():
 
 
 def test_a_window_larger_than_the_grid_is_refused_before_an_image_is_read():
-    with pytest.raises(vlmad_core.IncompatibleError, match=r"a window of 3 patches is larger than the grid of 2 x 4"):
+    with pytest.raises(
+        vlmad_core.errors.IncompatibleError, match=r"a window of 3 patches is larger than the grid of 2 x 4"
+    ):
         Windows(WindowsConfig(), tiny_backbone(image_size=(16, 32)))
 
 
@@ -77,7 +81,7 @@ def test_a_window_larger_than_the_grid_is_refused_before_an_image_is_read():
     ],
 )
 def test_impossible_options_are_refused(options, said):
-    with pytest.raises(vlmad_core.ConfigError, match=r"extractor\.config") as error:
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"extractor\.config") as error:
         validate(WindowsConfig, options, "extractor.config", "windows")
     assert said in str(error.value)
 
@@ -86,12 +90,12 @@ def test_few_shot_without_text_keeps_the_vision_half_and_says_so():
     with pytest.warns(UserWarning, match="scorer 'text-match' is left out"):
         detector = vlmad_core.build("winclip-few-shot", backbone=tiny_backbone(text=False))
     pictures = [np.random.default_rng(i).integers(0, 255, (32, 32, 3), dtype=np.uint8) for i in range(3)]
-    detector.fit(pictures[:2], name="cell")
+    detector.fit(pictures[:2], class_name="cell")
     assert detector.predict(pictures[0]).score < 1e-5 < detector.predict(pictures[2]).score
 
 
 def test_zero_shot_without_text_is_refused():
-    with pytest.raises(vlmad_core.IncompatibleError, match="need a backbone with text"):
+    with pytest.raises(vlmad_core.errors.IncompatibleError, match="need a backbone with text"):
         vlmad_core.build("winclip", backbone=tiny_backbone(text=False))
 
 
@@ -99,6 +103,6 @@ def test_zero_shot_without_text_is_refused():
 def test_each_recipe_builds_on_any_backbone_with_text(name):
     picture = np.zeros((40, 50, 3), dtype=np.uint8)
     zero = vlmad_core.build(name, backbone=tiny_backbone())
-    assert zero.predict(picture, "nut").map.shape == (40, 50)
+    assert zero.predict(picture, "nut").anomaly_map.shape == (40, 50)
     few = vlmad_core.build(f"{name}-few-shot", backbone=tiny_backbone())
-    assert 0 <= few.fit([picture], name="nut").predict(picture).score < 1
+    assert 0 <= few.fit([picture], class_name="nut").predict(picture).score < 1

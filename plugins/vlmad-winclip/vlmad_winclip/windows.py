@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vlmad_core import Backbone, Extractor, Features, IncompatibleError, Level, LevelSpec, VisionTower, walk
+from vlmad_core.contracts import Backbone, Extractor, Features, Level, LevelSpec, VisionTower, forward_blocks
+from vlmad_core.errors import IncompatibleError
 
 if TYPE_CHECKING:
     from vlmad_winclip.plugin import WindowsConfig
@@ -46,7 +47,7 @@ class Windows(Extractor):
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
         """``[B, 3, H, W]`` to the levels, in the order of ``levels``."""
         x, grid = vision.embed(images)
-        full, _ = walk(vision.blocks, x)
+        full, _ = forward_blocks(vision.blocks, x)
         image = vision.pool(full)
         patches = full[:, vision.prefix :]
         everything = torch.ones(1, grid[0] * grid[1], dtype=torch.bool, device=x.device)
@@ -69,7 +70,7 @@ class Windows(Extractor):
         first, *middle, last = vision.blocks
         y = y + first.attend(q, k, v)
         y = y + first.mlp(y)
-        y, _ = walk(middle, y)
+        y, _ = forward_blocks(middle, y)
         if vision.class_pool:  # only the class token is read, so only it needs to be finished
             q, k, v = last.qkv(y)
             y = y[:, :1] + last.attend(q[:, :, :1], k, v)

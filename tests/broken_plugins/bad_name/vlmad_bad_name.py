@@ -1,6 +1,6 @@
 """A name with capitals."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

@@ -1,6 +1,6 @@
 """A target without a class."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

@@ -1,6 +1,8 @@
 """A data set of somebody else: ``*.spoon`` in a folder; those whose names begin with b are bent."""
 
-from vlmad_core import Component, Dataset, Fit, Reader, Sample, hookimpl
+from vlmad_core import Dataset, Sample
+from vlmad_core.datasets import DatasetReader, LayoutMatch
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl
@@ -8,11 +10,11 @@ def vlmad_datasets():
     yield Component(name="cutlery", target="vlmad_cutlery:Spoons", summary="For tests.")
 
 
-class Spoons(Reader):
+class Spoons(DatasetReader):
     tree = "*.spoon"
 
     def fits(self, root):
-        return Fit.KNOWN if any(root.glob("*.spoon")) else Fit.NO
+        return LayoutMatch.KNOWN if any(root.glob("*.spoon")) else LayoutMatch.NO
 
     def read(self, root):
         paths = sorted(root.glob("*.spoon"))

@@ -1,6 +1,6 @@
 """A plugin with nothing wrong."""
 
-from vlmad_core import Component, Recipe, hookimpl
+from vlmad_core.registry import Component, Recipe, hookimpl
 
 
 @hookimpl

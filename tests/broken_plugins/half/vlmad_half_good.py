@@ -1,6 +1,6 @@
 """The entry point that works."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

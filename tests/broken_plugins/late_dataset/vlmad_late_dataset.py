@@ -1,6 +1,6 @@
 """Its data sets fail; its extractor is fine."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

@@ -1,6 +1,6 @@
 """Its generator fails after the first entry; its other hook is fine."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

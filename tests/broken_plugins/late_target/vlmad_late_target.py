@@ -1,6 +1,6 @@
 """Entries whose classes cannot be imported when they are used."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

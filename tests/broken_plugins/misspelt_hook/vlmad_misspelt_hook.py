@@ -1,6 +1,6 @@
 """A hook that vlmad never calls: the s is missing."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

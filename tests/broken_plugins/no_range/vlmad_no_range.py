@@ -1,6 +1,6 @@
 """It asks for no version of vlmad-core; that is allowed."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

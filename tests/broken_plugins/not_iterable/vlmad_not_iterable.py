@@ -1,6 +1,6 @@
 """A hook that returns one entry and no list of them."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

@@ -1,6 +1,6 @@
 """A range that nobody can read is no range."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

@@ -1,6 +1,6 @@
 """It talks while it is imported and when it is asked."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 print("hello from the import")
 

@@ -1,6 +1,6 @@
 """A recipe from a hook for parts."""
 
-from vlmad_core import Recipe, hookimpl
+from vlmad_core.registry import Recipe, hookimpl
 
 
 @hookimpl

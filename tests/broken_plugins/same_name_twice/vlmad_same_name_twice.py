@@ -1,6 +1,6 @@
 """Two entries of one name and kind."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

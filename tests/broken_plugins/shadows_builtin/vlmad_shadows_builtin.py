@@ -1,6 +1,6 @@
 """It has the name of a built-in, and another that is its own."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

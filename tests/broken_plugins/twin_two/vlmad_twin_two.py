@@ -1,6 +1,6 @@
 """The other of two that chose the same name."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

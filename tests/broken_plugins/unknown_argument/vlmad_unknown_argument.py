@@ -1,6 +1,6 @@
 """A hook that asks for what vlmad does not give."""
 
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 
 
 @hookimpl

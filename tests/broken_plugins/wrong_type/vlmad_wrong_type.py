@@ -1,6 +1,6 @@
 """A hook that yields a word."""
 
-from vlmad_core import hookimpl
+from vlmad_core.registry import hookimpl
 
 
 @hookimpl

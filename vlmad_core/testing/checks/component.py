@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
-from vlmad_core.component import KINDS
-from vlmad_core.datasets.base import Reader
+from vlmad_core.contracts.parts import Extractor, Prompts, Scorer
+from vlmad_core.contracts.towers import Backbone
+from vlmad_core.datasets.base import DatasetReader
 from vlmad_core.errors import IncompatibleError, VlmadError
-from vlmad_core.parts import Extractor, Prompts, Scorer
+from vlmad_core.registry.component import KINDS
 from vlmad_core.testing.rules import CheckFailed, CheckSkipped, check, require
 from vlmad_core.testing.tiny import tiny_backbone
-from vlmad_core.towers import Backbone
 
 if TYPE_CHECKING:
     from vlmad_core.testing.cases import BackboneCase, Case, DatasetCase, PartCase
 
 ALL = (*KINDS, "dataset")
-BASES = {"backbone": Backbone, "extractor": Extractor, "prompts": Prompts, "scorer": Scorer, "dataset": Reader}
+BASES = {"backbone": Backbone, "extractor": Extractor, "prompts": Prompts, "scorer": Scorer, "dataset": DatasetReader}
 
 
 @check(*ALL)
@@ -40,7 +40,7 @@ def options_are_strict(case: Case) -> None:
     for name, wanted in (("extra", "forbid"), ("frozen", True)):
         require(
             settings.get(name) == wanted,
-            f"model_config has {name}={settings.get(name)!r}; leave {name}={wanted!r} as vlmad_core.Config has it.",
+            f"model_config has {name}={settings.get(name)!r}; leave {name}={wanted!r} as vlmad_core.registry.Config has it.",
         )
 
 

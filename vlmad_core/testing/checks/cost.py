@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vlmad_core.contracts.towers import forward_blocks
 from vlmad_core.testing.cases import PartCase
 from vlmad_core.testing.rules import check, require
-from vlmad_core.towers import walk
 
 if TYPE_CHECKING:
     from vlmad_core.testing.cases import BackboneCase
@@ -35,7 +35,7 @@ def keeps_pace_with_the_backbone(case: PartCase) -> str:
     def bare() -> None:
         # As many runs as are allowed: long enough to be disturbed by a busy machine as often as the part is.
         for _ in range(_MOST_TIMES):
-            backbone.vision.pool(walk(backbone.vision.blocks, backbone.vision.embed(images)[0])[0])
+            backbone.vision.pool(forward_blocks(backbone.vision.blocks, backbone.vision.embed(images)[0])[0])
 
     with torch.no_grad():
         alone, whole = _least(bare) / _MOST_TIMES, _least(lambda: case.run(part))
@@ -71,7 +71,7 @@ def _call(case: BackboneCase | PartCase) -> Callable[[], object]:
         part, run = case.part, case.run
         return lambda: run(part)
     vision, images = case.backbone.vision, case.images(1)
-    return lambda: walk(vision.blocks, vision.embed(images)[0])
+    return lambda: forward_blocks(vision.blocks, vision.embed(images)[0])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmad_core.datasets.base import Dataset, Facts, Fit, Sample
+from vlmad_core.datasets.base import Dataset, DatasetInfo, LayoutMatch, Sample
 from vlmad_core.errors import ConfigError
 from vlmad_core.testing.rules import CheckFailed, check, require
 
@@ -26,7 +26,7 @@ def tells_its_layout(case: DatasetCase) -> None:
     tree = reader.tree
     require(tree and "\n" not in tree, "tree is empty, or not one line; show the layout, such as 'KIND/IMAGE.png'.")
     facts = reader.facts
-    whole = facts is None or (isinstance(facts, Facts) and facts.title and facts.home and facts.licence)
+    whole = facts is None or (isinstance(facts, DatasetInfo) and facts.title and facts.home and facts.licence)
     require(whole, "facts lacks title, home or licence; fill them, or leave facts = None.")
 
 
@@ -43,7 +43,7 @@ def fits_nothing_that_is_not_there(case: DatasetCase) -> None:
                     f"fits() stops with {type(error).__name__}: {error}; return Fit.NO for what is not there."
                 ) from error
             what = "an empty folder" if root.exists() else "a path that is not there"
-            require(fit == Fit.NO, f"fits() says {fit!r} to {what}; return Fit.NO unless files prove it.")
+            require(fit == LayoutMatch.NO, f"fits() says {fit!r} to {what}; return Fit.NO unless files prove it.")
 
 
 @check("dataset")
@@ -85,7 +85,9 @@ def reads_without_torch(case: DatasetCase) -> None:
 def fits_its_example(case: DatasetCase) -> None:
     """The example fits."""
     fit = case.make().fits(case.root)
-    require(fit > Fit.NO, f"fits({case.root}) says {fit!r}; return Fit.FORM or Fit.KNOWN for what read() can read.")
+    require(
+        fit > LayoutMatch.NO, f"fits({case.root}) says {fit!r}; return Fit.FORM or Fit.KNOWN for what read() can read."
+    )
 
 
 @check("dataset", needs="example")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vlmad_core.data import Features, LevelSpec
+from vlmad_core.contracts.data import Features, LevelSpec
 from vlmad_core.testing.cases import tensors
 from vlmad_core.testing.rules import check, close, require
 
@@ -100,7 +100,7 @@ def looks_before_it_learns(case: ExtractorCase) -> None:
 
 
 def _unrefined() -> object:
-    from vlmad_core.parts import Extractor
+    from vlmad_core.contracts.parts import Extractor
 
     return Extractor.refine
 

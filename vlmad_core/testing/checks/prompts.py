@@ -1,4 +1,4 @@
-"""Rules of prompts: anchors of unit length, in the order of the names."""
+"""Rules of prompts: text_embeddings of unit length, in the order of the names."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vlmad_core.data import Anchors
+from vlmad_core.contracts.data import TextEmbeddings
+from vlmad_core.contracts.towers import forward_blocks
 from vlmad_core.errors import VlmadError
 from vlmad_core.testing.rules import CheckFailed, CheckSkipped, check, close, require
-from vlmad_core.towers import walk
 
 if TYPE_CHECKING:
     from vlmad_core.testing.cases import PromptsCase
@@ -17,36 +17,42 @@ if TYPE_CHECKING:
 
 @check("prompts")
 def anchors_as_promised(case: PromptsCase) -> None:
-    """``forward`` gives Anchors with vectors ``[B, S, D]``, a row for each name, and ``abnormal`` ``[S]`` bool."""
-    anchors = _anchors(case)
-    require(isinstance(anchors, Anchors), f"forward gives {type(anchors).__name__}; it must give Anchors.")
+    """``forward`` gives TextEmbeddings with vectors ``[B, S, D]``, a row for each name, and ``abnormal`` ``[S]`` bool."""
+    text_embeddings = _text_embeddings(case)
+    require(
+        isinstance(text_embeddings, TextEmbeddings),
+        f"forward gives {type(text_embeddings).__name__}; it must give TextEmbeddings.",
+    )
     assert case.backbone.text is not None
-    shape, states = tuple(anchors.vectors.shape), tuple(anchors.abnormal.shape)
+    shape, states = tuple(text_embeddings.vectors.shape), tuple(text_embeddings.abnormal.shape)
     dim = case.backbone.text.dim
     fits = len(shape) == 3 and shape[0] == 3 and shape[2] == dim
     require(fits, f"three names give vectors {shape}; they must be [B, S, D] = [3, S, {dim}].")
-    fits = anchors.abnormal.dtype == torch.bool and states == shape[1:2]
-    told = f"{anchors.abnormal.dtype} {states}"
+    fits = text_embeddings.abnormal.dtype == torch.bool and states == shape[1:2]
+    told = f"{text_embeddings.abnormal.dtype} {states}"
     require(fits, f"abnormal is {told}; it must be torch.bool [S] = [{shape[1]}], one for each state.")
 
 
 @check("prompts")
 def anchors_have_unit_length(case: PromptsCase) -> None:
     """Each anchor has length 1."""
-    lengths = _anchors(case).vectors.norm(dim=-1)
+    lengths = _text_embeddings(case).vectors.norm(dim=-1)
     holds = bool(((lengths - 1).abs() < 1e-3).all())
     low, high = float(lengths.min()), float(lengths.max())
-    require(holds, f"anchors have lengths from {low:.3g} to {high:.3g}; put vlmad_core.unit(...) around them.")
+    require(
+        holds,
+        f"text_embeddings have lengths from {low:.3g} to {high:.3g}; put vlmad_core.contracts.l2_normalize(...) around them.",
+    )
 
 
 @check("prompts")
 def says_normal_and_abnormal(case: PromptsCase) -> None:
     """There is at least one normal state and one abnormal state, and they are not the same."""
-    anchors = _anchors(case)
-    abnormal = anchors.abnormal
+    text_embeddings = _text_embeddings(case)
+    abnormal = text_embeddings.abnormal
     there = bool(abnormal.any()) and not bool(abnormal.all())
     require(there, f"abnormal is {abnormal.tolist()}; it needs a False for normal and a True for abnormal.")
-    normal, other = anchors.vectors[:, ~abnormal][:, :1], anchors.vectors[:, abnormal][:, :1]
+    normal, other = text_embeddings.vectors[:, ~abnormal][:, :1], text_embeddings.vectors[:, abnormal][:, :1]
     require(not close(normal, other), "normal and abnormal are the same vector; say them in different words.")
 
 
@@ -54,9 +60,9 @@ def says_normal_and_abnormal(case: PromptsCase) -> None:
 def keeps_the_order_of_names(case: PromptsCase) -> None:
     """Row i belongs to name i: names in another order, twice, or alone give the same rows."""
     with torch.no_grad():
-        whole = case.run(case.part)["anchors"]
+        whole = case.run(case.part)["text_embeddings"]
         for rows in ((2, 1, 0), (1, 1, 0), (1,), (2,)):
-            some = case.run(case.part, rows)["anchors"]
+            some = case.run(case.part, rows)["text_embeddings"]
             require(
                 some.shape[0] == len(rows) and close(some, whole[list(rows)]),
                 f"names in the order {rows} do not give the rows {rows} of (0, 1, 2); compute each name by itself, and "
@@ -66,29 +72,29 @@ def keeps_the_order_of_names(case: PromptsCase) -> None:
 
 @check("prompts")
 def says_whether_names_matter(case: PromptsCase) -> None:
-    """``takes_names`` or ``needs_names`` is true where the anchors depend on the name, and false where they do not."""
+    """``takes_class_name`` or ``needs_class_name`` is true where the text_embeddings depend on the name, and false where they do not."""
     part = case.part
     if part.per_image:
-        raise CheckSkipped("it looks at pictures, so anchors differ without names.")
+        raise CheckSkipped("it looks at pictures, so text_embeddings differ without names.")
     with torch.no_grad():
-        vectors = case.run(part)["anchors"]
+        vectors = case.run(part)["text_embeddings"]
     depends = not close(vectors, vectors[:1].expand_as(vectors))
-    told = part.needs_names or part.takes_names
+    told = part.needs_class_name or part.takes_class_name
     require(
         depends == told,
-        "the name changes the anchors; set takes_names = True (and needs_names = True if it must be given)."
+        "the name changes the text_embeddings; set takes_class_name = True (and needs_class_name = True if it must be given)."
         if depends
-        else "the name changes nothing, but it would be asked for; set needs_names = False and takes_names = False.",
+        else "the name changes nothing, but it would be asked for; set needs_class_name = False and takes_class_name = False.",
     )
 
 
 @check("prompts")
 def takes_any_name(case: PromptsCase) -> None:
-    """Empty, long and foreign names give finite anchors, or are refused in a sentence."""
+    """Empty, long and foreign names give finite text_embeddings, or are refused in a sentence."""
     for name in ("", "metal_nut", "Öse, links {0}", "part " * 60, "螺母"):
         try:
             with torch.no_grad():
-                anchors = case.anchors(case.part, [name], (0,))
+                text_embeddings = case.text_embeddings(case.part, [name], (0,))
         except VlmadError as error:
             require(str(error).endswith("."), f"the name {name[:20]!r} is refused with '{error}'; make it a sentence.")
             continue
@@ -97,20 +103,26 @@ def takes_any_name(case: PromptsCase) -> None:
                 f"the name {name[:20]!r} stops it with {type(error).__name__}: {error}; use str.replace in place of "
                 "str.format, and cut what is too long."
             ) from error
-        require(anchors.vectors.isfinite().all(), f"the name {name[:20]!r} gives anchors that are no numbers.")
+        require(
+            text_embeddings.vectors.isfinite().all(),
+            f"the name {name[:20]!r} gives text_embeddings that are no numbers.",
+        )
 
 
 @check("prompts")
 def same_after_an_extractor_ran(case: PromptsCase) -> None:
-    """The anchors are the same before and after somebody used the tower that sees."""
+    """The text_embeddings are the same before and after somebody used the tower that sees."""
     with torch.no_grad():
-        before = case.run(case.part)["anchors"]
+        before = case.run(case.part)["text_embeddings"]
         vision = case.backbone.vision
-        walk(vision.blocks, vision.embed(case.images(seed=9))[0])
-        after = case.run(case.part)["anchors"]
-    require(torch.equal(before, after), "anchors differ after the vision tower was used; keep no state between calls.")
+        forward_blocks(vision.blocks, vision.embed(case.images(seed=9))[0])
+        after = case.run(case.part)["text_embeddings"]
+    require(
+        torch.equal(before, after),
+        "text_embeddings differ after the vision tower was used; keep no state between calls.",
+    )
 
 
-def _anchors(case: PromptsCase) -> Anchors:
+def _text_embeddings(case: PromptsCase) -> TextEmbeddings:
     with torch.no_grad():
-        return case.anchors(case.part, case.names)
+        return case.text_embeddings(case.part, case.names)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vlmad_core.assemble import assemble
-from vlmad_core.component import Recipe
 from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentError, VlmadError
-from vlmad_core.spec import PipelineSpec, validate
+from vlmad_core.pipeline.build import assemble
+from vlmad_core.pipeline.spec import PipelineSpec
+from vlmad_core.registry.component import Recipe
+from vlmad_core.registry.validate import validate
 from vlmad_core.testing.rules import CheckFailed, CheckSkipped, check, require
 from vlmad_core.testing.tiny import tiny_backbone
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from vlmad_core.data import Anchors, Features, Scores
+from vlmad_core.contracts.data import Features, Scores, TextEmbeddings
+from vlmad_core.contracts.ops import l2_normalize
 from vlmad_core.errors import NotFittedError, VlmadError
-from vlmad_core.ops import unit
 from vlmad_core.testing.cases import tensors
 from vlmad_core.testing.rules import CheckFailed, check, close, require
 
@@ -23,7 +23,7 @@ def scores_as_promised(case: ScorerCase) -> None:
     scores = _judge(case, case.features((0, 1, 2)))
     require(isinstance(scores, Scores), f"forward gives {type(scores).__name__}; it must give Scores.")
     height, width = case.size
-    found = {"image": (scores.image, (3,)), "map": (scores.map, (3, height, width))}
+    found = {"image": (scores.image, (3,)), "map": (scores.anomaly_map, (3, height, width))}
     found |= {f"levels['{name}']": (value, (3, height, width)) for name, value in scores.levels.items()}
     for name, (value, shape) in found.items():
         told = f"{value.dtype} {tuple(value.shape)}"
@@ -37,21 +37,21 @@ def scores_as_promised(case: ScorerCase) -> None:
 @check("scorer", needs="reads words")
 def takes_several_states(case: ScorerCase) -> None:
     """With several kinds of defect it gives finite scores, whichever place the normal state has."""
-    features, words = case.features((0, 1, 2)), case.anchors(3, states=4)
-    turned = Anchors(words.vectors.flip(1), words.abnormal.flip(0))
+    features, words = case.features((0, 1, 2)), case.text_embeddings(3, states=4)
+    turned = TextEmbeddings(words.vectors.flip(1), words.abnormal.flip(0))
     with torch.no_grad():
-        one, other = (case.part(features, anchors, case.size) for anchors in (words, turned))
+        one, other = (case.part(features, text_embeddings, case.size) for text_embeddings in (words, turned))
     fits = one.map.shape == (3, *case.size) and bool(one.map.isfinite().all())
-    require(fits, "four states, three of them abnormal, do not give a map; sum over anchors.abnormal.")
+    require(fits, "four states, three of them abnormal, do not give a map; sum over text_embeddings.abnormal.")
     require(
         close(one.map, other.map),
-        "the scores change when the states come in another order; ask anchors.abnormal, take no index.",
+        "the scores change when the states come in another order; ask text_embeddings.abnormal, take no index.",
     )
 
 
 @check("scorer")
 def leaves_its_input_alone(case: ScorerCase) -> None:
-    """Features and anchors are not written to."""
+    """Features and text_embeddings are not written to."""
     features = case.features((0, 1, 2))
     before = {name: value.clone() for name, value in tensors(features).items()}
     _judge(case, features)
@@ -66,7 +66,7 @@ def leaves_its_input_alone(case: ScorerCase) -> None:
 def abnormal_scores_above_normal(case: ScorerCase) -> None:
     """A picture equal to the abnormal anchor scores above one equal to the normal anchor, in score and map."""
     part = case.make(case.backbone).eval()
-    normal, abnormal = case.anchors(1).vectors[0]
+    normal, abnormal = case.text_embeddings(1).vectors[0]
     visual = _direction(32, 1)
     if part.needs_fit:
         with torch.no_grad():
@@ -78,7 +78,7 @@ def abnormal_scores_above_normal(case: ScorerCase) -> None:
 
 @check("scorer", needs="reads words")
 def asks_for_words(case: ScorerCase) -> None:
-    """Given no anchors it refuses in a sentence."""
+    """Given no text_embeddings it refuses in a sentence."""
     try:
         with torch.no_grad():
             case.part(case.features((0,)), None, case.size)
@@ -87,9 +87,9 @@ def asks_for_words(case: ScorerCase) -> None:
         return
     except Exception as error:
         raise CheckFailed(
-            f"without anchors it stops with {type(error).__name__}: {error}; raise IncompatibleError with a sentence."
+            f"without text_embeddings it stops with {type(error).__name__}: {error}; raise IncompatibleError with a sentence."
         ) from error
-    raise CheckFailed("without anchors it gives scores; set needs_anchors = False, or raise IncompatibleError.")
+    raise CheckFailed("without text_embeddings it gives scores; set needs_text = False, or raise IncompatibleError.")
 
 
 @check("scorer", needs="remembers")
@@ -191,18 +191,18 @@ def _judge(case: ScorerCase, features: Features) -> Scores:
 
 
 def _direction(dim: int, seed: int) -> Tensor:
-    return unit(torch.randn(1, dim, generator=torch.Generator().manual_seed(seed)))
+    return l2_normalize(torch.randn(1, dim, generator=torch.Generator().manual_seed(seed)))
 
 
 def _directions(case: ScorerCase, *seeds: int) -> tuple[Tensor, Tensor]:
     """A unit vector a seed, in the joint space and in the visual one; the normal anchor for seed 1."""
-    joint = torch.cat([case.anchors(1).vectors[0, :1] if seed == 1 else _direction(16, seed) for seed in seeds])
+    joint = torch.cat([case.text_embeddings(1).vectors[0, :1] if seed == 1 else _direction(16, seed) for seed in seeds])
     return joint, torch.cat([_direction(32, seed) for seed in seeds])
 
 
 def _require_above(scores: Scores, high: str, low: str, remedy: str) -> None:
     """The second picture above the first one."""
-    for name, value in (("score", scores.image), ("map", scores.map.flatten(1).mean(1))):
+    for name, value in (("score", scores.image), ("map", scores.anomaly_map.flatten(1).mean(1))):
         below, above = (float(v) for v in value)
         require(
             above > below,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vlmad_core.contracts.towers import TextTower, encode_text, forward_blocks
 from vlmad_core.testing.rules import check, close, require
-from vlmad_core.towers import TextTower, encode, walk
 
 if TYPE_CHECKING:
     from vlmad_core.testing.cases import BackboneCase
@@ -30,7 +30,7 @@ def tokenizes_any_text(case: BackboneCase) -> None:
         f"L is {ids.shape[1]} for long texts and {short.shape[1]} for short ones; pad to the context length.",
     )
     with torch.no_grad():
-        found = encode(text, odd)
+        found = encode_text(text, odd)
     require(found.isfinite().all(), "an odd text gives vectors that are no numbers; look at the empty text first.")
 
 
@@ -96,7 +96,7 @@ def reads_the_words(case: BackboneCase) -> None:
     pairs = (("a metal nut", "a carpet"), ("flawless", "damaged"), ("a nut on a bolt", "a bolt on a nut"))
     with torch.no_grad():
         for one, other in pairs:
-            a, b = encode(_text(case), [one, other])
+            a, b = encode_text(_text(case), [one, other])
             require(not close(a, b), f"'{one}' and '{other}' read the same; add positions, and pool behind the words.")
 
 
@@ -107,7 +107,7 @@ def gradients_reach_the_words(case: BackboneCase) -> None:
     ids = text.tokenize(_SENTENCES[:1])
     with torch.enable_grad():
         words = text.embed(ids).detach().requires_grad_()
-        pooled = text.pool(walk(text.blocks, text.add_positions(words), mask=text.mask)[0], ids)
+        pooled = text.pool(forward_blocks(text.blocks, text.add_positions(words), mask=text.mask)[0], ids)
         require(pooled.requires_grad, "the tower cuts gradients; remove no_grad, inference_mode and detach from it.")
         pooled.float().square().sum().backward()
     reached = words.grad is not None and bool(words.grad.any())
@@ -123,5 +123,5 @@ def _text(case: BackboneCase) -> TextTower:
 def _pooled(text: TextTower, ids: Tensor) -> Tensor:
     length = ids.shape[1]
     mask = None if text.mask is None else text.mask[:length, :length]
-    x, _ = walk(text.blocks, text.add_positions(text.embed(ids)), mask=mask)
+    x, _ = forward_blocks(text.blocks, text.add_positions(text.embed(ids)), mask=mask)
     return text.pool(x, ids)

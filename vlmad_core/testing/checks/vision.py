@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vlmad_core.contracts.towers import Block, forward_blocks
 from vlmad_core.errors import IncompatibleError
 from vlmad_core.testing.rules import CheckSkipped, check, close, require
 from vlmad_core.testing.state import differences, snapshot
-from vlmad_core.towers import Block, walk
 
 if TYPE_CHECKING:
     from vlmad_core.testing.cases import BackboneCase
@@ -68,7 +68,7 @@ def takes_oblong_pictures(case: BackboneCase) -> None:
     try:
         with torch.no_grad():
             x, grid = vision.embed(image)
-            x, _ = walk(vision.blocks, x)
+            x, _ = forward_blocks(vision.blocks, x)
     except IncompatibleError as error:
         require(str(error).endswith("."), f"it refuses with '{error}'; make it a sentence that says what would work.")
         return
@@ -122,7 +122,10 @@ def is_frozen(case: BackboneCase) -> None:
     require(not learning, f"{', '.join(learning[:3])} can be trained; call self.requires_grad_(False) at the end.")
     backbone.train()
     awake = [name or "itself" for name, module in backbone.named_modules() if module.training]
-    require(not awake, f"after train(), {', '.join(awake[:3])} is in training mode; derive from vlmad_core.Backbone.")
+    require(
+        not awake,
+        f"after train(), {', '.join(awake[:3])} is in training mode; derive from vlmad_core.contracts.Backbone.",
+    )
 
 
 @check("backbone")
@@ -130,8 +133,8 @@ def picture_does_not_depend_on_its_batch(case: BackboneCase) -> None:
     """What it sees of a picture is the same whichever pictures are beside it."""
     images, vision = case.images(3), case.backbone.vision
     with torch.no_grad():
-        whole = vision.pool(walk(vision.blocks, vision.embed(images)[0])[0])
-        alone = vision.pool(walk(vision.blocks, vision.embed(images[1:2])[0])[0])
+        whole = vision.pool(forward_blocks(vision.blocks, vision.embed(images)[0])[0])
+        alone = vision.pool(forward_blocks(vision.blocks, vision.embed(images[1:2])[0])[0])
     require(
         close(alone, whole[1:2], tolerance=_tolerance(case)),
         "a picture looks different beside others; look for a norm over the batch, or for blocks that want [L, B, W].",
@@ -143,7 +146,7 @@ def gradients_reach_the_picture(case: BackboneCase) -> None:
     """Gradients pass through the frozen tower to the pixels, for parts that learn in front of it."""
     images, vision = case.images(1).requires_grad_(), case.backbone.vision
     with torch.enable_grad():
-        pooled = vision.pool(walk(vision.blocks, vision.embed(images)[0])[0])
+        pooled = vision.pool(forward_blocks(vision.blocks, vision.embed(images)[0])[0])
         require(pooled.requires_grad, "the tower cuts gradients; remove no_grad, inference_mode and detach from it.")
         pooled.float().square().sum().backward()
     reached = images.grad is not None and bool(images.grad.any())
@@ -159,7 +162,7 @@ def changes_nothing_in_use(case: BackboneCase) -> None:
     if text is not None:
         with torch.no_grad():
             ids = text.tokenize(["a metal nut"])
-            text.pool(walk(text.blocks, text.add_positions(text.embed(ids)), mask=text.mask)[0], ids)
+            text.pool(forward_blocks(text.blocks, text.add_positions(text.embed(ids)), mask=text.mask)[0], ids)
     changed = differences(before, case.backbone, attributes=False)
     require(not changed, f"in use it changed {', '.join(changed[:3])}; compute into new tensors.")
 
@@ -195,7 +198,7 @@ def _walked(case: BackboneCase) -> Tensor:
     if not len(vision.blocks):
         raise CheckSkipped("it has no blocks.")
     with torch.no_grad():
-        x, _ = walk(vision.blocks, vision.embed(case.images(2))[0])
+        x, _ = forward_blocks(vision.blocks, vision.embed(case.images(2))[0])
     return x
 
 

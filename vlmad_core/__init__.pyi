@@ -1,0 +1,15 @@
+from .benchmark.plan import BenchmarkPlan as BenchmarkPlan
+from .benchmark.run import run_benchmark as run_benchmark
+from .contracts.data import Prediction as Prediction
+from .datasets.base import Dataset as Dataset
+from .datasets.base import Sample as Sample
+from .datasets.read import read_dataset as read_dataset
+from .errors import VlmadError as VlmadError
+from .pipeline.build import build as build
+from .pipeline.checkpoint import load as load
+from .pipeline.pipeline import Pipeline as Pipeline
+from .pipeline.recipes import save_recipe as save_recipe
+from .training.options import TrainingOptions as TrainingOptions
+from .training.published import import_checkpoint as import_checkpoint
+from .training.train import train as train
+from .version import __version__ as __version__

@@ -1,0 +1,99 @@
+"""Batches of features, kept in memory as far as they fit and on the disk beyond that; exactly as they were."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from vlmad_core.contracts.data import Features
+from vlmad_core.files import write_whole
+from vlmad_core.run.disk import FULL
+
+__all__ = ["KeptFeatures", "joined"]
+
+
+class KeptFeatures:
+    """Batches by name.
+
+    Args:
+        folder: For those that do not fit into memory; nothing else may use it.
+        memory: Bytes.
+    """
+
+    def __init__(self, folder: Path, memory: float) -> None:
+        self._folder, self._free = folder, memory
+        self._batches: dict[str, Features] = {}
+        self._files: dict[str, Path] = {}
+        self._has_room = True
+
+    def keep(self, name: str, features: Features) -> None:
+        """Keep a batch; where the disk is full it is simply not there."""
+        home = _moved(features, torch.device("cpu"))
+        tensors = _tensors(home)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        if size <= self._free:
+            self._free -= size
+            self._batches[name] = home
+        elif self._has_room:
+            self._write(name, home, tensors)
+
+    def find(self, name: str, device: torch.device) -> Features | None:
+        """A batch on a device, or None if it was not kept."""
+        batch = self._batches.get(name)
+        if batch is None:
+            return None
+        if name in self._files:
+            tensors = safetensors.torch.load_file(self._files[name])
+            levels = tuple(replace(level, vectors=tensors[f"level{i}"]) for i, level in enumerate(batch.levels))
+            batch = Features(levels, tensors.get("image"))
+        return _moved(batch, device)
+
+    def clear(self) -> None:
+        """Give memory and disk back."""
+        self._batches.clear()
+        self._files.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _write(self, name: str, batch: Features, tensors: dict[str, Tensor]) -> None:
+        path = self._folder / f"{len(self._files):06}.safetensors"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(path, safetensors.torch.save({key: t.contiguous() for key, t in tensors.items()}))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._has_room = False
+            return
+        self._files[name] = path
+        none = torch.empty(0)
+        self._batches[name] = Features(tuple(replace(level, vectors=none) for level in batch.levels))
+
+
+def joined(parts: list[Features]) -> Features:
+    """Several batches of one extractor as one."""
+    if len(parts) == 1:
+        return parts[0]
+    levels = tuple(
+        replace(level, vectors=torch.cat([part.levels[i].vectors for part in parts]))
+        for i, level in enumerate(parts[0].levels)
+    )
+    images = [part.image for part in parts if part.image is not None]
+    return Features(levels, torch.cat(images) if images else None)
+
+
+def _tensors(features: Features) -> dict[str, Tensor]:
+    tensors = {f"level{i}": level.vectors for i, level in enumerate(features.levels)}
+    return tensors if features.image is None else {**tensors, "image": features.image}
+
+
+def _moved(features: Features, device: torch.device) -> Features:
+    levels = tuple(
+        replace(level, vectors=level.vectors.to(device), cover=None if level.cover is None else level.cover.to(device))
+        for level in features.levels
+    )
+    return Features(levels, None if features.image is None else features.image.to(device))

@@ -1,0 +1,268 @@
+"""How fast a detector is and what it needs, measured apart from how good it is: the clock sees no metric.
+
+An image's time is what a user waits for: decode the file, resize, run the towers, judge, and the map at the size of the
+image. Words are encoded once a name, before the clock starts.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vlmad_core.benchmark.flops import count_flops
+from vlmad_core.contracts.images import ImageLike, open_image, to_pixels
+from vlmad_core.errors import ConfigError
+from vlmad_core.files import write_whole
+from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.version import __version__
+
+__all__ = ["SPEED", "Speed", "measure", "read_speed", "write_speed"]
+
+SPEED = "speed.jsonl"
+"""What a folder of results calls its measurements of speed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """What was measured at one batch size; one line of ``speed.jsonl``.
+
+    Args:
+        method: The label that rows of results have.
+        backbone: Likewise.
+        image_size: ``(height, width)`` that the backbone works at.
+        device: Such as "cpu".
+        machine: Name of the processor or the accelerator.
+        dtype: Of the weights.
+        threads: CPU threads of torch.
+        batch: Images through the backbone at a time.
+        images: How many were timed.
+        p50_ms: Milliseconds for one image by itself, which half of them stay below; None for batches above 1.
+        p95_ms: Likewise 95 %.
+        p99_ms: Likewise 99 %; of fewer than 100 images it is close to the slowest.
+        images_per_second: With the next files decoded while a batch is judged.
+        peak_memory_mb: Most memory held at a time, in 10^6 bytes, model and process included; None if unknown.
+        memory: What that is: memory of the process, or of the accelerator.
+        parameters: Of backbone and parts.
+        learned: Of the parts alone.
+        flops: For one image, two for each multiply-add; see :func:`~vlmad_core.benchmark.flops.count_flops`.
+        shots: Normal images it had seen, as rows of results have it; None: whatever their number.
+        vlmad: Version.
+        torch: Version.
+    """
+
+    method: str
+    backbone: str
+    image_size: tuple[int, int]
+    device: str
+    machine: str
+    dtype: str
+    threads: int
+    batch: int
+    images: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    images_per_second: float
+    peak_memory_mb: float | None
+    memory: str
+    parameters: int
+    learned: int
+    flops: int
+    shots: int | None = None
+    vlmad: str = __version__
+    torch: str = str(torch.__version__)
+
+
+def measure(
+    pipeline: Pipeline,
+    images: Sequence[ImageLike],
+    *,
+    name: str | None = None,
+    method: str = "",
+    backbone: str = "",
+    shots: int | None = None,
+    batch_sizes: Sequence[int] = (1, 8),
+    repeats: int = 100,
+    warmup: int = 3,
+) -> list[Speed]:
+    """Time a detector that is ready to judge.
+
+    Args:
+        pipeline: Fitted where it has a memory.
+        images: Judged in turn and as often as needed; files, for times that include decoding.
+        name: What they show; the pipeline's own by default.
+        method: Label for the results; the names of extractor and scorers by default.
+        backbone: Label for the results; the backbone's own name by default.
+        shots: Normal images it has seen, for the results.
+        batch_sizes: Each is one result.
+        repeats: Images timed, at each batch size and once more for the latency of single ones.
+        warmup: Rounds before the clock starts, at each batch size.
+
+    Raises:
+        ConfigError: No images, or a number below 1.
+        ImageError: An image cannot be read.
+        NotFittedError: A memory has seen no normal image.
+    """
+    if not images or not batch_sizes or min(*batch_sizes, repeats, warmup) < 1:
+        raise ConfigError("speed needs at least one image, and batch sizes, repeats and warm-up of at least 1.")
+    pipeline.check_ready(has_class_name=name is not None)
+    about = _about(pipeline, method, backbone)
+    device = pipeline.backbone.device
+    pixels = to_pixels(open_image(images[0]), pipeline.backbone.preprocess)[None]
+    names = None if name is None else [name]
+    with torch.no_grad():
+        pipeline(pixels, names)  # encodes the words, so that they are not counted with the image
+        flops = count_flops(lambda: pipeline(pixels, names))
+
+    found = []
+    for batch in batch_sizes:
+        _judge(pipeline, islice(cycle(images), warmup * batch), name, batch)
+        peak = _Peak(device)
+        rounds = max(2, -(-repeats // batch))
+        started = time.perf_counter()
+        _judge(pipeline, islice(cycle(images), rounds * batch), name, batch)
+        rate = rounds * batch / (time.perf_counter() - started)
+        times = _latencies(pipeline, images, name, repeats) if batch == 1 else None
+        p50, p95, p99 = (None, None, None) if times is None else map(float, np.percentile(times, [50, 95, 99]))
+        found.append(
+            Speed(
+                **about,
+                batch=batch,
+                images=rounds * batch,
+                p50_ms=p50,
+                p95_ms=p95,
+                p99_ms=p99,
+                images_per_second=rate,
+                peak_memory_mb=peak.megabytes(),
+                memory=peak.kind,
+                flops=flops,
+                shots=shots,
+            )
+        )
+    return found
+
+
+def write_speed(path: str | Path, speeds: Iterable[Speed]) -> None:
+    """``speed.jsonl``; what is there of other methods, sizes, machines and batches stays."""
+    path = Path(path)
+    kept = {_key(speed): speed for speed in (read_speed(path) if path.exists() else [])}
+    kept |= {_key(speed): speed for speed in speeds}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, "".join(f"{json.dumps(asdict(speed))}\n" for speed in kept.values()).encode())
+
+
+def read_speed(path: str | Path) -> list[Speed]:
+    """What :func:`write_speed` wrote.
+
+    Raises:
+        ConfigError: Not there, or a line that is not one of speed.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; `vlmad speed --out {path}` writes it.") from error
+    known = {field.name for field in fields(Speed)}
+    speeds = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = {key: value for key, value in json.loads(line).items() if key in known}
+            row["image_size"] = tuple(row["image_size"])
+            speeds.append(Speed(**row))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{path}: line {number} is not a measurement of speed; remove it.") from error
+    return speeds
+
+
+def _key(speed: Speed) -> tuple[object, ...]:
+    return (
+        speed.method,
+        speed.backbone,
+        speed.shots,
+        speed.image_size,
+        speed.device,
+        speed.machine,
+        speed.dtype,
+        speed.threads,
+        speed.batch,
+    )
+
+
+def _about(pipeline: Pipeline, method: str, backbone: str) -> dict[str, Any]:
+    model = pipeline.backbone
+    learned = sum(parameter.numel() for parameter in pipeline.parameters())
+    extractor = pipeline.spec.extractor.use if pipeline.spec else type(pipeline.extractor).__name__
+    return {
+        "method": method or " + ".join([extractor, *pipeline.labels]),
+        "backbone": backbone or model.provenance.get("backbone", type(model.vision).__name__),
+        "image_size": model.preprocess.size,
+        "device": str(model.device),
+        "machine": _machine(model.device),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()) + learned,
+        "learned": learned,
+    }
+
+
+def _judge(pipeline: Pipeline, images: Iterable[ImageLike], name: str | None, batch: int) -> None:
+    for prediction in pipeline.stream(images, name, batch_size=batch):
+        _ = prediction.anomaly_map  # made when it is asked for; a copy to the CPU, so an accelerator is waited for
+
+
+def _latencies(pipeline: Pipeline, images: Sequence[ImageLike], name: str | None, repeats: int) -> list[float]:
+    """Milliseconds, each image by itself."""
+    times = []
+    for image in islice(cycle(images), repeats):
+        started = time.perf_counter()
+        _judge(pipeline, [image], name, 1)
+        times.append(1000 * (time.perf_counter() - started))
+    return times
+
+
+class _Peak:
+    """The most memory held from now on: the accelerator's, or the process's where there is none."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            self.kind = "allocated on the accelerator"
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        self.kind = "resident, since the process began"
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # Linux: the mark begins anew
+            self.kind = "resident"
+
+    def megabytes(self) -> float | None:
+        if self._device.type == "cuda":
+            return float(torch.cuda.max_memory_allocated(self._device)) / 1e6
+        with suppress(OSError):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024 / 1e6
+        try:
+            import resource
+        except ImportError:  # Windows
+            return None
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most / 1e6 if platform.system() == "Darwin" else most * 1024 / 1e6
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,96 @@
+"""How fast the methods of a benchmark are: one by one, apart from their cells, on a few of the same images."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from vlmad_core.benchmark.cells import Cell, path_of
+from vlmad_core.benchmark.run import build_cell
+from vlmad_core.benchmark.shared import tell_failure
+from vlmad_core.benchmark.speed import SPEED, Speed, measure, read_speed, write_speed
+from vlmad_core.contracts.images import ImageLike
+from vlmad_core.contracts.towers import Backbone
+from vlmad_core.pipeline.build import make_backbone
+from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.registry.registry import Registry
+from vlmad_core.report.rows import Row
+
+__all__ = ["time_cells", "time_detector"]
+
+_SECONDS = 6.0
+"""Of the clock for each method, about."""
+_FEWEST, _MOST = 10, 100
+_IMAGES = 16
+
+
+def time_cells(
+    cells: Iterable[Cell],
+    rows: Mapping[str, Row],
+    folder: Path,
+    registry: Registry,
+    *,
+    say: Callable[[str], None] = lambda what: None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Measure every method, backbone, size and number of shots that was judged and is not in ``speed.jsonl`` yet.
+
+    Each is timed at batch 1, on its first category with the normal images of its first draw.
+
+    Args:
+        cells: Of the plan, by backbone.
+        rows: By cell; what is not done is not timed.
+        folder: ``speed.jsonl`` is written there, after each method.
+        registry: Where to look for parts.
+        say: Called with what goes on.
+        tell: Called with a sentence for each method that could not be timed.
+    """
+    there = {_key(one) for one in (read_speed(folder / SPEED) if (folder / SPEED).exists() else [])}
+    wanted: dict[tuple[object, ...], Cell] = {}
+    for cell in cells:
+        row = rows[cell.key]
+        if row["status"] == "done":
+            wanted.setdefault((cell.method, cell.backbone, tuple(row["image_size"] or ()), cell.shots), cell)
+    missing = [cell for key, cell in wanted.items() if key not in there]
+    for spec, group in groupby(missing, key=lambda cell: cell.spec.backbone):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the run told them
+            backbone = make_backbone(spec, registry=registry)
+            for cell in group:
+                say(f"speed of {cell.method} on {cell.backbone}, {cell.shots} shots")
+                try:
+                    write_speed(folder / SPEED, _time(cell, rows[cell.key], backbone, registry))
+                except OSError:  # the disk: the whole run has to know
+                    raise
+                except Exception as error:
+                    tell(f"no speed of {cell}: {tell_failure(error)}")
+
+
+def _time(cell: Cell, row: Row, backbone: Backbone, registry: Registry) -> Sequence[Speed]:
+    pipeline, words = build_cell(cell, backbone, registry), cell.category.words
+    if cell.shots:
+        pipeline.fit([sample.image for sample in cell.references], words)
+    broken = {one["path"] for one in row["unreadable"]}
+    images = [sample.image for sample in cell.category.judged if path_of(sample, cell.category.root) not in broken][
+        :_IMAGES
+    ]
+    return time_detector(cell, pipeline, images)
+
+
+def time_detector(cell: Cell, pipeline: Pipeline, images: Sequence[ImageLike]) -> list[Speed]:
+    """Measure the detector of a cell at batch 1, for some seconds, on images that can be read."""
+    words = cell.category.words
+    pipeline.predict(images[0], words)
+    started = time.perf_counter()
+    pipeline.predict(images[-1], words)
+    repeats = int(min(_MOST, max(_FEWEST, _SECONDS / 2 / (time.perf_counter() - started))))
+    about: dict[str, Any] = {"method": cell.method, "backbone": cell.backbone, "shots": cell.shots}
+    return measure(pipeline, images, name=words, batch_sizes=(1,), repeats=repeats, **about)
+
+
+def _key(speed: Speed) -> tuple[object, ...]:
+    return speed.method, speed.backbone, speed.image_size, speed.shots

@@ -1,0 +1,168 @@
+"""The data that flows: levels of local evidence, features, text_embeddings, scores, and a prediction for people.
+
+Letters: **B** images, **M** regions in a level, **S** states, **D** joint dimension, **h w** token grid, **H W**
+pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["Features", "Level", "LevelSpec", "Prediction", "Scores", "TextEmbeddings"]
+
+
+LEAST = 1e-18
+"""What a harmonic mean takes for 0: small enough to be none, and its inverse squared is still a float32."""
+
+
+@dataclass(frozen=True)
+class LevelSpec:
+    """What is known of a level before any image is seen.
+
+    Args:
+        name: Such as ``"block12"`` or ``"window3"``; scorers choose levels by patterns on it.
+        dim: Length of its vectors.
+        joint: True: comparable with text; False: only with other images.
+    """
+
+    name: str
+    dim: int
+    joint: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} ({'joint' if self.joint else 'visual'}, {self.dim})"
+
+
+@dataclass(frozen=True)
+class Level:
+    """One scale or depth of local evidence: M regions and a table of the cells that they cover.
+
+    Args:
+        spec: Name, dimension, space.
+        vectors: ``[B, M, dim]``.
+        grid: ``(h, w)``.
+        cover: ``[M, h*w]`` bool, the cells under each region; None: one region a cell, in row-major order.
+    """
+
+    spec: LevelSpec
+    vectors: Tensor
+    grid: tuple[int, int]
+    cover: Tensor | None = None
+
+    def to_map(self, values: Tensor, mean: Literal["arithmetic", "harmonic"] = "arithmetic") -> Tensor:
+        """Give each cell the mean of the regions over it.
+
+        The harmonic mean is WinCLIP's (CVPR 2023): a region with value 0 makes each cell under it 0. It is defined
+        for values of at least 0. One matrix product with the cover table, whatever the regions are.
+
+        Args:
+            values: ``[..., M]``.
+            mean: ``"arithmetic"`` or ``"harmonic"``.
+
+        Returns:
+            ``[..., h, w]``.
+
+        >>> cover = torch.tensor([[1, 1, 0, 1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 1, 1, 0, 0, 0],
+        ...                       [0, 0, 0, 1, 1, 0, 1, 1, 0], [0, 0, 0, 0, 1, 1, 0, 1, 1]]).bool()
+        >>> level = Level(LevelSpec("window2", 8, True), torch.zeros(1, 4, 8), (3, 3), cover)
+        >>> level.to_map(torch.tensor([1, 0.75, 0.5, 0.25]), "harmonic")
+        tensor([[1.0000, 0.8571, 0.7500],
+                [0.6667, 0.4800, 0.3750],
+                [0.5000, 0.3333, 0.2500]])
+        """
+        if self.cover is not None:
+            cover = self.cover.to(values)  # [M, h*w]
+            count = cover.sum(0)
+            # Never 1/0: infinity times "not under this region" would be NaN in every other cell.
+            inverse = 1 / values.clamp_min(LEAST)
+            values = count / (inverse @ cover) if mean == "harmonic" else values @ cover / count
+        return values.reshape(*values.shape[:-1], *self.grid)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an extractor saw.
+
+    Args:
+        levels: Local evidence, in the order that the extractor declared.
+        image: ``[B, D]``, the whole image in the joint space; None where there is no such space.
+    """
+
+    levels: tuple[Level, ...]
+    image: Tensor | None = None
+
+    def __getitem__(self, name: str) -> Level:
+        """The level with this name."""
+        return next(level for level in self.levels if level.spec.name == name)
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """Where the words stand.
+
+    Args:
+        vectors: ``[B, S, D]``, unit length.
+        abnormal: ``[S]`` bool; two states usually, several kinds of defect if wanted.
+    """
+
+    vectors: Tensor
+    abnormal: Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a scorer thinks; higher is more anomalous.
+
+    Args:
+        image: ``[B]``.
+        anomaly_map: ``[B, H, W]``.
+        levels: ``[B, H, W]`` each, by name: for training and for looking.
+    """
+
+    image: Tensor
+    anomaly_map: Tensor
+    levels: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image, for people: no tensors, no batch.
+
+    Args:
+        score: Higher is more anomalous. Raw, not calibrated.
+        raw_map: ``[h, w]`` float32 at the size that the detector works at.
+        size: ``(height, width)`` of the image as it was given.
+        path: The file, where there was one.
+    """
+
+    score: float
+    raw_map: np.ndarray
+    size: tuple[int, int]
+    path: str | None = None
+
+    @cached_property
+    def anomaly_map(self) -> np.ndarray:
+        """``[height, width]`` float32 of the image as it was given, same scale as :attr:`raw_map`."""
+        return self.map_at(self.size)
+
+    def map_at(self, size: tuple[int, int]) -> np.ndarray:
+        """The map at ``(height, width)``, bilinear; made when asked for, so that a list of predictions stays small."""
+        if size == self.raw_map.shape:
+            return self.raw_map
+        small = torch.from_numpy(np.ascontiguousarray(self.raw_map))[None, None]
+        return F.interpolate(small, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
+
+    @property
+    def peak(self) -> tuple[int, int]:
+        """``(row, column)`` in the image of the most anomalous place."""
+        row, column = np.unravel_index(int(self.raw_map.argmax()), self.raw_map.shape)
+        height, width = self.raw_map.shape
+        return int((row + 0.5) * self.size[0] / height), int((column + 0.5) * self.size[1] / width)

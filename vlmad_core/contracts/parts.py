@@ -1,0 +1,121 @@
+"""Base classes of the three parts that a plugin writes beside backbones: how to look, what to say, how to judge.
+
+Two rules: a part never holds the backbone (it reads sizes in its constructor and is handed the tower at each call),
+and a part never changes it. So ``part.parameters()`` is exactly what it learns and ``state_dict()`` exactly what must
+be saved.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from vlmad_core.contracts.data import Features, LevelSpec, Scores, TextEmbeddings
+from vlmad_core.contracts.towers import TextTower, VisionTower
+from vlmad_core.errors import IncompatibleError
+
+__all__ = ["Extractor", "Prompts", "Scorer", "select_levels"]
+
+
+class Extractor(nn.Module, ABC):
+    """A way to look at an image: ``Extractor(config, backbone)``.
+
+    One that learns splits what it does: :meth:`look` is everything that no parameter touches, :meth:`refine` the rest,
+    and ``forward`` is ``self.refine(self.look(vision, images))``. Training then computes ``look`` once an image.
+
+    Attributes:
+        levels: What :meth:`forward` will give, known from the constructor on.
+    """
+
+    levels: tuple[LevelSpec, ...]
+
+    @abstractmethod
+    def forward(self, vision: VisionTower, images: Tensor) -> Features:
+        """``[B, 3, H, W]`` to features with the declared levels; an image's result does not depend on its batch."""
+
+    def look(self, vision: VisionTower, images: Tensor) -> Features:
+        """The part of ``forward`` that learns nothing: may be computed once an image and kept."""
+        features: Features = self(vision, images)
+        return features
+
+    def refine(self, features: Features) -> Features:
+        """What is learned, on top of :meth:`look`: ``refine(look(vision, images))`` is ``forward(vision, images)``."""
+        return features
+
+
+class Prompts(nn.Module, ABC):
+    """A way to say normal and abnormal: ``Prompts(config, backbone)``.
+
+    Attributes:
+        per_image: True: needs the features, and is never cached.
+        needs_class_name: True: the words depend on what the picture shows, so a class name must be given.
+        takes_class_name: True: the words depend on it, and speak of an "object" where a name may be left out and is.
+    """
+
+    per_image: ClassVar[bool] = False
+    needs_class_name: bool = True
+    takes_class_name: bool = False
+
+    @abstractmethod
+    def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:
+        """TextEmbeddings ``[len(names), S, D]`` of unit length, in the order of the names."""
+
+
+class Scorer(nn.Module, ABC):
+    """A way to judge features: ``Scorer(config, levels, dim)``, with ``dim`` that of the text or None.
+
+    Attributes:
+        needs_text: True: it compares with words.
+        needs_fit: True: it compares with normal images, which :meth:`fit` must have seen.
+    """
+
+    needs_text: ClassVar[bool] = False
+    needs_fit: ClassVar[bool] = False
+
+    def fit(self, features: Features) -> None:
+        """Remember normal references; called once a batch, accumulates. Nothing to do unless ``needs_fit``."""
+
+    def forget(self) -> None:
+        """Drop what :meth:`fit` remembered."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """False while :meth:`forward` would raise :class:`~vlmad_core.errors.NotFittedError`."""
+        return True
+
+    @abstractmethod
+    def forward(self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]) -> Scores:
+        """Scores with maps of ``size`` = (H, W) pixels."""
+
+
+def select_levels(
+    levels: Sequence[LevelSpec], patterns: Sequence[str], *, joint: bool = False
+) -> tuple[LevelSpec, ...]:
+    """The levels whose names match a shell pattern, in the order of ``levels``.
+
+    Args:
+        levels: As an extractor declares them.
+        patterns: Such as ``"window*"``; each must match at least one level.
+        joint: Only those comparable with text.
+
+    Raises:
+        IncompatibleError: A pattern matches nothing, or no joint level is left; the text names what there is.
+    """
+    there = ", ".join(map(str, levels)) or "none"
+    for pattern in patterns:
+        if not any(fnmatch(level.name, pattern) for level in levels):
+            raise IncompatibleError(f"no level is called '{pattern}'; there are only: {there}.")
+    chosen = tuple(level for level in levels if any(fnmatch(level.name, p) for p in patterns))
+    if not joint:
+        return chosen
+    chosen = tuple(level for level in chosen if level.joint)
+    if not chosen:
+        raise IncompatibleError(
+            f"needs a level that can be compared with text, but there are only: {there}. "
+            "Use scorer 'memory', or a backbone with text such as 'open-clip'."
+        )
+    return chosen

@@ -1,0 +1,6 @@
+from .base import Dataset as Dataset
+from .base import DatasetInfo as DatasetInfo
+from .base import DatasetReader as DatasetReader
+from .base import LayoutMatch as LayoutMatch
+from .base import Sample as Sample
+from .read import read_dataset as read_dataset

@@ -1,1 +1,0 @@
-"""How good is it: exact metrics on raw scores and maps."""

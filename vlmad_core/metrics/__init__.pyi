@@ -1,0 +1,17 @@
+from .aupro_200 import SteppedAupro as SteppedAupro
+from .aupro_200 import stepped_aupro as stepped_aupro
+from .curve import PixelMetrics as PixelMetrics
+from .image import ImageMetrics as ImageMetrics
+from .image import auroc as auroc
+from .image import average_precision as average_precision
+from .image import bootstrap as bootstrap
+from .image import bootstrap_auroc as bootstrap_auroc
+from .image import f1max as f1max
+from .image import image_metrics as image_metrics
+from .paired import Paired as Paired
+from .paired import delong as delong
+from .paired import paired_bootstrap as paired_bootstrap
+from .pixel import aupro as aupro
+from .pixel import pixel_metrics as pixel_metrics
+from .saturated import au_spro as au_spro
+from .sketch import PixelSketch as PixelSketch

@@ -1,0 +1,56 @@
+"""How high a normal image can score: each of a few is held out in turn and judged by a memory of the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from vlmad_core.contracts.data import Features, TextEmbeddings
+from vlmad_core.contracts.parts import Scorer
+from vlmad_core.pipeline.fuse import Fuse
+
+__all__ = ["HELD_OUT", "normal_range", "pick"]
+
+HELD_OUT = 8
+"""How many normal images are held out, at most."""
+
+
+def normal_range(
+    scorers: Sequence[Scorer],
+    fuse: Fuse,
+    held: Sequence[Features],
+    text_embeddings: Sequence[TextEmbeddings | None],
+    size: tuple[int, int],
+) -> Tensor:
+    """Median and highest value of the maps of normal images, ``[2]``; NaN where there are fewer than two.
+
+    Args:
+        scorers: As they are; what they remember is not touched.
+        fuse: How they become one.
+        held: Features of one normal image each.
+        text_embeddings: For each of them.
+        size: Of the maps.
+    """
+    if len(held) < 2:
+        return torch.full((2,), math.nan)
+    trial, labels, maps = deepcopy(list(scorers)), [""] * len(scorers), []
+    for i, features in enumerate(held):
+        for scorer in trial:
+            if scorer.needs_fit:
+                scorer.forget()
+                for other in (*held[:i], *held[i + 1 :]):
+                    scorer.fit(other)
+        maps.append(fuse([scorer(features, text_embeddings[i], size) for scorer in trial], labels).anomaly_map)
+    values = torch.stack(maps)
+    return torch.stack([values.median(), values.max()])
+
+
+def pick(features: Features, i: int) -> Features:
+    """Features of the i-th image of a batch, as a batch of one."""
+    levels = tuple(replace(level, vectors=level.vectors[i : i + 1]) for level in features.levels)
+    return Features(levels, None if features.image is None else features.image[i : i + 1])

@@ -1,0 +1,3 @@
+"""The version of every distribution of vlmad; they move together."""
+
+__version__ = "0.1.0"
