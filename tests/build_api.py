@@ -188,8 +188,8 @@ def _written(folder: Path) -> Iterator[tuple[str, Any]]:
     import numpy as np
     from PIL import Image
 
-    from vlmad_core.benchmark.speed import Speed
     from vlmad_core.report.rows import ROWS, Row
+    from vlmad_core.report.speed import Speed
     from vlmad_core.run import run
 
     detector = vlmad_core.build(

@@ -445,7 +445,8 @@ def test_the_estimate_counts_what_the_run_then_does(run, make_plan, registry):
 
 def test_a_method_that_cannot_be_timed_is_told_and_the_others_are(run, monkeypatch, tmp_path):
     from vlmad_core.benchmark import timing
-    from vlmad_core.benchmark.speed import measure, read_speed
+    from vlmad_core.benchmark.speed import measure
+    from vlmad_core.report.speed import read_speed
 
     def broken(pipeline, images, **about):
         if about["method"] == "words":

@@ -12,9 +12,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import vlmad_core
 from vlmad_core.benchmark.flops import count_flops
-from vlmad_core.benchmark.speed import measure, read_speed, write_speed
+from vlmad_core.benchmark.speed import measure
 from vlmad_core.contracts import ops
 from vlmad_core.errors import ConfigError, ImageError, NotFittedError
+from vlmad_core.report.speed import read_speed, write_speed
 from vlmad_core.testing import memory_registry, tiny_backbone
 
 WIDTH, DIM, DEPTH, GRID, PATCH = 32, 16, 3, 4, 8

@@ -121,7 +121,7 @@ def test_select_and_names(tree, registry):
     dataset = read_dataset(tree("mvtec-ad"), registry=registry)
     bent = dataset.select(category="metal_nut", split="test", label=True)
     assert len(bent) == 2
-    assert {sample.name for sample in bent} == {"metal nut"}
+    assert {sample.class_name for sample in bent} == {"metal nut"}
     assert bent.facts is None
 
 

@@ -5,9 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from vlmad_core.datasets.loco import Area
 from vlmad_core.metrics.pixel import aupro
-from vlmad_core.metrics.saturated import au_spro, resized
+from vlmad_core.metrics.saturated import Area, au_spro, resized
 
 
 def scene(seed, size=14):

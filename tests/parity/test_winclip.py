@@ -92,12 +92,10 @@ def test_zero_shot_windows_and_maps(square, preset):
         probability = scorer.probability(features[f"window{side}"].vectors, text_embeddings)
         check(probability, "winclip", f"{preset}.zero.window{side}_prob")
         if preset != "paper":
-            check(
-                scorer.cells(features, text_embeddings, f"window{side}"), "winclip", f"{preset}.zero.anomaly_map{side}"
-            )
+            check(scorer.cells(features, text_embeddings, f"window{side}"), "winclip", f"{preset}.zero.map{side}")
     check(scores.image, "winclip", f"{preset}.zero.score")
     if preset != "zq":
-        check(scores.anomaly_map, "winclip", f"{preset}.zero.anomaly_map")
+        check(scores.anomaly_map, "winclip", f"{preset}.zero.map")
 
 
 def test_zero_shot_image_score_of_mala(square):
@@ -185,8 +183,8 @@ def test_grids_that_are_not_square(oblong):
     for side in (2, 3):
         queries = detector.extractor(oblong.vision, pixels)
         cells = detector.scorers[0].cells(queries, text_embeddings, f"window{side}")
-        check(cells, "winclip_rect", f"zero.anomaly_map{side}")
-    check(zero.anomaly_map, "winclip_rect", "zero.anomaly_map")
+        check(cells, "winclip_rect", f"zero.map{side}")
+    check(zero.anomaly_map, "winclip_rect", "zero.map")
     check(zero.image, "winclip_rect", "zero.score")
 
 
@@ -199,7 +197,7 @@ def test_few_shot_on_grids_that_are_not_square(oblong):
         values = nearest_distance(level.vectors, detector.scorers[1].bank(f"window{side}"))
         check(level.to_map(values, "harmonic"), "winclip_rect", f"few.v_map{side}")
     scores = detector(pixels)
-    check(scores.anomaly_map, "winclip_rect", "few.anomaly_map")
+    check(scores.anomaly_map, "winclip_rect", "few.map")
     check(scores.image, "winclip_rect", "few.score")
 
 

@@ -1,4 +1,4 @@
-"""A pipeline as a torch module: what it owns, what it shares, where gradients flow, and when text_embeddings are made anew."""
+"""A pipeline as a torch module: what it owns, what it shares, where gradients flow, when text is encoded anew."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOTH = {**WORDS, "scorers": ["text-match", "memory"]}
 
 
 class Learned(Prompts):
-    """Two text_embeddings that are learned, and a count of how often they were asked for."""
+    """Two text embeddings that are learned, and a count of how often they were asked for."""
 
     needs_class_name = False
 

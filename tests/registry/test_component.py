@@ -30,7 +30,7 @@ def test_summary_must_be_one_line(summary):
 
 @pytest.mark.parametrize("config", [dict, 3, "Config", vlmad_core.registry.Component])
 def test_config_must_be_a_subclass_of_config(config):
-    with pytest.raises(vlmad_core.errors.ConfigError, match=r"subclass of vlmad_core\.Config"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=r"subclass of vlmad_core\.registry\.Config"):
         Component(name="a", target="a.b:C", summary="x", config=config)
 
 

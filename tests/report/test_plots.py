@@ -10,14 +10,14 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from vlmad_core.benchmark.speed import Speed
 from vlmad_core.errors import ConfigError
 from vlmad_core.report import plots
 from vlmad_core.report.canvas import shorten, styles
 from vlmad_core.report.labels import place
+from vlmad_core.report.speed import Speed
 
 
-def fast(method, lr=10.0, **changes):
+def fast(method, rate=10.0, **changes):
     own = {"backbone": "pocket", "image_size": (224, 224), "device": "cpu", "machine": "M", "dtype": "float32"}
     numbers = {"threads": 1, "batch": 1, "images": 9, "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0, "parameters": 1}
     rest = {"images_per_second": rate, "peak_memory_mb": 1.0, "memory": "resident", "learned": 0, "flops": 1}

@@ -134,7 +134,7 @@ def test_the_part_that_they_are_made_from_is_right(broken):
 
 
 class Conditioned(Templates):
-    """Looks at the picture: the text_embeddings of each are shifted by it."""
+    """Looks at the picture: the text embeddings of each are shifted by it."""
 
     per_image = True
     needs_class_name = takes_class_name = False

@@ -209,7 +209,7 @@ def test_validation_tells_loss_and_both_areas(make, data, tmp_path):
     vlmad_core.train(detector, data, tmp_path / "out", epochs=1, validation=0.5, lr=1e-9, batch_size=4)
     (row,) = rows(tmp_path / "out" / "epochs.csv")
     held = [data.samples[i] for i in hold_out(data.samples, 0.5, seed=0)[1]]
-    results = [detector.predict(sample.image, class_name=sample.name) for sample in held]
+    results = [detector.predict(sample.image, class_name=sample.class_name) for sample in held]
     labels = [sample.label for sample in held]
     masks = np.stack([sample.masks[0] if sample.masks else np.zeros((32, 32)) for sample in held])
     maps = torch.from_numpy(np.stack([result.raw_map for result in results]))

@@ -75,7 +75,7 @@ class Twice(Map):
 
 
 class Word(Prompts):
-    """Two text_embeddings that are learned as they are."""
+    """Two text embeddings that are learned as they are."""
 
     needs_class_name = False
 

@@ -11,12 +11,12 @@ from typing import Any, Self
 
 from vlmad_core.benchmark.cells import Cell
 from vlmad_core.benchmark.plan import BenchmarkPlan
-from vlmad_core.benchmark.speed import SPEED
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ConfigError
 from vlmad_core.files import write_whole
 from vlmad_core.report.present import present
 from vlmad_core.report.rows import ROWS, Row, RowsFile, write_parquet
+from vlmad_core.report.speed import SPEED
 from vlmad_core.run.disk import lock
 from vlmad_core.run.settings import differences
 from vlmad_core.version import __version__

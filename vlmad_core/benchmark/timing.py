@@ -12,13 +12,14 @@ from typing import Any
 from vlmad_core.benchmark.cells import Cell, path_of
 from vlmad_core.benchmark.run import build_cell
 from vlmad_core.benchmark.shared import tell_failure
-from vlmad_core.benchmark.speed import SPEED, Speed, measure, read_speed, write_speed
+from vlmad_core.benchmark.speed import measure
 from vlmad_core.contracts.images import ImageLike
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.pipeline.build import make_backbone
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.registry.registry import Registry
 from vlmad_core.report.rows import Row
+from vlmad_core.report.speed import SPEED, Speed, read_speed, write_speed
 
 __all__ = ["time_cells", "time_detector"]
 

@@ -12,11 +12,11 @@ from PIL import Image
 from torch.nn import functional as F
 
 from vlmad_core.datasets.base import Sample
-from vlmad_core.datasets.loco import Area, saturation_areas
+from vlmad_core.datasets.loco import saturation_areas
 from vlmad_core.datasets.masks import mask_of
 from vlmad_core.errors import ConfigError, ImageError, VlmadError
 from vlmad_core.metrics.aupro_200 import stepped_aupro
-from vlmad_core.metrics.saturated import au_spro, resized
+from vlmad_core.metrics.saturated import Area, au_spro, resized
 from vlmad_core.metrics.sketch import PixelSketch
 
 __all__ = ["PixelCount", "Truth", "plain"]

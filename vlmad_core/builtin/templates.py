@@ -20,7 +20,7 @@ __all__ = ["Templates"]
 
 
 class Templates(Prompts):
-    """Two text_embeddings, each the mean of the unit vectors of its sentences, with the class name in the place of ``{}``."""
+    """Two embeddings, each the mean of the unit vectors of its sentences, with the class name in place of ``{}``."""
 
     def __init__(self, config: TemplatesConfig, backbone: Backbone) -> None:
         super().__init__()

@@ -65,7 +65,8 @@ def speed_command(
     made = build(choice, terminal.note)
     note_missing_name(made.pipeline, terminal.note)
     made.fit(batch_size=8)
-    from vlmad_core.benchmark.speed import measure, write_speed
+    from vlmad_core.benchmark.speed import measure
+    from vlmad_core.report.speed import write_speed
 
     method = str(detector.name if detector is not None else choice.recipe_or_default)
     sizes = tuple(dict.fromkeys(batch_size or (1, 8)))

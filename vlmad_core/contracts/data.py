@@ -1,4 +1,4 @@
-"""The data that flows: levels of local evidence, features, text_embeddings, scores, and a prediction for people.
+"""The data that flows: levels of local evidence, features, text embeddings, scores, and a prediction for people.
 
 Letters: **B** images, **M** regions in a level, **S** states, **D** joint dimension, **h w** token grid, **H W**
 pixels.

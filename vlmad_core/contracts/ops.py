@@ -99,8 +99,8 @@ def softmax_similarity(vectors: Tensor, text_embeddings: Tensor, temperature: fl
     Returns:
         ``[B, ..., S]``, summing to 1.
 
-    >>> text_embeddings = unit(torch.tensor([[[0.0, 1, 0], [1, 1, 0]]]))
-    >>> match(torch.tensor([[1.0, 0, 0]]), text_embeddings, 1.0)
+    >>> text embeddings = unit(torch.tensor([[[0.0, 1, 0], [1, 1, 0]]]))
+    >>> match(torch.tensor([[1.0, 0, 0]]), text embeddings, 1.0)
     tensor([[0.3302, 0.6698]])
     """
     return similarity_logits(vectors, text_embeddings, temperature).softmax(-1)

@@ -247,7 +247,7 @@ def encode_text(text: TextTower, sentences: Sequence[str], *, chunk: int = 64) -
         sentences: P of them.
         chunk: Sentences through the tower at a time.
     """
-    distinct = sorted(set(sentences), key=len)  # alike in length, so that a chunk has little padding
+    distinct = sorted(dict.fromkeys(sentences), key=len)  # alike in length, so that a chunk has little padding
     features: dict[str, Tensor] = {}
     for start in range(0, len(distinct), chunk):
         part = distinct[start : start + chunk]

@@ -6,7 +6,6 @@ Needed for its metric sPRO alone; as masks, MVTec LOCO's are like all others.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +13,9 @@ import numpy as np
 from vlmad_core.datasets.base import Sample
 from vlmad_core.datasets.masks import mask_values
 from vlmad_core.errors import ConfigError
+from vlmad_core.metrics.saturated import Area
 
-__all__ = ["Area", "saturation_areas"]
-
-
-@dataclass(frozen=True)
-class Area:
-    """One defect of a MVTec LOCO image.
-
-    Args:
-        name: Of the defect, as ``defects_config.json`` has it.
-        mask: ``[height, width]`` bool.
-        saturation: Pixels of it that must be found for full marks: where something is missing, it could lie anywhere
-            in the mask, and finding as much as it is large is enough.
-    """
-
-    name: str
-    mask: np.ndarray
-    saturation: int
+__all__ = ["saturation_areas"]
 
 
 def saturation_areas(sample: Sample) -> list[Area]:

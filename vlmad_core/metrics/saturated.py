@@ -7,15 +7,31 @@ gives full marks. With the saturation at the whole defect, sPRO is the per-regio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vlmad_core.datasets.loco import Area
 from vlmad_core.metrics.pixel import as_images
 from vlmad_core.metrics.ranks import Array, exact_curve
 
-__all__ = ["au_spro", "resized"]
+__all__ = ["Area", "au_spro", "resized"]
+
+
+@dataclass(frozen=True)
+class Area:
+    """One defect of a MVTec LOCO image.
+
+    Args:
+        name: Of the defect, as ``defects_config.json`` has it.
+        mask: ``[height, width]`` bool.
+        saturation: Pixels of it that must be found for full marks: where something is missing, it could lie anywhere
+            in the mask, and finding as much as it is large is enough.
+    """
+
+    name: str
+    mask: np.ndarray
+    saturation: int
 
 
 def au_spro(maps: Sequence[ArrayLike] | Array, defects: Sequence[Sequence[Area]], *, limit: float = 0.05) -> float:

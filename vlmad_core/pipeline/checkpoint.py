@@ -82,7 +82,8 @@ def load(
     Args:
         folder: As :func:`save` wrote it.
         backbone: A shared one with the same weights; built from the spec if None.
-        overrides: Values for dotted paths of the spec, such as ``{"backbone.config.pretrained": "elsewhere.safetensors"}``.
+        overrides: Values for dotted paths of the spec, such as
+            ``{"backbone.config.pretrained": "elsewhere.safetensors"}``.
         registry: Where to look for parts.
 
     Raises:

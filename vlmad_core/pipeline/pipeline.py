@@ -268,7 +268,7 @@ class Pipeline(nn.Module):
         """Judge one batch of pictures that were read already."""
         with torch.no_grad():
             scores = self(stack(pictures), class_names)
-        maps = scores.map.float().cpu().numpy()
+        maps = scores.anomaly_map.float().cpu().numpy()
         return [
             Prediction(float(score), map_, picture.size or map_.shape, picture.path)
             for score, map_, picture in zip(scores.image.tolist(), maps, pictures, strict=True)

@@ -58,7 +58,8 @@ class Component:
             raise ConfigError(f"component '{self.name}': target must read 'package.module:Class', got {self.target!r}.")
         if not (isinstance(self.config, type) and issubclass(self.config, Config)):
             raise ConfigError(
-                f"component '{self.name}': config must be a subclass of vlmad_core.registry.Config, got {self.config!r}."
+                f"component '{self.name}': config must be a subclass of vlmad_core.registry.Config, "
+                f"got {self.config!r}."
             )
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from vlmad_core.benchmark.speed import Speed
 from vlmad_core.errors import ConfigError
 from vlmad_core.report.canvas import EDGE, FAINT, GRID, INK, figure, shorten, styles, write
 from vlmad_core.report.labels import place
 from vlmad_core.report.means import METRICS, Group, Mean, Row, check_metrics, group, told
+from vlmad_core.report.speed import Speed
 from vlmad_core.report.tables import how_judged
 
 __all__ = ["bars", "shots", "speed"]

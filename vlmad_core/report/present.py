@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vlmad_core.benchmark.speed import SPEED, read_speed
 from vlmad_core.errors import ConfigError
 from vlmad_core.files import write_whole
 from vlmad_core.report import plots, published
 from vlmad_core.report.rows import Row
+from vlmad_core.report.speed import SPEED, read_speed
 from vlmad_core.report.speed_table import speed_table
 from vlmad_core.report.tables import Table, by_category, page, table
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmad_core.benchmark.speed import Speed
 from vlmad_core.report.means import told
 from vlmad_core.report.render import DASH, Cell, Table
+from vlmad_core.report.speed import Speed
 
 __all__ = ["speed_table"]
 

@@ -201,7 +201,7 @@ class PromptsCase(PartCase):
         return found
 
     def run(self, part: Any, rows: Sequence[int] = (0, 1, 2), *, backbone: Backbone | None = None) -> Outputs:
-        """The text_embeddings of some of the three names."""
+        """The text embeddings of some of the three names."""
         names = [self.names[row] for row in rows]
         return {"text_embeddings": self._say(part, names, rows, backbone or self.backbone).vectors}
 
@@ -282,7 +282,11 @@ class ScorerCase(PartCase):
     def run(self, part: Any, rows: Sequence[int] = (0, 1, 2), *, backbone: Backbone | None = None) -> Outputs:
         """Image scores, map and the maps of the levels."""
         scores = self.judge(part, self.features(rows, dtype=(backbone or self.backbone).dtype))
-        return {"image": scores.image, "map": scores.map, **{f"levels[{k}]": v for k, v in scores.levels.items()}}
+        return {
+            "image": scores.image,
+            "map": scores.anomaly_map,
+            **{f"levels[{k}]": v for k, v in scores.levels.items()},
+        }
 
 
 def tensors(features: Features) -> Outputs:

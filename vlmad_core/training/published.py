@@ -109,7 +109,7 @@ def import_checkpoint(
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
-    detector.load_state_dict(own)  # forgets text_embeddings that were computed before
+    detector.load_state_dict(own)  # forgets text embeddings that were computed before
     record: dict[str, Any] = {
         "how": "imported",
         "data": {"name": trained_on},

@@ -37,7 +37,7 @@ __all__ = ["AdaptedPatches", "AdaptedWords", "Adapters"]
 
 
 class Adapters(nn.Module):
-    """One adapter behind each of the first blocks of a tower, to be handed to :func:`vlmad_core.contracts.forward_blocks`.
+    """One adapter behind each of the first blocks of a tower, for :func:`vlmad_core.contracts.forward_blocks`.
 
     Args:
         width: W of the tower.
@@ -108,7 +108,7 @@ class AdaptedPatches(Extractor):
 
 
 class AdaptedWords(Prompts):
-    """Two text_embeddings, normal and abnormal: means of the sentences' unit vectors from the adapted tower."""
+    """Two text embeddings, normal and abnormal: means of the sentences' unit vectors from the adapted tower."""
 
     takes_class_name = True
 

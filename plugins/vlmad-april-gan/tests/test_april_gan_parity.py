@@ -114,7 +114,7 @@ def test_zero_shot_maps_and_scores(backbone, queries):
         )
         check(grids, FILE, f"zero.stage{layer}_logits")
         check(scores.levels[f"text-match/stage{layer}"], FILE, f"zero.stage{layer}_map")
-    check(scores.anomaly_map, FILE, "zero.anomaly_map")
+    check(scores.anomaly_map, FILE, "zero.map")
     check(scores.image, FILE, "zero.score")
 
 
@@ -185,7 +185,7 @@ def test_masks(backbone):
 @torch.no_grad()
 def test_another_activation_or_border_is_another_number(queries):
     """The recorded tolerance tells the variants apart: quick GELU, corners not aligned, softmax before the resize."""
-    expected, atol = recorded(FILE, "zero.anomaly_map")
+    expected, atol = recorded(FILE, "zero.map")
     quick = detector(tiny_clip("l14", activation="quick-gelu"))(queries, NAMES).anomaly_map
     assert (quick - expected).abs().max() > 100 * atol
     for option in ({"align_corners": False}, {"upsample": "probability"}):

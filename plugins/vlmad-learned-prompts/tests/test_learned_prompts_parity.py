@@ -135,5 +135,5 @@ def test_a_checkpoint_in_the_published_layout_gives_the_published_numbers(backbo
     import_checkpoint(detector, tmp_path / "epoch_15.pth", recipe="anomalyclip", trained_on="visa", epoch=15)
     detector.save(tmp_path / "detector")
     scores = vlmad_core.load(tmp_path / "detector", backbone=backbone)(pixels())
-    check(scores.anomaly_map, FILE, "last.anomaly_map")
+    check(scores.anomaly_map, FILE, "last.map")
     check(scores.image, FILE, "last.score")

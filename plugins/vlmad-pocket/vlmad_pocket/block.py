@@ -15,7 +15,7 @@ _SHRINK = 128.0  # a power of two, so that nothing is rounded
 
 
 class PocketBlock(nn.Module):
-    """A pre-norm block with layer scale; see :class:`vlmad_core.contracts.towers.Block` for its law."""
+    """A pre-norm block with layer scale; see :class:`vlmad_core.contracts.Block` for its law."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class PocketBlock(nn.Module):
 class Contrast(nn.Module):
     """Takes the mean of all tokens from each: what is left says how a place differs from its picture.
 
-    Nothing is learned. It is written as a :class:`vlmad_core.contracts.towers.Block` and keeps its law: queries of zero attend to
+    Nothing is learned. It is a :class:`vlmad_core.contracts.Block` and keeps its law: queries of zero attend to
     all tokens alike, and there is no MLP. Values are shrunk and the result grown again, so that attention among the
     values themselves (V-V) is nearly even too, and methods that replace queries still find a contrast here.
     """

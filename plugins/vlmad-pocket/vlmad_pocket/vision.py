@@ -39,7 +39,7 @@ _MOST_GRIDS = 16  # tables of positions that are kept
 
 
 class PocketVision(nn.Module):
-    """The half that sees (:class:`vlmad_core.contracts.towers.VisionTower`): a class token, then patches of 14 x 14 pixels.
+    """The image encoder (:class:`vlmad_core.contracts.VisionTower`): a class token, then patches of 14 x 14 pixels.
 
     Args:
         words: Whether it leads to the words.

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from vlmad_core.benchmark.plan import BackboneChoice
-from vlmad_core.benchmark.speed import Speed
 from vlmad_core.contracts.ops import l2_normalize
 from vlmad_core.contracts.towers import encode_text
 from vlmad_core.registry.registry import default_registry
 from vlmad_core.report.render import Cell, Table
+from vlmad_core.report.speed import Speed
 from vlmad_core.testing import tiny_backbone
 from vlmad_study.advice import advise, command
 from vlmad_study.document import Bullets, Code, Fold, Heading, Shown, Text

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.benchmark.speed import Speed
 from vlmad_core.report.compare import Comparison
 from vlmad_core.report.means import Row
+from vlmad_core.report.speed import Speed
 from vlmad_study.standing import Standing, against, is_shown, outrun, standings
 
 __all__ = ["RULE", "Advice", "advise", "command", "is_better", "main_methods"]

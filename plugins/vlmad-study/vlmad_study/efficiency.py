@@ -8,13 +8,13 @@ from pathlib import Path
 
 from vlmad_core.benchmark.cells import Cell
 from vlmad_core.benchmark.run import build_cell
-from vlmad_core.benchmark.speed import SPEED, Speed, read_speed, write_speed
 from vlmad_core.benchmark.timing import time_detector
 from vlmad_core.contracts.images import ImageLike
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.pipeline.build import make_backbone
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.registry.registry import Registry
+from vlmad_core.report.speed import SPEED, Speed, read_speed, write_speed
 
 __all__ = ["SPEED", "measured", "ready", "representatives", "time_all"]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vlmad_core.benchmark.speed import Speed
 from vlmad_core.report import plots
 from vlmad_core.report.means import Row
+from vlmad_core.report.speed import Speed
 from vlmad_study.advice import Advice
 from vlmad_study.document import Block, Picture
 from vlmad_study.leave_out import Effect

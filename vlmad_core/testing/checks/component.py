@@ -40,7 +40,7 @@ def options_are_strict(case: Case) -> None:
     for name, wanted in (("extra", "forbid"), ("frozen", True)):
         require(
             settings.get(name) == wanted,
-            f"model_config has {name}={settings.get(name)!r}; leave {name}={wanted!r} as vlmad_core.registry.Config has it.",
+            f"model_config has {name}={settings.get(name)!r}; leave {name}={wanted!r} as Config has it.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Rules of prompts: text_embeddings of unit length, in the order of the names."""
+"""Rules of prompts: text embeddings of unit length, in the order of the names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @check("prompts")
 def anchors_as_promised(case: PromptsCase) -> None:
-    """``forward`` gives TextEmbeddings with vectors ``[B, S, D]``, a row for each name, and ``abnormal`` ``[S]`` bool."""
+    """``forward`` gives TextEmbeddings: vectors ``[B, S, D]``, a row for each name, and ``abnormal`` ``[S]`` bool."""
     text_embeddings = _text_embeddings(case)
     require(
         isinstance(text_embeddings, TextEmbeddings),
@@ -41,7 +41,7 @@ def anchors_have_unit_length(case: PromptsCase) -> None:
     low, high = float(lengths.min()), float(lengths.max())
     require(
         holds,
-        f"text_embeddings have lengths from {low:.3g} to {high:.3g}; put vlmad_core.contracts.l2_normalize(...) around them.",
+        f"text embeddings have lengths from {low:.3g} to {high:.3g}; normalize them with l2_normalize.",
     )
 
 
@@ -72,25 +72,25 @@ def keeps_the_order_of_names(case: PromptsCase) -> None:
 
 @check("prompts")
 def says_whether_names_matter(case: PromptsCase) -> None:
-    """``takes_class_name`` or ``needs_class_name`` is true where the text_embeddings depend on the name, and false where they do not."""
+    """``takes_class_name`` or ``needs_class_name`` is true exactly where the embeddings depend on the name."""
     part = case.part
     if part.per_image:
-        raise CheckSkipped("it looks at pictures, so text_embeddings differ without names.")
+        raise CheckSkipped("it looks at pictures, so text embeddings differ without names.")
     with torch.no_grad():
         vectors = case.run(part)["text_embeddings"]
     depends = not close(vectors, vectors[:1].expand_as(vectors))
     told = part.needs_class_name or part.takes_class_name
     require(
         depends == told,
-        "the name changes the text_embeddings; set takes_class_name = True (and needs_class_name = True if it must be given)."
+        "the name changes the embeddings; set takes_class_name = True (and and needs_class_name if it must be given)."
         if depends
-        else "the name changes nothing, but it would be asked for; set needs_class_name = False and takes_class_name = False.",
+        else "the name changes nothing, but is asked for; set needs_class_name and takes_class_name to False.",
     )
 
 
 @check("prompts")
 def takes_any_name(case: PromptsCase) -> None:
-    """Empty, long and foreign names give finite text_embeddings, or are refused in a sentence."""
+    """Empty, long and foreign names give finite text embeddings, or are refused in a sentence."""
     for name in ("", "metal_nut", "Öse, links {0}", "part " * 60, "螺母"):
         try:
             with torch.no_grad():
@@ -105,13 +105,13 @@ def takes_any_name(case: PromptsCase) -> None:
             ) from error
         require(
             text_embeddings.vectors.isfinite().all(),
-            f"the name {name[:20]!r} gives text_embeddings that are no numbers.",
+            f"the name {name[:20]!r} gives text embeddings that are no numbers.",
         )
 
 
 @check("prompts")
 def same_after_an_extractor_ran(case: PromptsCase) -> None:
-    """The text_embeddings are the same before and after somebody used the tower that sees."""
+    """The text embeddings are the same before and after somebody used the tower that sees."""
     with torch.no_grad():
         before = case.run(case.part)["text_embeddings"]
         vision = case.backbone.vision

@@ -82,7 +82,7 @@ def builds_and_judges(case: RecipeCase) -> None:
             if scorer.needs_fit:
                 scorer.fit(detector.extractor(backbone.vision, images))
         scores = detector(images, ["metal nut"] * 2)
-    finite = bool(scores.image.isfinite().all() and scores.map.isfinite().all())
+    finite = bool(scores.image.isfinite().all() and scores.anomaly_map.isfinite().all())
     require(finite, "on a tiny backbone it gives scores that are no numbers; look for a division by zero.")
 
 

@@ -41,17 +41,17 @@ def takes_several_states(case: ScorerCase) -> None:
     turned = TextEmbeddings(words.vectors.flip(1), words.abnormal.flip(0))
     with torch.no_grad():
         one, other = (case.part(features, text_embeddings, case.size) for text_embeddings in (words, turned))
-    fits = one.map.shape == (3, *case.size) and bool(one.map.isfinite().all())
+    fits = one.anomaly_map.shape == (3, *case.size) and bool(one.anomaly_map.isfinite().all())
     require(fits, "four states, three of them abnormal, do not give a map; sum over text_embeddings.abnormal.")
     require(
-        close(one.map, other.map),
+        close(one.anomaly_map, other.anomaly_map),
         "the scores change when the states come in another order; ask text_embeddings.abnormal, take no index.",
     )
 
 
 @check("scorer")
 def leaves_its_input_alone(case: ScorerCase) -> None:
-    """Features and text_embeddings are not written to."""
+    """Features and text embeddings are not written to."""
     features = case.features((0, 1, 2))
     before = {name: value.clone() for name, value in tensors(features).items()}
     _judge(case, features)
@@ -78,7 +78,7 @@ def abnormal_scores_above_normal(case: ScorerCase) -> None:
 
 @check("scorer", needs="reads words")
 def asks_for_words(case: ScorerCase) -> None:
-    """Given no text_embeddings it refuses in a sentence."""
+    """Given no text embeddings it refuses in a sentence."""
     try:
         with torch.no_grad():
             case.part(case.features((0,)), None, case.size)
@@ -87,9 +87,9 @@ def asks_for_words(case: ScorerCase) -> None:
         return
     except Exception as error:
         raise CheckFailed(
-            f"without text_embeddings it stops with {type(error).__name__}: {error}; raise IncompatibleError with a sentence."
+            f"without text embeddings it stops with {type(error).__name__}: {error}; raise IncompatibleError instead."
         ) from error
-    raise CheckFailed("without text_embeddings it gives scores; set needs_text = False, or raise IncompatibleError.")
+    raise CheckFailed("without text embeddings it gives scores; set needs_text = False, or raise IncompatibleError.")
 
 
 @check("scorer", needs="remembers")
@@ -102,7 +102,7 @@ def remembered_scores_lowest(case: ScorerCase) -> None:
         both = (torch.cat([one, other]) for one, other in zip(same, others, strict=True))
         scores = case.judge(part, case.alike(*both))
     for other in (1, 2, 3):
-        pair = Scores(scores.image[[0, other]], scores.map[[0, other]])
+        pair = Scores(scores.image[[0, other]], scores.anomaly_map[[0, other]])
         _require_above(pair, "another picture", "the remembered one", "let distance be the score")
 
 
@@ -169,7 +169,7 @@ def memory_stands_in_a_trained_graph(case: ScorerCase) -> None:
     leaves = [value.requires_grad_() for value in tensors(features).values()]
     try:
         with torch.enable_grad():
-            case.judge(part, features).map.sum().backward()
+            case.judge(part, features).anomaly_map.sum().backward()
     except RuntimeError as error:
         raise CheckFailed(f"it cannot be differentiated: {error} Use no inference_mode in fit or forward.") from error
     reached = any(leaf.grad is not None and bool(leaf.grad.any()) for leaf in leaves)
