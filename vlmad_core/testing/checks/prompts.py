@@ -82,7 +82,7 @@ def says_whether_names_matter(case: PromptsCase) -> None:
     told = part.needs_class_name or part.takes_class_name
     require(
         depends == told,
-        "the name changes the embeddings; set takes_class_name = True (and and needs_class_name if it must be given)."
+        "the name changes the embeddings; set takes_class_name = True (and needs_class_name if it must be given)."
         if depends
         else "the name changes nothing, but is asked for; set needs_class_name and takes_class_name to False.",
     )
