@@ -1,9 +1,9 @@
 """Has the camera, the light or the product changed? A test martingale over the scores of incoming images.
 
 Vovk, Nouretdinov, Gammerman, *Testing exchangeability on-line*, ICML 2003; the bets are the Simple Jumper of Vovk
-et al., *Retrain or not retrain: conformal test martingales for change-point detection*, COPA 2021. A capital of 1 is bet on
-each p-value being too low or too high. While the images stay exchangeable the capital is a martingale, so by Ville's
-inequality it ever reaches a level c in a period with probability at most 1 / c.
+et al., *Retrain or not retrain: conformal test martingales for change-point detection*, COPA 2021. A capital of 1
+is bet on each p-value being too low or too high. While the images stay exchangeable the capital is a martingale, so
+by Ville's inequality it ever reaches a level c in a period with probability at most 1 / c.
 
 Each score is ranked among all earlier ones of the period. Ranking against the same few normals for ever would let the
 capital grow on their sampling error alone. A threshold is never moved by this: it raises an alarm for a person.
@@ -30,7 +30,7 @@ ALARM_LEVEL = 100.0
 
 _BETS = (-1.0, 0.0, 1.0)
 _JUMP = 0.001
-"""Share of the capital that is spread over the bets anew before each image. A higher one costs capital without drift."""
+"""Share of the capital that is spread over the bets anew before each image; a higher one costs more without drift."""
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,11 @@ def dependent_bound(rate: float, k: int, n: int) -> float:
 def any_window_rate(rate: float, k: int, n: int, frames: int) -> float:
     """Probability that among so many independent frames some n in a row, or all before them, have at least k alarms.
 
-    This is the rate of good parts with an alarm where a part is in view for that many frames. It is exact: the alarms of
-    the last n - 1 frames are a Markov chain.
+    This is the rate of good parts with an alarm where a part is in view for that many frames. It is exact: the alarms
+    of the last n - 1 frames are a Markov chain.
 
-    >>> any_window_rate(0.05, 1, 1, 10) == 1 - 0.95**10
-    True
+    >>> round(any_window_rate(0.05, 3, 5, 20), 6)
+    0.010476
 
     Raises:
         ConfigError: A number is out of range, or n is above 16.

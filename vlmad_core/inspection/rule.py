@@ -113,7 +113,7 @@ class DecisionRule:
             )
             return verdict("not this part", reason=reason)
         label = labels(score, self.threshold, self.review_threshold).item()
-        return verdict(cast(Label, label), confidence=confidences(score, self.threshold, self.scale).item())
+        return verdict(cast("Label", label), confidence=confidences(score, self.threshold, self.scale).item())
 
     def missed(self, defects: tuple[ImageScore, ...]) -> Missed | None:
         """How many known defects would not be rejected; None without any. Their distribution promises nothing."""

@@ -1,9 +1,9 @@
 """From verdicts on frames to one verdict on each part: an average over time, and regions that must persist.
 
 A single frame flickers: a reflection, a compression artefact, a blurred edge. Two rules take that out. The exponential
-mean of the score must rise above one threshold to raise an alarm and fall to a lower one to end it (hysteresis). A region
-must be found in k of the last n frames at about the same place. The filter has no state of its own: ``step`` takes a
-state and returns the next one, both plain numbers, so a stream continues after a restart.
+mean of the score must rise above one threshold to raise an alarm and fall to a lower one to end it (hysteresis). A
+region must be found in k of the last n frames at about the same place. The filter has no state of its own: ``step``
+takes a state and returns the next one, both plain numbers, so a stream continues after a restart.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Frame:
     Attributes:
         score: Of the frame.
         boxes: Of its regions above the region threshold, in a fixed camera's coordinates or registered to the part.
-        part: Name or number of the part in view; another one ends the part before it. "" where parts are not distinguished.
+        part: Name or number of the part in view; another one ends the part before it. "" for a stream without parts.
     """
 
     score: float
@@ -184,8 +184,8 @@ class TemporalFilter:
             state: After the frame before it; None before the first.
 
         Returns:
-            The verdict after this frame, and the state after it. The first frame of another part ends the one before it:
-            ``verdict.finished``, and everything starts again.
+            The verdict after this frame, and the state after it. The first frame of another part ends the one before
+            it: ``verdict.finished``, and everything starts again.
 
         Raises:
             ConfigError: A number is not finite.
