@@ -73,9 +73,12 @@ def find_regions(anomaly_map: ArrayLike, threshold: float, *, min_area: int = 1,
         raise ConfigError(f"the anomaly map must be finite numbers of shape [H, W], not of shape {list(values.shape)}.")
     if min_area < 1 or max_regions < 1:
         raise ConfigError(f"min_area ({min_area}) and max_regions ({max_regions}) must be at least 1.")
-    labels, count = ndimage.label(values > threshold, structure=np.ones((3, 3)))
-    areas = np.bincount(labels.reshape(-1), minlength=count + 1)[1:]
-    scores = np.atleast_1d(ndimage.maximum(values, labels, np.arange(1, count + 1))) if count else np.empty(0)
+    flagged = values > threshold
+    labels, count = ndimage.label(flagged, structure=np.ones((3, 3)))
+    regions = labels[flagged] - 1
+    areas = np.bincount(regions, minlength=count)
+    scores = np.full(count, -np.inf)
+    np.maximum.at(scores, regions, values[flagged])
     large = np.flatnonzero(areas >= min_area)
     listed = large[np.argsort(-scores[large], kind="stable")][:max_regions].tolist()
     boxes = ndimage.find_objects(labels)
