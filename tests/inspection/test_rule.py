@@ -138,6 +138,27 @@ def test_an_image_farther_from_all_normals_than_they_are_from_each_other_is_not_
     assert rule.verdict(0.5).class_p_value is None
 
 
+def test_of_exchangeable_images_at_most_one_is_not_this_part():
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(60):
+        points = rng.standard_cauchy((12, 2))
+        distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+        count = 0
+        for new in range(12):
+            rest = [i for i in range(12) if i != new]
+            between = distances[np.ix_(rest, rest)]
+            farthest, nearest = between.max(1), (between + 1e9 * np.eye(11)).min(1)
+            normals = tuple(
+                ImageScore(f"n{i}", i / 11, class_nearest=near, class_farthest=far)
+                for i, (near, far) in enumerate(zip(nearest.tolist(), farthest.tolist(), strict=True))
+            )
+            rule = make_rule(Calibration(DETECTOR, held_out=normals), false_alarms=0.1)
+            count += rule.verdict(0.5, float(distances[new, rest].min())).label == "not this part"
+        found.append(count)
+    assert set(found) == {0, 1}
+
+
 def test_without_all_class_distances_there_is_no_such_label():
     calibration = held_out(30, class_nearest=0.1, class_farthest=0.4)
     some = replace(calibration, held_out=(*calibration.held_out, ImageScore("last", 0.2)))

@@ -209,7 +209,11 @@ def _scale(scores: Numbers, threshold: float) -> float:
 
 
 def _class_tokens(basis: Basis, alpha: float) -> tuple[Numbers, float]:
-    """The label ``not this part`` comes to a good image with probability 1 / (n + 1), so that must be within alpha."""
+    """Nearest distances, one a group, and the limit; none where 1 / (n + 1) is above alpha.
+
+    Of n + 1 images at most one is farther from all others than any two others are from each other, so a good image gets
+    the label ``not this part`` with probability at most 1 / (n + 1).
+    """
     pairs = [(each.class_nearest, each.class_farthest) for each in basis.images]
     nearest = [near for near, _ in pairs if near is not None]
     farthest = [far for _, far in pairs if far is not None]
