@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from vlmad_core.registry.ours import OURS
 
 import vlmad_core
 from vlmad_core.cli import terminal
 from vlmad_core.cli.names import complete
-from vlmad_core.registry.ours import OURS
 from vlmad_core.testing import memory_registry
 
 Vlmad = Callable[..., object]

@@ -146,7 +146,7 @@ def test_score_is_the_mean_of_the_highest_cells(photos, top, count):
         features = detector.extractor(detector.backbone.vision, pixels(detector, photos[2:])[0])
         cells = nearest_distance(features["block3"].vectors, bank(detector))
         wanted = cells.sort(dim=1, descending=True).values[:, :count].mean(1)
-        torch.testing.assert_close(detector.judge(features, None, (32, 32)).image, wanted)
+        torch.testing.assert_close(detector.score_features(features, None, (32, 32)).image, wanted)
 
 
 def test_only_the_chosen_levels_are_remembered(photos):

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from vlmad_core.registry.ours import OURS
 
 import vlmad_core
 from vlmad_core.errors import UnknownComponentError
 from vlmad_core.registry import Component, installed
-from vlmad_core.registry.ours import OURS
 from vlmad_core.registry.registry import Entry, Plugin, Problem, Registry
 from vlmad_core.testing import memory_registry
 

@@ -117,9 +117,9 @@ def row_of(cell: Cell, pipeline: Pipeline | None = None, *, status: str = "", er
         "backbone": cell.backbone,
         "weights": "" if pipeline is None else _weights(pipeline.backbone.provenance),
         "image_size": size,
-        "extractor": spec.extractor.use,
-        "prompts": None if spec.prompts is None else spec.prompts.use,
-        "scorers": [part.use for part in spec.scorers],
+        "extractor": spec.extractor.name,
+        "prompts": None if spec.prompts is None else spec.prompts.name,
+        "scorers": [part.name for part in spec.scorers],
         "shots": cell.shots,
         "seed": cell.seed,
         "references": [path_of(sample, category.root) for sample in cell.references],
@@ -164,7 +164,7 @@ _NUMBERS = (
 
 
 def _remember(pipeline: Pipeline, features: SharedFeatures, key: str, references: Sequence[int]) -> None:
-    scorers = [scorer for scorer in pipeline._scorers if scorer.needs_fit]
+    scorers = pipeline.memory_scorers
     for scorer in scorers:
         scorer.forget()
     for seen in features.normals(key, references):
@@ -184,7 +184,7 @@ def _judge(
     found: dict[int, float] = {}
     for places, seen in features.judged(key):
         words = text_embeddings.of(pipeline, cell.category.words, seen, len(places))
-        scores = pipeline.judge(seen, words, pipeline.backbone.preprocess.size)
+        scores = pipeline.score_features(seen, words, pipeline.backbone.preprocess.size)
         found |= zip(places, scores.image.float().tolist(), strict=True)
         if pixels is not None:
             pixels.add(places, scores.anomaly_map.float().cpu())

@@ -109,7 +109,7 @@ class Method(Config):
         return ", ".join([named, *exchanged, *([scorers] if scorers else []), *settings])
 
     def changes(self) -> dict[str, Any]:
-        """What differs from the recipe, for :func:`vlmad_core.pipeline.build.resolve`."""
+        """What differs from the recipe, for :func:`vlmad_core.pipeline.resolve.resolve`."""
         changes: dict[str, Any] = {}
         if self.extractor is not None:
             changes["extractor"] = self.extractor.model_dump()
@@ -246,7 +246,7 @@ class BenchmarkPlan(Config):
 
 def label_of(part: PartSpec) -> str:
     """What a backbone is called: its label, its model, or its name."""
-    return str(getattr(part, "label", "") or part.config.get("model") or part.use)
+    return str(getattr(part, "label", "") or part.config.get("model") or part.name)
 
 
 def read_plan(plan: BenchmarkPlan | Mapping[str, Any] | str | Path) -> BenchmarkPlan:

@@ -20,8 +20,7 @@ from vlmad_core.benchmark.tower import RememberingTower
 from vlmad_core.benchmark.truth import Truth
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import NotFittedError, VlmadError
-from vlmad_core.pipeline.build import assemble, make_backbone
-from vlmad_core.pipeline.checkpoint import load
+from vlmad_core.pipeline.build import assemble, load, make_backbone
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.registry.registry import Registry, default_registry
 from vlmad_core.report.rows import Row

@@ -98,7 +98,7 @@ def measure(
 def _about(pipeline: Pipeline, method: str, backbone: str) -> dict[str, Any]:
     model = pipeline.backbone
     learned = sum(parameter.numel() for parameter in pipeline.parameters())
-    extractor = pipeline.spec.extractor.use if pipeline.spec else type(pipeline.extractor).__name__
+    extractor = pipeline.spec.extractor.name if pipeline.spec else type(pipeline.extractor).__name__
     return {
         "method": method or " + ".join([extractor, *pipeline.labels]),
         "backbone": backbone or model.provenance.get("backbone", type(model.vision).__name__),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from vlmad_core.benchmark.plan import BackboneChoice, BenchmarkPlan, Method, label_of
-from vlmad_core.errors import ConfigError, VlmadError
-from vlmad_core.pipeline.build import check_parts, resolve
+from vlmad_core.errors import VlmadError
+from vlmad_core.pipeline.checkpoint import RECORD, read_record
+from vlmad_core.pipeline.defaults import take_few_shot
+from vlmad_core.pipeline.migrate import NEEDED, upgrade_record
+from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.pipeline.spec import PipelineSpec, override
-from vlmad_core.registry.component import Recipe
 from vlmad_core.registry.registry import Registry
 from vlmad_core.registry.validate import validate
 
@@ -55,15 +55,15 @@ def _resolved(
         eyes["backbone.config.image_size"] = size
     recipe, reason = method.recipe if isinstance(method.recipe, str) else "", ""
     if method.detector is not None:
-        spec = validate(PipelineSpec, override(_spec_of(method).model_dump(), {**eyes, **method.overrides}))
+        spec, plugins = _spec_of(method)
+        changed = validate(PipelineSpec, override(spec.model_dump(), {**eyes, **method.overrides}))
+        found = resolve(changed, prefer=plugins, registry=registry)
     else:
-        changes = {**eyes, **method.changes()}
-        spec = resolve(method.recipe, changes, registry=registry)
-        better = _few_shot(recipe, registry) if shots and not _remembers(spec, registry) else ""
-        if better:
-            recipe, spec = better, resolve(better, changes, registry=registry)
-    check_parts(spec, registry=registry)
-    remembers = _remembers(spec, registry)
+        found = resolve(method.recipe, {**eyes, **method.changes()}, registry=registry)
+        if shots:
+            found = take_few_shot(found, registry=registry)
+        recipe = found.recipe
+    spec, remembers = found.spec, found.needs_normal_images
     if shots and not remembers:
         reason = f"'{method.name}' remembers nothing, so normal images are of no use to it; it has 0 shots alone."
     elif remembers and not shots:
@@ -73,28 +73,13 @@ def _resolved(
     return {**told, "status": "skipped", "reason": reason} if reason else told
 
 
-def _few_shot(recipe: str, registry: Registry) -> str:
-    if not recipe or Path(recipe).suffix in {".yaml", ".yml", ".json"}:
-        return ""
-    item = registry.get("recipe", recipe).item
-    return item.few_shot if isinstance(item, Recipe) else ""
-
-
-def _remembers(spec: PipelineSpec, registry: Registry) -> bool:
-    return any(registry.get("scorer", part.use).load().needs_fit for part in spec.scorers)
-
-
-def _spec_of(method: Method) -> PipelineSpec:
-    """The pipeline that a detector's folder holds.
+def _spec_of(method: Method) -> tuple[PipelineSpec, tuple[str, ...]]:
+    """The pipeline that a detector's folder holds, and the plugins that it was made with.
 
     Raises:
         ConfigError: It holds none.
     """
     assert method.detector is not None
-    path = method.detector / "detector.json"
-    try:
-        return validate(PipelineSpec, json.loads(path.read_text(encoding="utf-8"))["spec"], str(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{method.detector}: holds no detector that can be read. `vlmad train` makes one.") from error
+    path = str(method.detector / RECORD)
+    record = upgrade_record(read_record(method.detector, needed=NEEDED), path)
+    return validate(PipelineSpec, record["spec"], path), tuple(record["plugins"])

@@ -83,7 +83,15 @@ def benchmark_command(
             rich_help_panel=_WHAT,
         ),
     ] = None,
-    weights: options.Weights = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            help="Of the backbones: a tag, or a local file; in place of the plan's.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
     image_size: Annotated[
         str | None, typer.Option(help="Sides that the backbones see, such as 224,336.", rich_help_panel=_WHAT)
     ] = None,

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vlmad_core.cli import options, terminal
-from vlmad_core.cli.detector import Choice, build_unfitted
+from vlmad_core.cli.choice import Choice, takes_choice
+from vlmad_core.cli.detector import build_unfitted
 from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
 from vlmad_core.datasets.read import read_dataset
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.resolve import is_file
 from vlmad_core.training.options import training_options
 
 if TYPE_CHECKING:
@@ -28,11 +30,9 @@ __all__ = ["train_command"]
 _PREFIX = "training."
 
 
+@takes_choice(recipe_required=True)
 def train_command(
-    recipe: Annotated[
-        str,
-        typer.Option("--recipe", "-r", help="Name of a recipe, or a pipeline file.", autocompletion=complete("recipe")),
-    ],
+    choice: Choice,
     data: Annotated[Path, typer.Option("--data", "-d", help="Folder of a data set, or a manifest.")],
     out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder of the detector; made if needed.")],
     layout: Annotated[
@@ -50,19 +50,6 @@ def train_command(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The recipe's by default.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time; the recipe's by default.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="A value of the pipeline, or of the training, such as training.lr=0.001; repeat it for several.",
-        ),
-    ] = None,
-    backbone: options.BackboneName = None,
-    extractor: options.ExtractorName = None,
-    prompts: options.PromptsName = None,
-    scorer: options.ScorerNames = None,
-    weights: options.Weights = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, at the end.")] = False,
     quiet: options.Quiet = False,
     progress: options.ProgressFlag = None,
@@ -73,7 +60,7 @@ def train_command(
     The same command after a stop, whatever stopped it, goes on where it was. `torchrun --nproc-per-node N -m
     vlmad_core.cli train ...` trains on N devices.
     """
-    own = [setting.removeprefix(_PREFIX) for setting in settings or () if setting.startswith(_PREFIX)]
+    own = [setting.removeprefix(_PREFIX) for setting in choice.settings if setting.startswith(_PREFIX)]
     changes = options.parse_settings(own)
     changes |= {
         name: value
@@ -82,8 +69,8 @@ def train_command(
     }
     chosen = _chosen(read_dataset(data, layout), split, category or ())  # refused before torch is imported
 
-    is_file = Path(recipe).suffix in {".yaml", ".yml", ".json"}
-    wanted = training_options(None if is_file else recipe, changes)
+    assert choice.recipe is not None
+    wanted = training_options(None if is_file(choice.recipe) else choice.recipe, changes)
 
     import torch
 
@@ -94,15 +81,7 @@ def train_command(
     alone = int(os.environ.get("RANK", "0")) == 0  # of several processes, the first one speaks
     quiet, as_json = quiet or not alone, as_json and alone
     tell = (lambda text: None) if quiet else terminal.note
-    choice = Choice(
-        recipe=recipe,
-        backbone=backbone,
-        extractor=extractor,
-        prompts=prompts,
-        scorers=scorer or (),
-        weights=weights,
-        settings=[setting for setting in settings or () if not setting.startswith(_PREFIX)],
-    )
+    choice = replace(choice, settings=[setting for setting in choice.settings if not setting.startswith(_PREFIX)])
     torch.manual_seed(wanted.seed)  # the first parameters are part of the result
     detector = build_unfitted(choice)
     with bar("training", len(chosen) * wanted.epochs, False if quiet else progress) as shown:

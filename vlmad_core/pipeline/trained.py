@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vlmad_core.datasets.base import Sample
 
-__all__ = ["fingerprint", "tell_trained", "was_trained_on"]
+__all__ = ["describe_training", "fingerprint", "was_trained_on"]
 
 
 def fingerprint(samples: Iterable[Sample]) -> str:
@@ -54,10 +54,10 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def tell_trained(trained: Mapping[str, Any]) -> str:
+def describe_training(trained: Mapping[str, Any]) -> str:
     """One line for people.
 
-    >>> tell_trained({"how": "imported", "data": {"name": "visa"}, "epoch": 15, "file": "epoch_15.pth"})
+    >>> describe_training({"how": "imported", "data": {"name": "visa"}, "epoch": 15, "file": "epoch_15.pth"})
     'on visa, epoch 15 (imported from epoch_15.pth)'
     """
     data = trained.get("data", {})

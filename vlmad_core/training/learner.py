@@ -96,5 +96,5 @@ def _parts(pipeline: Pipeline) -> str:
     parts = [pipeline.extractor, *([pipeline.prompts] if pipeline.prompts is not None else []), *pipeline.scorers]
     if pipeline.spec is not None:
         spec = pipeline.spec
-        return ", ".join([spec.extractor.use, *([spec.prompts.use] if spec.prompts else []), *pipeline.labels])
+        return ", ".join([spec.extractor.name, *([spec.prompts.name] if spec.prompts else []), *pipeline.labels])
     return ", ".join(type(part).__name__ for part in parts)

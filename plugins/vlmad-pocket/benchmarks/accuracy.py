@@ -132,7 +132,8 @@ def judge(detector: Pipeline, queries: list[Features]) -> tuple[np.ndarray, np.n
     """``[N]`` scores and ``[N, SIDE, SIDE]`` maps."""
     scores, maps = [], []
     for features in queries:
-        result = detector.judge(features, detector.text_embeddings([detector.class_name or "object"]), (SIDE, SIDE))
+        texts = detector.text_embeddings([detector.class_name or "object"])
+        result = detector.score_features(features, texts, (SIDE, SIDE))
         scores.append(result.image.item())
         maps.append(result.anomaly_map[0].float().numpy())
     return np.array(scores), np.stack(maps)

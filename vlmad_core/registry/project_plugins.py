@@ -1,8 +1,8 @@
-"""Which of the project's own distributions offers a name, to say what to install where it is missing."""
+"""Which distribution of this project offers a name, to say what to install where it is missing."""
 
 from __future__ import annotations
 
-__all__ = ["OURS"]
+__all__ = ["PROJECT_PLUGINS"]
 
 _NAMES = {
     "vlmad-adapters": "adapted-patches adapted-words adapters",
@@ -19,5 +19,5 @@ _NAMES = {
     "winclip-zq-few-shot winclip-mala winclip-mala-few-shot",
 }
 
-OURS = {name: distribution for distribution, names in _NAMES.items() for name in names.split()}
+PROJECT_PLUGINS = {name: distribution for distribution, names in _NAMES.items() for name in names.split()}
 """Name of a part or recipe to the distribution that brings it."""

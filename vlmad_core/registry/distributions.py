@@ -1,4 +1,4 @@
-"""Which distributions say that they are plugins, told by their metadata alone. Nothing of theirs is imported here."""
+"""Which distributions are plugins, by their metadata alone. Nothing of theirs is imported here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from vlmad_core.version import __version__
 
-__all__ = ["CORE", "GROUP", "Point", "check_range", "field", "points", "version"]
+__all__ = ["CORE", "GROUP", "Point", "check_range", "compatible_range", "field", "is_version", "points", "version"]
 
 CORE = "vlmad-core"
 GROUP = "vlmad"
@@ -80,3 +80,34 @@ def version(plugin: str) -> str:
         return metadata.version(plugin)
     except metadata.PackageNotFoundError:
         return __version__ if plugin == CORE else ""
+
+
+def is_version(text: str) -> bool:
+    """Whether it can be compared with a range; some distributions have a version of no known form, or none."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
+
+
+def compatible_range(version: str, *, minor: bool = True) -> str:
+    """The versions that keep the contracts of this one; before 1.0 a minor version may break them.
+
+    Args:
+        version: That something was made with; one of no known form fits any.
+        minor: False: an earlier minor version of the same major one will do too.
+
+    >>> compatible_range("0.1.3"), compatible_range("1.4.0"), compatible_range("1.4.0", minor=False)
+    ('>=0.1,<0.2', '>=1.4,<2', '>=1,<2')
+    """
+    from packaging.version import Version
+
+    if not is_version(version):
+        return ""
+    major, least = Version(version).major, Version(version).minor
+    if not major:
+        return f">=0.{least},<0.{least + 1}"
+    return f">={major}{f'.{least}' if minor else ''},<{major + 1}"
