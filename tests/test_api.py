@@ -49,7 +49,7 @@ def test_it_holds_no_address_and_no_path_of_a_machine(surface):
 def test_it_is_the_same_with_other_plugins_installed(surface, tmp_path):
     """A distribution of somebody else, which imports and offers a part, leaves no trace."""
     (tmp_path / "vlmad_else.py").write_text(
-        "from vlmad_core import Component, hookimpl\n\n\n@hookimpl\ndef vlmad_scorers():\n"
+        "from vlmad_core.registry import Component, hookimpl\n\n\n@hookimpl\ndef vlmad_scorers():\n"
         "    yield Component(name='else', target='vlmad_else:Else', summary='Somebody else wrote it.')\n"
     )
     info = tmp_path / "vlmad_else-1.0.dist-info"

@@ -20,7 +20,7 @@ from vlmad_core.builtin.patches import Patches
 class Map(Patches):
     def __init__(self, config, backbone):
         super().__init__(config, backbone)
-        self.anomaly_map = nn.Linear(backbone.vision.dim, backbone.vision.dim)
+        self.map = nn.Linear(backbone.vision.dim, backbone.vision.dim)
 
     def look(self, vision, images):
         return Patches.forward(self, vision, images)

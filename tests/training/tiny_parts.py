@@ -26,7 +26,7 @@ class Map(Extractor):
         super().__init__()
         dim = backbone.vision.dim
         self.levels = (LevelSpec("mapped", dim, True),)
-        self.anomaly_map = nn.Linear(dim, dim)
+        self.map = nn.Linear(dim, dim)
 
     def forward(self, vision, images):
         return self.refine(self.look(vision, images))
