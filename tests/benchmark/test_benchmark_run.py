@@ -233,7 +233,9 @@ def test_other_weights_of_the_same_name_are_refused(make_plan, registry, tmp_pat
 
 
 def test_a_cell_that_fails_is_a_row_and_the_others_go_on(run):
-    results = run(methods=["words", {"label": "beyond", "recipe": "words", "overrides": {"extractor.config.layers": [99]}}])
+    results = run(
+        methods=["words", {"label": "beyond", "recipe": "words", "overrides": {"extractor.config.layers": [99]}}]
+    )
     assert [row["status"] for row in results.rows] == ["done", "failed"] * 2
     assert results.failed[0]["error"].startswith("extractor 'patches' on backbone 'tiny': layers [99] leave this tower")
     assert results.failed[0]["image_auroc"] is None
@@ -419,7 +421,10 @@ def test_settings_of_a_detector_are_those_of_the_plan(registry, data, make_plan,
     detector = build("remember", registry=registry).fit(str(data / "kind_0/train/good"), "thing")
     save(detector, tmp_path / "fitted")
     folder = str(tmp_path / "fitted")
-    plain, sharp = {"label": "a", "detector": folder}, {"label": "b", "detector": folder, "overrides": {"output.smooth": 2.0}}
+    plain, sharp = (
+        {"label": "a", "detector": folder},
+        {"label": "b", "detector": folder, "overrides": {"output.smooth": 2.0}},
+    )
     rows = vlmad_core.run_benchmark(
         make_plan(methods=[plain, sharp], shots=[1]), tmp_path / "out", registry=registry, tables=False
     ).rows

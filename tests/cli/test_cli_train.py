@@ -14,7 +14,7 @@ PARTS = """
 import torch
 from dataclasses import replace
 from torch import nn
-from vlmad_core import Extractor, Features
+from vlmad_core.contracts import Extractor, Features
 from vlmad_core.builtin.patches import Patches
 
 class Map(Patches):
@@ -33,10 +33,10 @@ class Map(Patches):
         return self.refine(self.look(vision, images))
 
 def convert(path):
-    return {f"extractor.anomaly_map.{name}": t for name, t in torch.load(path, weights_only=True).items()}
+    return {f"extractor.map.{name}": t for name, t in torch.load(path, weights_only=True).items()}
 """
 PLUGIN = """
-from vlmad_core import Component, Recipe, hookimpl
+from vlmad_core.registry import Component, Recipe, hookimpl
 from vlmad_core.builtin.plugin import PatchesConfig
 from vlmad_core.testing.registry import TINY
 

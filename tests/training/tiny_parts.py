@@ -91,4 +91,4 @@ class Word(Prompts):
 def convert(path):
     """Reads the checkpoints of these parts."""
     saved = torch.load(path, weights_only=True)
-    return {f"extractor.anomaly_map.{name}": value for name, value in saved.items()}
+    return {f"extractor.map.{name}": value for name, value in saved.items()}
