@@ -52,6 +52,9 @@ def write_checkpoint(
     text = json.dumps({**record, **about}, indent=2, sort_keys=True) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made a folder ({error.strerror}).") from error
+    try:
         with folder_lock(folder):
             before = _state_file(folder / file)
             write_whole(folder / name, data, sync=True)
@@ -100,7 +103,7 @@ def read_record(folder: str | Path, *, file: str = RECORD, needed: Collection[st
     missing = expected - record.keys() if isinstance(record, dict) else expected
     if missing:
         raise ConfigError(f"{path}: is not a detector; it lacks {', '.join(sorted(missing))}.")
-    if not isinstance(record["format"], int) or not 1 <= record["format"] <= _FORMAT:
+    if type(record["format"]) is not int or not 1 <= record["format"] <= _FORMAT:
         raise ConfigError(
             f"{path}: has format {record['format']!r}, this vlmad reads 1 to {_FORMAT}; upgrade vlmad-core."
         )

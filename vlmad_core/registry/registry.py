@@ -188,17 +188,18 @@ class Registry:
         here = {plugin.name: plugin.version for plugin in self.plugins if plugin.entries}
         wrong = []
         for plugin, versions in needs.items():
+            text = str(versions or "").replace(" ", "")
             try:
-                wanted = SpecifierSet(str(versions or ""))
+                wanted = SpecifierSet(text)
             except InvalidSpecifier as error:
                 raise ConfigError(
                     f"{where}needs.{plugin}: must be versions such as '>=0.1,<0.2', got {versions!r}."
                 ) from error
             if plugin not in here:
-                wrong.append(f"{where}needs plugin {plugin}{wanted}. Install it: pip install '{plugin}{wanted}'.")
+                wrong.append(f"{where}needs plugin {plugin}{text}. Install it: pip install '{plugin}{text}'.")
             elif is_version(here[plugin]) and not wanted.contains(here[plugin], prereleases=True):
                 wrong.append(
-                    f"{where}needs {plugin}{wanted}, this is {here[plugin]}. Try: pip install '{plugin}{wanted}'."
+                    f"{where}needs {plugin}{text}, this is {here[plugin]}. Try: pip install '{plugin}{text}'."
                 )
         if wrong:
             raise ConfigError("\n".join(wrong))
