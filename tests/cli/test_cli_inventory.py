@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from vlmad_core.registry.ours import OURS
 
 import vlmad_core
 from vlmad_core.cli import terminal
 from vlmad_core.cli.names import complete
+from vlmad_core.registry.project_plugins import PROJECT_PLUGINS
 from vlmad_core.testing import memory_registry
 
 Vlmad = Callable[..., object]
@@ -100,7 +100,7 @@ def test_show_an_unknown_name(vlmad: Vlmad, monkeypatch: pytest.MonkeyPatch) -> 
     seen = vlmad("show", "memori")
     assert seen.code == 1
     assert "Did you mean 'memory'?" in seen.err
-    monkeypatch.setitem(OURS, "memori", "vlmad-far")
+    monkeypatch.setitem(PROJECT_PLUGINS, "memori", "vlmad-far")
     assert "nothing installed is called 'memori'. Install it: pip install vlmad-far." in vlmad("show", "memori").err
 
 

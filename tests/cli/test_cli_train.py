@@ -137,7 +137,7 @@ def test_a_bar_tells_epoch_and_loss(train):
 def test_a_memory_beside_it_is_no_hindrance(train):
     done = train("--scorer", "text-match", "--scorer", "memory", "--epochs", 1)
     assert done.code == 0, done.err
-    assert "normal images (none seen yet)" in done.out
+    assert "normal images (none yet)" in done.out
 
 
 def test_ctrl_c_says_how_to_go_on(train, monkeypatch):

@@ -187,7 +187,9 @@ def test_option_that_does_not_exist_is_refused(folder):
 
 def test_missing_plugin_is_told_with_what_to_install(folder):
     edit(folder, plugins={"vlmad-far": "1.2"})
-    with pytest.raises(ConfigError, match=r"needs plugin vlmad-far>=1,<2\. Install it: pip install 'vlmad-far>=1,<2'\."):
+    with pytest.raises(
+        ConfigError, match=r"needs plugin vlmad-far>=1,<2\. Install it: pip install 'vlmad-far>=1,<2'\."
+    ):
         again(folder)
 
 
@@ -347,7 +349,9 @@ def test_record_with_a_field_of_the_wrong_kind_is_refused(folder, field, value):
 @pytest.mark.parametrize("number", [0, 3, "1", None, 1e99, True])
 def test_other_format_is_refused(folder, number):
     edit(folder, format=number)
-    with pytest.raises(ConfigError, match=f"has format {re.escape(repr(number))}, this vlmad reads 1 to 2; upgrade vlmad-core"):
+    with pytest.raises(
+        ConfigError, match=f"has format {re.escape(repr(number))}, this vlmad reads 1 to 2; upgrade vlmad-core"
+    ):
         again(folder)
 
 

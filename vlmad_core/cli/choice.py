@@ -13,7 +13,7 @@ import typer
 from vlmad_core.cli.names import complete, complete_setting
 from vlmad_core.cli.options import parse_settings, parse_size
 from vlmad_core.pipeline.defaults import default_recipe
-from vlmad_core.pipeline.resolve import KEEP, changes_of, short_name
+from vlmad_core.pipeline.resolve import KEEP, changes_of
 
 __all__ = ["Choice", "takes_choice"]
 
@@ -62,7 +62,7 @@ class Choice:
 
     def words(self) -> list[str]:
         """As on a command line."""
-        words = ["--recipe", self.recipe or short_name(self.recipe_or_default)]
+        words = ["--recipe", self.recipe_or_default]
         for name in ("backbone", "extractor", "prompts", "weights", "model", "image_size"):
             value = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", value] if value is not None else []

@@ -14,7 +14,6 @@ from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import resolve_choice
 from vlmad_core.cli.options import parse_settings, parse_size
 from vlmad_core.cli.terminal import note, print_json, shown, table
-from vlmad_core.pipeline.resolve import short_name
 from vlmad_core.registry.registry import default_registry
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ def _command(choice: Choice, pipeline: Pipeline) -> str:
 
 
 def _python(choice: Choice) -> str:
-    arguments = [repr(choice.recipe or short_name(choice.recipe_or_default))]
+    arguments = [repr(choice.recipe_or_default)]
     for option in ("backbone", "extractor", "prompts", "weights", "model"):
         value = getattr(choice, option)
         arguments += [f"{option}={None if (option, value) == ('prompts', 'none') else value!r}"] if value else []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vlmad_core.cli.choice import Choice
-from vlmad_core.pipeline.defaults import check_normal_images, take_few_shot
+from vlmad_core.pipeline.defaults import PREFERRED, check_normal_images, take_few_shot
 from vlmad_core.pipeline.resolve import Resolved, resolve
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def build_unfitted(choice: Choice) -> Pipeline:
 
 def resolve_choice(choice: Choice) -> Resolved:
     """The recipe that was chosen, with what was exchanged in it; imports no part."""
-    return resolve(choice.recipe_or_default, choice.changes())
+    prefer = () if choice.recipe is not None else PREFERRED
+    return resolve(choice.recipe_or_default, choice.changes(), prefer=prefer)
 
 
 def note_missing_name(pipeline: Pipeline, tell: Callable[[str], None]) -> None:

@@ -54,12 +54,12 @@ def complete_setting(ctx: typer.Context, incomplete: str) -> list[tuple[str, str
 
 def _settings(typed: dict[str, Any]) -> Iterator[tuple[str, str]]:
     from vlmad_core.cli.choice import Choice
-    from vlmad_core.pipeline.resolve import resolve
+    from vlmad_core.cli.detector import resolve_choice
     from vlmad_core.pipeline.spec import FuseSpec, OutputSpec
 
     names = ("recipe", "backbone", "extractor", "prompts", "scorers", "weights", "model")
     choice = Choice(**{name: typed[name] for name in names if typed.get(name)}, normals=typed.get("normals") or ())
-    resolved = resolve(choice.recipe_or_default, choice.changes())
+    resolved = resolve_choice(choice)
     for part in (resolved.backbone, resolved.extractor, resolved.prompts, *resolved.scorers):
         if part is not None:
             yield from _fields(f"{part.where}.config", type(part.config))

@@ -13,7 +13,7 @@ from torch import Tensor
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentError
 from vlmad_core.pipeline.checkpoint import RECORD, read_checkpoint
-from vlmad_core.pipeline.defaults import default_recipe, take_few_shot
+from vlmad_core.pipeline.defaults import PREFERRED, default_recipe, take_few_shot
 from vlmad_core.pipeline.device import AUTO, choose_device
 from vlmad_core.pipeline.fuse import Fuse
 from vlmad_core.pipeline.migrate import NEEDED, upgrade_record
@@ -77,6 +77,7 @@ def build(
             f"{', '.join(given) or 'device'}: the backbone is built already; give its name to choose "
             "weights, model, image_size and device."
         )
+    prefer = () if recipe is not None else PREFERRED
     if recipe is None:
         own = backbone in (KEEP, "pocket", "vlmad-pocket:pocket") and weights is None and model is None
         recipe = default_recipe(normal_images=few_shot, own_backbone=own)
@@ -90,7 +91,8 @@ def build(
         image_size=image_size,
         overrides=overrides,
     )
-    resolved = resolve(recipe, changes, shared=None if shared is None else _made_from(shared), registry=registry)
+    made_from = None if shared is None else _made_from(shared)
+    resolved = resolve(recipe, changes, shared=made_from, prefer=prefer, registry=registry)
     if few_shot:
         resolved = take_few_shot(resolved, registry=registry)
     return assemble(resolved, backbone=shared, device=device, registry=registry)

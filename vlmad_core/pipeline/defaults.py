@@ -6,13 +6,16 @@ from vlmad_core.errors import IncompatibleError, NotFittedError
 from vlmad_core.pipeline.resolve import Resolved, resolve
 from vlmad_core.registry.registry import Registry
 
-__all__ = ["check_normal_images", "default_recipe", "take_few_shot"]
+__all__ = ["PREFERRED", "check_normal_images", "default_recipe", "take_few_shot"]
 
-_WITHOUT_DOWNLOAD = ("vlmad-pocket:pocket", "vlmad-pocket:pocket-few-shot")
+_WITHOUT_DOWNLOAD = ("pocket", "pocket-few-shot")
 """Without normal images and with them, where no recipe is named."""
 
-_ON_ANOTHER_BACKBONE = ("vlmad-winclip:winclip", "vlmad-core:patch-memory")
+_ON_ANOTHER_BACKBONE = ("winclip", "patch-memory")
 """Likewise, where another backbone than pocket is named, or its model or weights are."""
+
+PREFERRED = ("vlmad-core", "vlmad-pocket", "vlmad-winclip")
+"""Whose recipes are meant by these names, where another plugin offers one of the same name."""
 
 
 def default_recipe(*, normal_images: bool, own_backbone: bool = True) -> str:
@@ -23,7 +26,7 @@ def default_recipe(*, normal_images: bool, own_backbone: bool = True) -> str:
         own_backbone: False: another backbone than pocket is named, or a model or weights are.
 
     >>> default_recipe(normal_images=False)
-    'vlmad-pocket:pocket'
+    'pocket'
     """
     return (_WITHOUT_DOWNLOAD if own_backbone else _ON_ANOTHER_BACKBONE)[normal_images]
 
