@@ -129,18 +129,6 @@ def test_doctor_finds_what_is_broken(vlmad: Vlmad, site: Path, monkeypatch: pyte
     assert "broken" in seen.out
 
 
-def test_doctor_says_where_nothing_can_be_remembered(
-    vlmad: Vlmad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vlmad_core.cli.doctor._version", lambda name: None)
-    assert "name a folder with VLMAD_CACHE" not in vlmad("doctor").out
-    (tmp_path / "taken").write_text("a file where a folder should be")
-    monkeypatch.setenv("VLMAD_CACHE", str(tmp_path / "taken" / "cache"))
-    seen = vlmad("doctor")
-    assert seen.code == 0
-    assert "name a folder with VLMAD_CACHE" in seen.out
-
-
 def test_version_help_and_slips(vlmad: Vlmad) -> None:
     assert vlmad("--version").out == f"vlmad {vlmad_core.__version__}\n"
     seen = vlmad("--help")

@@ -198,9 +198,7 @@ class Registry:
             if plugin not in here:
                 wrong.append(f"{where}needs plugin {plugin}{text}. Install it: pip install '{plugin}{text}'.")
             elif is_version(here[plugin]) and not wanted.contains(here[plugin], prereleases=True):
-                wrong.append(
-                    f"{where}needs {plugin}{text}, this is {here[plugin]}. Try: pip install '{plugin}{text}'."
-                )
+                wrong.append(f"{where}needs {plugin}{text}, this is {here[plugin]}. Try: pip install '{plugin}{text}'.")
         if wrong:
             raise ConfigError("\n".join(wrong))
 
