@@ -1,7 +1,7 @@
 """A record in JSON and tensors in safetensors, in one folder: written whole, read with limits. Nothing is unpickled.
 
 The record names the file of the tensors and its hash. Until a new record is in place the old pair is in force, so a
-reader meets one pair or the other and never half of each.
+reader meets one pair or the other and never half of each. The record alone is read without torch.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
-
-import safetensors.torch
-from safetensors import SafetensorError
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from vlmad_core.errors import ConfigError
 from vlmad_core.files import folder_lock, parse_json, read_limited, write_whole
 from vlmad_core.version import __version__
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["RECORD", "read_checkpoint", "read_record", "write_checkpoint"]
 
@@ -44,6 +43,8 @@ def write_checkpoint(
     Raises:
         ConfigError: The folder cannot be made or written to.
     """
+    import safetensors.torch
+
     folder = Path(folder)
     data = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     digest = hashlib.sha256(data).hexdigest()
@@ -114,6 +115,8 @@ def read_record(folder: str | Path, *, file: str = RECORD, needed: Collection[st
 
 
 def _tensors(folder: Path, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    import safetensors.torch
+
     path = folder / Path(str(state.get("file"))).name  # a name alone: it must not lead out of the folder
     try:
         data = read_limited(path, limit=None)
@@ -123,7 +126,7 @@ def _tensors(folder: Path, state: Mapping[str, Any]) -> dict[str, Tensor]:
         raise ConfigError(f"{path}: is not the file that was saved (its hash differs): damaged or changed. Fit again.")
     try:
         return safetensors.torch.load(data)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{path}: holds no tensors that can be read: {' '.join(str(error).split())}") from error
 
 
