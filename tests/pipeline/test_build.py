@@ -137,7 +137,7 @@ def test_resolve_imports_no_part():
     registry = memory_registry(extractors=[far])
     resolved = resolve({**MEMORY, "extractor": "far-look"}, registry=registry)
     assert resolved.extractor.entry.full_name == "in-memory:far-look"
-    with pytest.raises(UnknownComponentError, match="cannot be imported from nowhere.at_all:Far"):
+    with pytest.raises(UnknownComponentError, match=r"cannot be imported from nowhere\.at_all:Far"):
         assemble(resolved)
 
 

@@ -22,7 +22,7 @@ from vlmad_core.pipeline.recipes import write_recipe
 from vlmad_core.pipeline.resolve import KEEP, Part, Resolved, ResolvedPart, changes_of, resolve, resolve_part
 from vlmad_core.pipeline.spec import PartSpec, PipelineSpec, override
 from vlmad_core.registry.distributions import compatible_range, is_version
-from vlmad_core.registry.registry import Registry, default_registry
+from vlmad_core.registry.registry import CORE, Registry, default_registry
 from vlmad_core.registry.validate import validate
 
 __all__ = ["assemble", "build", "load", "make_backbone", "save_recipe"]
@@ -123,7 +123,9 @@ def load(
     record, tensors = read_checkpoint(folder, needed=NEEDED)
     record = upgrade_record(record, str(folder / RECORD))
     plugins: Mapping[str, str] = record["plugins"]
-    registry.require({name: compatible_range(version, minor=False) for name, version in plugins.items()}, f"{folder}: ")
+    # Of the core, the format of the record says what it can read.
+    needs = {name: compatible_range(version, minor=False) for name, version in plugins.items() if name != CORE}
+    registry.require(needs, f"{folder}: ")
     _warn_of_versions(folder, plugins, registry)
     spec = validate(PipelineSpec, override(record["spec"], overrides or {}), str(folder / RECORD))
     shared = None if backbone is None else spec.backbone
