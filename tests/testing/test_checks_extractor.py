@@ -160,7 +160,7 @@ class FixesThePrecision(Wrong):
 
 
 class LooksElsewhere(Patches):
-    def refine(self, features):
+    def apply_learned(self, features):
         return with_vectors(features, lambda v: 2 * v)
 
 
@@ -170,12 +170,12 @@ class LearnsWhereItLooks(Patches):
         self.scale = nn.Parameter(torch.ones(16))
 
     def forward(self, vision, images):
-        return self.refine(self.look(vision, images))
+        return self.apply_learned(self.extract_frozen(vision, images))
 
-    def look(self, vision, images):
+    def extract_frozen(self, vision, images):
         return with_vectors(super().forward(vision, images), lambda v: v * self.scale)
 
-    def refine(self, features):
+    def apply_learned(self, features):
         return features
 
 
@@ -228,8 +228,8 @@ WRONG = {
     NeverUsesAParameter: "every_parameter_learns",
     KeepsStateBesides: "survives_a_round_trip",
     FixesThePrecision: "runs_in_bfloat16",
-    LooksElsewhere: "looks_before_it_learns",
-    LearnsWhereItLooks: "looks_before_it_learns",
+    LooksElsewhere: "learned_part_is_separate",
+    LearnsWhereItLooks: "learned_part_is_separate",
     CallsWidthJoint: "joint_levels_have_the_dim_of_the_words",
     DoubleImage: "joint_levels_have_the_dim_of_the_words",
     Stops: "builds_with_its_defaults",

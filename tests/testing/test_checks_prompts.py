@@ -63,7 +63,7 @@ class AsksInVain(Templates):
 class DoesNotAsk(Templates):
     def __init__(self, config, backbone):
         super().__init__(config, backbone)
-        self.needs_class_name = self.takes_class_name = False
+        self.class_name_use = "ignored"
 
 
 class FormatsNames(Templates):
@@ -137,7 +137,7 @@ class Conditioned(Templates):
     """Looks at the picture: the text embeddings of each are shifted by it."""
 
     per_image = True
-    needs_class_name = takes_class_name = False
+    class_name_use = "ignored"
 
     def forward(self, text, names, features=None):
         text_embeddings = l2_normalize(encode_text(text, ["a flawless object", "a damaged object"]))

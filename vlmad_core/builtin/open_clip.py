@@ -17,8 +17,9 @@ from vlmad_core.builtin import open_clip_weights as weights
 from vlmad_core.builtin.open_clip_blocks import Activation
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
 from vlmad_core.builtin.open_clip_towers import Positions, Vision, open_model
+from vlmad_core.contracts.device import find_device
 from vlmad_core.contracts.images import Preprocess
-from vlmad_core.contracts.towers import Backbone, find_device
+from vlmad_core.contracts.towers import Backbone
 
 __all__ = ["OpenClip"]
 

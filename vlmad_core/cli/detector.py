@@ -111,12 +111,7 @@ def chosen_spec(choice: Choice) -> PipelineSpec:
 def note_missing_name(pipeline: Pipeline, tell: Callable[[str], None]) -> None:
     """Say that a name would help, where the words could use one and were given none."""
     prompts = pipeline.prompts
-    if (
-        prompts is not None
-        and prompts.takes_class_name
-        and not prompts.needs_class_name
-        and pipeline.class_name is None
-    ):
+    if prompts is not None and prompts.class_name_use == "optional" and pipeline.class_name is None:
         tell("the words speak of an 'object'; --class-name 'metal nut', or whatever it is, may give better results.")
 
 

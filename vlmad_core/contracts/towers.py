@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from vlmad_core.errors import ConfigError, IncompatibleError
+from vlmad_core.errors import IncompatibleError
 
 if TYPE_CHECKING:
     from vlmad_core.contracts.images import Preprocess
@@ -24,7 +24,6 @@ __all__ = [
     "VisionTower",
     "check_size",
     "encode_text",
-    "find_device",
     "forward_blocks",
 ]
 
@@ -176,21 +175,6 @@ class Backbone(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
-
-
-def find_device(name: str) -> torch.device:
-    """The device, once it is certain that it works; for a backbone's constructor.
-
-    Raises:
-        ConfigError: This machine has none of that name.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(f"device '{name}' is not there ({reason}); device 'cpu' always is.") from error
-    return device
 
 
 def check_size(size: tuple[int, int], patch: tuple[int, int], backbone: str) -> None:

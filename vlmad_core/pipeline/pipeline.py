@@ -21,7 +21,7 @@ from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError
 from vlmad_core.pipeline.describe import describe
 from vlmad_core.pipeline.fuse import Fuse
-from vlmad_core.pipeline.normal_range import HELD_OUT, normal_range, pick
+from vlmad_core.pipeline.normal_range import HELD_OUT, normal_range
 from vlmad_core.pipeline.trained import was_trained_on
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Pipeline(nn.Module):
                 features = self.extractor(self.backbone.vision, pixels)
                 for scorer in remembering:
                     scorer.fit(features)
-                held += [pick(features, i) for i in range(min(len(pictures), HELD_OUT - len(held)))]
+                held += [features.select(slice(i, i + 1)) for i in range(min(len(pictures), HELD_OUT - len(held)))]
                 done += len(pictures)
                 if progress is not None:
                     progress(done)
@@ -326,7 +326,7 @@ class Pipeline(nn.Module):
             if len(names) != count:
                 raise ConfigError(f"{count} images and {len(names)} names; give one name for each.")
             return list(names)
-        if self.class_name is None and self.prompts is not None and self.prompts.needs_class_name:
+        if self.class_name is None and self.prompts is not None and self.prompts.class_name_use == "required":
             raise ConfigError(
                 "the prompts speak of what the picture shows, and no name was given. Say it: "
                 "detector.predict(image, class_name='metal nut'), or --class-name 'metal nut' on the command line."

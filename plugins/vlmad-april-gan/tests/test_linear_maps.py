@@ -79,7 +79,7 @@ def test_a_level_is_the_linear_map_of_the_tokens_after_the_block():
 def test_looking_and_refining_is_the_whole(raw):
     backbone, images = tiny_backbone(), torch.randn(3, 3, 32, 32)
     maps = extractor(backbone, raw=raw)
-    whole, split = maps(backbone.vision, images), maps.refine(maps.look(backbone.vision, images))
+    whole, split = maps(backbone.vision, images), maps.apply_learned(maps.extract_frozen(backbone.vision, images))
     assert [level.spec for level in whole.levels] == [level.spec for level in split.levels]
     for one, other in zip(whole.levels, split.levels, strict=True):
         assert torch.equal(one.vectors, other.vectors)
@@ -90,10 +90,10 @@ def test_what_is_seen_does_not_depend_on_what_is_learned():
     backbone, images = tiny_backbone(), torch.randn(1, 3, 32, 32)
     maps = extractor(backbone)
     with torch.no_grad():
-        before = maps.look(backbone.vision, images)
+        before = maps.extract_frozen(backbone.vision, images)
         for parameter in maps.parameters():
             parameter.zero_()
-        after = maps.look(backbone.vision, images)
+        after = maps.extract_frozen(backbone.vision, images)
     for one, other in zip(before.levels, after.levels, strict=True):
         assert torch.equal(one.vectors, other.vectors)
         assert not one.vectors.requires_grad
@@ -136,7 +136,7 @@ def test_gradients_from_the_loss_to_the_maps_are_right():
         "april-gan", backbone=backbone, overrides={"scorers.0.config.temperature": 0.5}
     ).double()
     with torch.no_grad():
-        seen = detector.extractor.look(backbone.vision, torch.randn(2, 3, 16, 16, dtype=torch.float64))
+        seen = detector.extractor.extract_frozen(backbone.vision, torch.randn(2, 3, 16, 16, dtype=torch.float64))
         text_embeddings = detector.text_embeddings(["nut", "bolt"])
     target = torch.zeros(2, 16, 16, dtype=torch.float64)
     target[0, 4:11, 2:9] = 1
@@ -160,7 +160,7 @@ class Refine(torch.nn.Module):
         self.fc, self.extractor = extractor.fc, [extractor]
 
     def forward(self, features):
-        return self.extractor[0].refine(features)
+        return self.extractor[0].apply_learned(features)
 
 
 @torch.no_grad()

@@ -29,8 +29,8 @@ class Compositional(Prompts):
         normal, kinds = read_states(config.states)
         self.states = (normal, *kinds.values())
         self.templates = read_templates(config.templates)
-        self.takes_class_name = any("{}" in state for states in self.states for state in states)
-        self.needs_class_name = self.takes_class_name and config.needs_name
+        uses_name = any("{}" in state for states in self.states for state in states)
+        self.class_name_use = ("required" if config.needs_name else "optional") if uses_name else "ignored"
         self.register_buffer("abnormal", torch.tensor([False] + [True] * len(kinds)), persistent=False)
         self.abnormal: Tensor
 

@@ -97,7 +97,10 @@ def test_nothing_is_learned_so_looking_is_everything(backbone):
     extractor, images = Dpam(DpamConfig(), backbone), pictures(backbone)
     assert not list(extractor.parameters())
     assert not extractor.state_dict()
-    whole, later = extractor(backbone.vision, images), extractor.refine(extractor.look(backbone.vision, images))
+    whole, later = (
+        extractor(backbone.vision, images),
+        extractor.apply_learned(extractor.extract_frozen(backbone.vision, images)),
+    )
     torch.testing.assert_close(later.image, whole.image, rtol=0, atol=0)
     torch.testing.assert_close(later.levels[0].vectors, whole.levels[0].vectors, rtol=0, atol=0)
 

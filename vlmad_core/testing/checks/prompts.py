@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from vlmad_core.contracts.data import TextEmbeddings
+from vlmad_core.contracts.parts import ClassNameUse
 from vlmad_core.contracts.towers import forward_blocks
 from vlmad_core.errors import VlmadError
 from vlmad_core.testing.rules import CheckFailed, CheckSkipped, check, close, require
@@ -72,19 +73,22 @@ def keeps_the_order_of_names(case: PromptsCase) -> None:
 
 @check("prompts")
 def says_whether_names_matter(case: PromptsCase) -> None:
-    """``takes_class_name`` or ``needs_class_name`` is true exactly where the embeddings depend on the name."""
+    """``class_name_use`` is "ignored" exactly where the embeddings do not depend on the class name."""
     part = case.part
     if part.per_image:
         raise CheckSkipped("it looks at pictures, so text embeddings differ without names.")
     with torch.no_grad():
         vectors = case.run(part)["text_embeddings"]
     depends = not close(vectors, vectors[:1].expand_as(vectors))
-    told = part.needs_class_name or part.takes_class_name
     require(
-        depends == told,
-        "the name changes the embeddings; set takes_class_name = True (and needs_class_name if it must be given)."
+        part.class_name_use in get_args(ClassNameUse),
+        f"class_name_use is {part.class_name_use!r}; it must be one of {', '.join(get_args(ClassNameUse))}.",
+    )
+    require(
+        depends == (part.class_name_use != "ignored"),
+        'the class name changes the embeddings; set class_name_use = "required", or "optional".'
         if depends
-        else "the name changes nothing, but is asked for; set needs_class_name and takes_class_name to False.",
+        else 'the class name changes nothing, but is asked for; set class_name_use = "ignored".',
     )
 
 
