@@ -12,6 +12,7 @@ from .images import find_images as find_images
 from .images import open_image as open_image
 from .kernels import linear as linear
 from .layers import Layers as Layers
+from .layers import resolve_layer as resolve_layer
 from .layers import resolve_layers as resolve_layers
 from .level_maps import LevelMaps as LevelMaps
 from .level_maps import combine_levels as combine_levels

@@ -25,7 +25,7 @@ def find_device(name: str) -> torch.device:
     if failure is not None:
         reason = str(failure).partition("\n")[0]
         raise ConfigError(
-            f"device '{name}' cannot be used ({reason}). Take 'cpu', which every machine has, or 'auto'."
+            f"device '{name}' is not there ({reason}). Take 'cpu', which every machine has, or 'auto'."
         ) from failure
     return torch.device(name)
 

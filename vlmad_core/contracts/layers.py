@@ -15,7 +15,7 @@ from pydantic import Field
 
 from vlmad_core.errors import IncompatibleError
 
-__all__ = ["Layers", "resolve_layers"]
+__all__ = ["Layers", "resolve_layer", "resolve_layers"]
 
 _RANGE = r"(\d+(?:\.\d+)?)%-(\d+(?:\.\d+)?)%"
 
@@ -45,12 +45,30 @@ def resolve_layers(layers: Sequence[int] | str, depth: int, *, option: str = "la
     """
     if isinstance(layers, str):
         return _relative(layers, depth, option)
-    numbers = tuple(sorted({layer + depth + 1 if layer < 0 else layer for layer in layers}))
+    numbers = tuple(sorted({_from_one(layer, depth) for layer in layers}))
     if not numbers or not all(1 <= number <= depth for number in numbers):
-        raise IncompatibleError(
-            f"{option} {list(layers)} cannot be chosen: this tower has blocks 1 to {depth}, -1 being the last."
-        )
+        raise _beyond(f"{option} {list(layers)}", depth)
     return numbers
+
+
+def resolve_layer(layer: int, depth: int, *, option: str) -> int:
+    """The number of one block, from 1; -1 is the last block.
+
+    Raises:
+        IncompatibleError: A number beyond the tower.
+    """
+    number = _from_one(layer, depth)
+    if not 1 <= number <= depth:
+        raise _beyond(f"{option} {layer}", depth)
+    return number
+
+
+def _from_one(layer: int, depth: int) -> int:
+    return layer + depth + 1 if layer < 0 else layer
+
+
+def _beyond(chosen: str, depth: int) -> IncompatibleError:
+    return IncompatibleError(f"{chosen} is beyond this tower; it has blocks 1 to {depth}, -1 being the last.")
 
 
 def _relative(layers: str, depth: int, option: str) -> tuple[int, ...]:

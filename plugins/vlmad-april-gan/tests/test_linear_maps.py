@@ -35,7 +35,7 @@ def test_taps_count_from_the_end_too_in_order_and_once():
 @pytest.mark.parametrize("layers", [(4,), (0,), (-4,), (1, 9)])
 def test_taps_beyond_the_tower_are_refused(layers):
     with pytest.raises(
-        vlmad_core.errors.IncompatibleError, match=r"leave this tower; it has blocks 1 to 3, -1 being the last\."
+        vlmad_core.errors.IncompatibleError, match=r"is beyond this tower; it has blocks 1 to 3, -1 being the last\."
     ):
         extractor(tiny_backbone(), layers=layers)
 
@@ -238,7 +238,7 @@ def test_recipes_tell_how_the_paper_trained_and_where_checkpoints_are_read():
     recipes = {entry.name: entry.item for entry in vlmad_core.registry.default_registry().entries("recipe")}
     for name in ("april-gan", "april-gan-few-shot", "april-gan-mean", "april-gan-mean-few-shot"):
         options = validate(TrainingOptions, recipes[name].training)
-        assert (options.epochs, options.batch_size, options.rate, options.betas) == (3, 8, 1e-3, (0.5, 0.999))
+        assert (options.epochs, options.batch_size, options.lr, options.betas) == (3, 8, 1e-3, (0.5, 0.999))
         assert (options.focal, options.dice, options.dice_normal, options.cross_entropy) == (1, 1, 0, 0)
         assert (options.optimizer, options.weight_decay, options.schedule, options.mosaic) == ("adam", 0, "none", 0.2)
         assert recipes[name].checkpoint == "vlmad_april_gan.checkpoint:convert"

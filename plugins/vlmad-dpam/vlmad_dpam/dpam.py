@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vlmad_core.contracts import Backbone, Block, Extractor, Features, Level, LevelSpec, VisionTower, resolve_layers
+from vlmad_core.contracts import (
+    Backbone,
+    Block,
+    Extractor,
+    Features,
+    Level,
+    LevelSpec,
+    VisionTower,
+    resolve_layer,
+    resolve_layers,
+)
 from vlmad_core.errors import IncompatibleError
 
 if TYPE_CHECKING:
@@ -41,7 +51,7 @@ class Dpam(Extractor):
         super().__init__()
         vision = backbone.vision
         depth = len(vision.blocks)
-        (start,) = resolve_layers([max(1, depth // 4) if config.start is None else config.start], depth, option="start")
+        start = max(1, depth // 4) if config.start is None else resolve_layer(config.start, depth, option="start")
         if not (config.pool_norm or vision.class_pool) and vision.joint:
             raise IncompatibleError(
                 "pool_norm false projects the class token, and this tower pools none; use pool_norm true."

@@ -22,6 +22,7 @@ from vlmad_core.contracts import (
     VisionTower,
     forward_blocks,
     l2_normalize,
+    resolve_layer,
     resolve_layers,
 )
 from vlmad_core.errors import IncompatibleError
@@ -48,7 +49,7 @@ class ForegroundExtractor(Extractor):
         super().__init__()
         vision, depth = backbone.vision, len(backbone.vision.blocks)
         mask = max(1, 3 * depth // 4) if config.mask is None else config.mask
-        (self.mask,) = resolve_layers([mask], depth, option="mask")
+        self.mask = resolve_layer(mask, depth, option="mask")
         self.layers = resolve_layers(config.layers, depth)
         if config.space in ("joint", "both") and not vision.joint:
             raise IncompatibleError(
