@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
+from vlmad_core.contracts.layers import Layers
 from vlmad_core.datasets.plugin import vlmad_datasets as vlmad_datasets
 from vlmad_core.registry.component import Component, Config, Recipe
 from vlmad_core.registry.hookspecs import hookimpl
@@ -18,12 +19,14 @@ Combine = Literal["mean", "sum", "harmonic", "max"]
 class PatchesConfig(Config):
     """Options of 'patches'."""
 
-    layers: tuple[int, ...] = Field(
-        (-1,), min_length=1, description="Blocks whose output is taken, from 1; -1 is the last one."
+    layers: Layers = Field(
+        (-1,),
+        description="Blocks whose output is taken: numbers from 1, with -1 for the last one; or quarters, the last of "
+        "each quarter of the tower; or a range of relative depth such as 57.5%-72.5%.",
     )
     space: Literal["auto", "joint", "raw", "both"] = Field(
         "auto",
-        description="joint: projected, comparable with text; raw: as the tower has them; auto: joint if there is text.",
+        description="joint: projected, comparable with text; raw: not projected; auto: joint if there is text.",
     )
     norm: bool = Field(True, description="Put raw tokens through the tower's last norm.")
 

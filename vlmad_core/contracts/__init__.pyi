@@ -28,6 +28,7 @@ from .parts import Extractor as Extractor
 from .parts import Prompts as Prompts
 from .parts import Scorer as Scorer
 from .parts import select_levels as select_levels
+from .text_length import check_text_length as check_text_length
 from .torchvision_shim import import_with_torchvision as import_with_torchvision
 from .towers import Backbone as Backbone
 from .towers import Block as Block

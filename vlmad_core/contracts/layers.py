@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator
 
 from vlmad_core.errors import IncompatibleError
 
@@ -19,7 +19,21 @@ __all__ = ["Layers", "resolve_layer", "resolve_layers"]
 
 _RANGE = r"(\d+(?:\.\d+)?)%-(\d+(?:\.\d+)?)%"
 
-Layers = tuple[int, ...] | Annotated[str, Field(pattern=rf"^(quarters|{_RANGE})$")]
+
+def _check_form(given: object) -> object:
+    """One error for all forms; an empty list is "quarters"."""
+    if isinstance(given, str):
+        is_known = given == "quarters" or re.fullmatch(_RANGE, given)
+    else:
+        is_known = isinstance(given, list | tuple) and all(type(number) is int for number in given)
+    if not is_known:
+        raise ValueError(
+            f"give numbers of blocks such as [6, 12], 'quarters', or a range such as '50%-75%'; got {given!r}"
+        )
+    return given or "quarters"
+
+
+Layers = Annotated[tuple[int, ...] | str, BeforeValidator(_check_form)]
 """Type of an option that chooses blocks; see :func:`resolve_layers`."""
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlmad_core.contracts.images import Preprocess
+from vlmad_core.contracts.text_length import check_text_length
 from vlmad_core.contracts.towers import Backbone, Block
 
 if TYPE_CHECKING:
@@ -129,10 +130,15 @@ class TinyText(nn.Module):
         self.register_buffer("mask", torch.full((CONTEXT, CONTEXT), -torch.inf).triu(1), persistent=False)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """``[P, 32]`` ids: a start, one a word or sign, an end, padding; what is too long is cut before the end."""
+        """``[P, 32]`` ids: a start, one a word or sign, an end, padding.
+
+        Raises:
+            IncompatibleError: More than 30 words and signs.
+        """
         ids = torch.full((len(texts), CONTEXT), _PAD)
-        for row, text in zip(ids, texts, strict=True):
-            words = _WORD.findall(text.lower())[: CONTEXT - 2]
+        sentences = [_WORD.findall(text.lower()) for text in texts]
+        check_text_length(texts, [len(words) + 2 for words in sentences], CONTEXT)
+        for row, words in zip(ids, sentences, strict=True):
             # Not hash(): that changes from one process to the next.
             known = [zlib.crc32(word.encode()) % (_END - 2) + 2 for word in words]
             row[: len(known) + 2] = torch.tensor([_START, *known, _END])

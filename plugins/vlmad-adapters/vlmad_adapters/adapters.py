@@ -87,7 +87,7 @@ class AdaptedPatches(Extractor):
         super().__init__()
         vision, text = backbone.vision, backbone.text
         depth = len(vision.blocks)
-        self.layers = resolve_layers(config.layers or "quarters", depth)
+        self.layers = resolve_layers(config.layers, depth)
         self.adapters = Adapters(vision.width, depth, config.blocks if text else 0, config.weight)
         self.maps = nn.ModuleList(nn.Linear(vision.width, text.dim) if text else nn.Identity() for _ in self.layers)
         self.joint = vision.joint

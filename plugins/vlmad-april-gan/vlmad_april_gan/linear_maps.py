@@ -42,7 +42,7 @@ class Projections(Extractor):
     def __init__(self, config: ProjectionsConfig, backbone: Backbone) -> None:
         super().__init__()
         vision, text = backbone.vision, backbone.text
-        self.layers = resolve_layers(config.layers or "quarters", len(vision.blocks))
+        self.layers = resolve_layers(config.layers, len(vision.blocks))
         self.joint = vision.joint  # whether the whole image can be compared with text too
         mapped = () if text is None else self.layers
         dim = 0 if text is None else text.dim

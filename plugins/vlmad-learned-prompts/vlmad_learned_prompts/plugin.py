@@ -78,7 +78,6 @@ _ANOMALYCLIP: dict[str, Any] = {
             "model": "ViT-L-14-336",
             "image_size": 518,
             "positions": "bilinear",
-            "activation": "quick-gelu",
         },
     },
     # The class token is projected without the last norm, and the last block alone is read: as the code does it.
