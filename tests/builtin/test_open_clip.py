@@ -395,7 +395,7 @@ def test_a_tokenizer_that_cannot_be_had_is_told_when_it_is_used():
 
     backbone = OpenClip.from_model(made(), tokenizer=partial(open_clip_weights.tokenizer, "ViT-B-16-SigLIP"))
     backbone.vision.embed(torch.zeros(1, 3, 32, 32))
-    with pytest.raises(ConfigError, match="pictures alone still work"):
+    with pytest.raises(ConfigError, match=r"needs 'transformers'; run: pip install 'vlmad-core\[tokenizers\]'"):
         backbone.text.tokenize(["a nut"])
 
 
@@ -509,7 +509,7 @@ def test_a_flat_state_dict_is_measured_and_shared():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"pretrained": ""}, "no weights named.*no tag.*local .safetensors"),
+        ({"pretrained": ""}, "no weights named.*no tag.*local file"),
         ({"model": "ViT-B-16-plus-240", "pretrained": ""}, "laion400m_e31"),
         ({"model": "ViT-B-16-plus-240", "pretrained": "laion400m-e33"}, "Did you mean 'laion400m_e3"),
         ({"model": "ViT-B-17", "pretrained": "x"}, "Did you mean 'ViT-B-1"),
@@ -549,7 +549,7 @@ def test_a_tag_that_cannot_be_downloaded_names_the_local_way(tiny, monkeypatch):
 
     tagged(monkeypatch)
     monkeypatch.setattr(open_clip, "download_pretrained", fail)
-    with pytest.raises(ConfigError, match=r"no route to host.*local .safetensors"):
+    with pytest.raises(ConfigError, match=r"no route to host.*local file"):
         opened(pretrained="mine")
 
 

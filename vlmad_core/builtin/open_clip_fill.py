@@ -59,6 +59,7 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], where: str, name: str = 
         state = {key.removeprefix("text."): value for key, value in state.items()}
     wanted = {key: value for key, value in model.state_dict().items() if not key.startswith(_ELSEWHERE)}
     given = {key: value for key, value in state.items() if not key.startswith(_ELSEWHERE)}
+    given = {key: value for key, value in given.items() if key in wanted or not key.endswith("attn_mask")}
     wrong = {
         "missing": [key for key in wanted if key not in given],
         "not known": [key for key in given if key not in wanted],

@@ -174,6 +174,9 @@ def _from_file(config: OpenClipConfig, path: Path, blank: nn.Module) -> Found:
     if config.sha256 and digest != config.sha256.lower():
         raise ConfigError(f"weights {path}: sha256 is {digest}, not {config.sha256.lower()} as the options demand.")
     own = _beside(config, path)
+    model = _from_jax(name, path) if path.suffix.lower() == ".npz" else blank
+    if model is blank:  # other weights than those of the model are refused before anything is asked about them
+        fill(blank, read_state(path), f"weights {path.name}", name)
     if path.suffix.lower() != ".npz" and is_torchscript(path) and has_quick_gelu(path):
         own = {"activation": "quick-gelu", **own}
     own |= {key: getattr(config, key) for key in PIXELS if getattr(config, key) is not None}
@@ -183,11 +186,8 @@ def _from_file(config: OpenClipConfig, path: Path, blank: nn.Module) -> Found:
     known = settle(name, own, is_quick=is_quick, tag=config.tag, sha256=digest, where=path.name)
     activation = known.pop("activation")
     provenance = {"weights": path.name, "sha256": digest}
-    if path.suffix.lower() == ".npz":
-        return Found(_from_jax(name, path), known, "weights", provenance)
-    fill(blank, read_state(path), f"weights {path.name}", name)
     is_own = (activation == "quick-gelu") == is_quick
-    return Found(blank, known, "weights" if is_own else activation, provenance)
+    return Found(model, known, "weights" if is_own else activation, provenance)
 
 
 def _from_jax(name: str, path: Path) -> nn.Module:

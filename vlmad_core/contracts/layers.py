@@ -23,7 +23,7 @@ _RANGE = r"(\d+(?:\.\d+)?)%-(\d+(?:\.\d+)?)%"
 def _check_form(given: object) -> object:
     """One error for all forms; an empty list is "quarters"."""
     if isinstance(given, str):
-        is_known = given == "quarters" or re.fullmatch(_RANGE, given)
+        is_known = given == "quarters" or re.fullmatch(_RANGE, given) is not None
     else:
         is_known = isinstance(given, list | tuple) and all(type(number) is int for number in given)
     if not is_known:
