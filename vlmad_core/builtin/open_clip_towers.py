@@ -56,7 +56,7 @@ def _open_text(model: nn.Module, activation: Activation, tokenizer: Callable[[],
             "take a model with open_clip's own text tower such as 'ViT-B-16-plus-240'."
         )
     if getattr(source, "cls_emb", None) is not None:
-        return None  # CoCa: a class token at the end, and a mask of its own for each text; pictures alone can be used
+        return None  # CoCa: a class token at the end, and a mask of its own for each text; images alone can be used
     return _ClipText(source, activation, tokenizer)
 
 
@@ -337,7 +337,7 @@ class _ClipText(nn.Module):
             except Exception as error:  # whatever a download raises
                 reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
                 raise ConfigError(
-                    f"the tokenizer of this model must be downloaded and could not be had ({reason}); pictures alone "
+                    f"the tokenizer of this model must be downloaded and could not be had ({reason}); images alone "
                     "still work, and models with CLIP's own tokenizer such as 'ViT-B-16-plus-240' need no download."
                 ) from error
             self._made = made

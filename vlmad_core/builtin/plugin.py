@@ -49,7 +49,7 @@ class TemplatesConfig(Config):
             if "{" in rest or "}" in rest:
                 raise ValueError(f"the only placeholder is {{}}, the class name; found another in {sentence!r}")
             if not rest.strip():
-                raise ValueError("a sentence needs words beside the placeholder")
+                raise ValueError("a sentence needs text beside the placeholder")
         return sentences
 
 
@@ -120,18 +120,18 @@ def vlmad_prompts() -> Iterable[Component]:
 
 @hookimpl
 def vlmad_scorers() -> Iterable[Component]:
-    """Words and memories."""
+    """Text and memory."""
     yield Component(
         name="text-match",
         target="vlmad_core.builtin.text_match:TextMatch",
         config=TextMatchConfig,
-        summary="Softmax of the cosine to the words for normal and abnormal.",
+        summary="Softmax of the cosine to the text embeddings of normal and abnormal.",
     )
     yield Component(
         name="memory",
         target="vlmad_core.builtin.memory:Memory",
         config=MemoryConfig,
-        summary="Distance to the nearest vector remembered from normal images.",
+        summary="Distance to the nearest vector in a memory bank of normal images.",
     )
 
 
@@ -156,7 +156,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
             "extractor": {"use": "patches", "config": {"layers": [-7, -4, -1], "space": "raw"}},
             "scorers": [{"use": "memory", "config": {"top": 0.01}}],
         },
-        summary="Patches of three blocks against a memory of normal ones; no words; 1 or more normal images.",
+        summary="Patches of three blocks against a memory of normal ones; no text; 1 or more normal images.",
         paper="Damm et al., AnomalyDINO, WACV 2025",
         needs={"pocket": "vlmad-pocket"},
     )

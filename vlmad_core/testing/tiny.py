@@ -69,7 +69,7 @@ class TinyBlock(nn.Module):
 
 
 class TinyVision(nn.Module):
-    """The half that sees: patches of 8 x 8 pixels, any size, behind a class token (or none) and registers (or none)."""
+    """The image encoder: patches of 8 x 8 pixels, any size, behind a class token (or none) and registers (or none)."""
 
     blocks: Sequence[Block]
     patch = (PATCH, PATCH)
@@ -114,7 +114,7 @@ class TinyVision(nn.Module):
 
 
 class TinyText(nn.Module):
-    """The half that reads: each word has a number made from its letters; a causal mask, as CLIP has."""
+    """The text encoder: each word has a number made from its letters; a causal mask, as CLIP has."""
 
     blocks: Sequence[Block]
     mask: Tensor | None
@@ -178,7 +178,7 @@ def tiny_backbone(
     """A small random backbone, the same for the same arguments.
 
     Args:
-        text: Whether it reads; without, its pictures share no space with words.
+        text: Whether it reads; without, its images share no space with words.
         image_size: ``(height, width)`` in pixels, multiples of 8.
         seed: Of its weights.
         dtype: Of its weights.

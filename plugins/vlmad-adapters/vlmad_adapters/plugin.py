@@ -61,7 +61,7 @@ class AdaptedWordsConfig(AdaptersConfig):
 
 @hookimpl
 def vlmad_extractors() -> Iterable[Component]:
-    """The tower that sees, adapted."""
+    """The image encoder, adapted."""
     yield Component(
         name="adapted-patches",
         target="vlmad_adapters.adapters:AdaptedPatches",
@@ -73,7 +73,7 @@ def vlmad_extractors() -> Iterable[Component]:
 
 @hookimpl
 def vlmad_prompts() -> Iterable[Component]:
-    """The tower that reads, adapted."""
+    """The text encoder, adapted."""
     yield Component(
         name="adapted-words",
         target="vlmad_adapters.adapters:AdaptedWords",

@@ -1,4 +1,4 @@
-"""Extractor: patch tokens of several blocks, each block's through a linear map of its own to the space of the words.
+"""Extractor: patch tokens of several blocks, each block's through a linear map of its own to the space of the text.
 
 APRIL-GAN (Chen et al., 2023). The maps are all that is learned; the tower stays as it is, so what it sees of an image
 (:meth:`Projections.extract_frozen`) needs to be computed only once while they are trained.

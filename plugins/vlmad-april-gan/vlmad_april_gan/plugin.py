@@ -33,7 +33,7 @@ def vlmad_extractors() -> Iterable[Component]:
         name="projections",
         target="vlmad_april_gan.linear_maps:Projections",
         config=ProjectionsConfig,
-        summary="Patch tokens of chosen blocks, each through a learned linear map to the space of the words.",
+        summary="Patch tokens of chosen blocks, each through a learned linear map to the space of the text.",
         paper=PAPER,
     )
 

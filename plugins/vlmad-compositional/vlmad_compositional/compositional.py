@@ -1,4 +1,4 @@
-"""Prompts: every state in every template, averaged to one anchor for normal and one for each kind of abnormal.
+"""Prompts: every state in every template, averaged to one embedding for normal and one for each kind of abnormal.
 
 WinCLIP (Jeong et al., CVPR 2023) and APRIL-GAN (Chen et al., 2023) use it with the lists in ``data/``.
 """
@@ -21,7 +21,7 @@ __all__ = ["Compositional"]
 
 
 class Compositional(Prompts):
-    """One anchor for normal, one for each kind of abnormal, in the order of the lists."""
+    """One embedding for normal, one for each kind of abnormal, in the order of the lists."""
 
     def __init__(self, config: CompositionalConfig, backbone: Backbone) -> None:
         super().__init__()

@@ -39,7 +39,7 @@ class ForegroundConfig(Config):
 
 @hookimpl
 def vlmad_extractors() -> Iterable[Component]:
-    """The way to look."""
+    """The extractor."""
     yield Component(
         name="foreground",
         target="vlmad_foreground.extractor:ForegroundExtractor",

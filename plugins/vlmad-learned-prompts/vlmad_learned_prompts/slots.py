@@ -33,7 +33,7 @@ def find_slots(text: TextTower, words: str, length: int, *, front: str = "") -> 
     try:
         one, other, ids = text.tokenize([" ".join(filter(None, sentence)) for sentence in sentences])
     except IncompatibleError as error:  # the tokenizer refuses what is too long
-        raise _too_long(words, length) from error
+        raise _too_long(text, words, length) from error
     columns = (one != other).nonzero().flatten()
     if len(columns) == 1:
         first = int(columns)
@@ -41,13 +41,14 @@ def find_slots(text: TextTower, words: str, length: int, *, front: str = "") -> 
         # Nothing but padding may have left at the end: some tokenizers cut off what is too long.
         if torch.equal(grown[: len(ids)], ids) and bool((grown[len(ids) :] == one[-1]).all()):
             return ids, first
-    raise _too_long(words, length)
+    raise _too_long(text, words, length)
 
 
-def _too_long(words: str, length: int) -> IncompatibleError:
+def _too_long(text: TextTower, words: str, length: int) -> IncompatibleError:
+    positions = text.tokenize([""]).shape[1]
     return IncompatibleError(
-        f"{length} learned vectors in front of '{words}' do not fit into the positions of this text tower; take a "
-        "smaller length, or fewer words."
+        f"{length} learned vectors in front of '{words}' do not fit into the {positions} positions of this text tower; "
+        "take a smaller length, or fewer words."
     )
 
 

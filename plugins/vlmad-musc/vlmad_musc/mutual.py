@@ -52,7 +52,7 @@ class Musc(BankScorer):
     """
 
     known_failures: ClassVar[Mapping[str, str]] = {
-        "fit_adds_to_what_it_remembers": "an image of the bank is left out when it is scored itself (MuSc)"
+        "fit_accumulates": "an image of the bank is left out when it is scored itself (MuSc)"
     }
 
     def __init__(self, config: MuscConfig, levels: Sequence[LevelSpec], dim: int | None) -> None:

@@ -51,7 +51,7 @@ def levels_as_declared(case: ExtractorCase) -> None:
 
 
 @check("extractor")
-def regions_cover_the_picture(case: ExtractorCase) -> None:
+def regions_cover_the_image(case: ExtractorCase) -> None:
     """Without ``cover`` there is a region a cell; with it ``[M, h*w]`` bool, no empty region and no uncovered cell."""
     for level in _features(case).levels:
         name, regions = level.spec.name, level.vectors.shape[1]
@@ -67,7 +67,7 @@ def regions_cover_the_picture(case: ExtractorCase) -> None:
 
 
 @check("extractor")
-def joint_levels_have_the_dim_of_the_words(case: ExtractorCase) -> None:
+def joint_levels_have_the_dim_of_the_text(case: ExtractorCase) -> None:
     """Levels that say they are comparable with text, and ``image``, have as many dimensions as the text."""
     text, features = case.backbone.text, _features(case)
     for level in features.levels:

@@ -1,4 +1,4 @@
-"""Rules of a backbone's tower that reads."""
+"""Rules of a backbone's text encoder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tokenizes_any_text(case: BackboneCase) -> None:
     )
     with torch.no_grad():
         found = encode_text(text, odd)
-    require(found.isfinite().all(), "an odd text gives vectors that are no numbers; look at the empty text first.")
+    require(found.isfinite().all(), "an odd text gives vectors that are not finite; look at the empty text first.")
 
 
 @check("backbone", needs="text")
@@ -105,7 +105,7 @@ def sentence_does_not_depend_on_its_batch(case: BackboneCase) -> None:
 
 
 @check("backbone", needs="text")
-def reads_the_words(case: BackboneCase) -> None:
+def text_features_depend_on_the_text(case: BackboneCase) -> None:
     """Sentences of other words, or the same words in another order, have other vectors."""
     pairs = (("a metal nut", "a carpet"), ("flawless", "damaged"), ("a nut on a bolt", "a bolt on a nut"))
     with torch.no_grad():
@@ -115,7 +115,7 @@ def reads_the_words(case: BackboneCase) -> None:
 
 
 @check("backbone", needs="text")
-def gradients_reach_the_words(case: BackboneCase) -> None:
+def gradients_reach_the_text(case: BackboneCase) -> None:
     """Gradients pass through the frozen text tower to the words, for prompts that learn."""
     text = _text(case)
     ids = text.tokenize(_SENTENCES[:1])
