@@ -10,7 +10,7 @@ from vlmad_core.builtin import open_clip_published, open_clip_weights
 from vlmad_core.builtin.open_clip import OpenClip
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
 from vlmad_core.builtin.open_clip_published import by_hash, published, settle
-from vlmad_core.builtin.weights_file import sha256_of
+from vlmad_core.contracts.weights_file import sha256_of
 from vlmad_core.errors import ConfigError
 
 open_clip = open_clip_weights.library()

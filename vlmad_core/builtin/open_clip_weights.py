@@ -19,13 +19,14 @@ from torch import nn
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
 from vlmad_core.builtin.open_clip_fill import fill, library
 from vlmad_core.builtin.open_clip_published import PIXELS, pixels_of, settle
-from vlmad_core.builtin.torchscript import has_quick_gelu, is_torchscript
-from vlmad_core.builtin.weights_file import SUFFIXES, read_state, sha256_of
+from vlmad_core.contracts.torchscript import has_quick_gelu, is_torchscript
+from vlmad_core.contracts.weights_file import WEIGHT_SUFFIXES, read_weights, sha256_of
 from vlmad_core.errors import ConfigError, did_you_mean
 
 __all__ = ["Found", "architecture", "build", "library", "load", "tokenizer"]
 
-_LOCAL = f"pretrained= also takes a local file ({', '.join(SUFFIXES)})"
+_SUFFIXES = (*WEIGHT_SUFFIXES, ".npz")
+_LOCAL = f"pretrained= also takes a local file ({', '.join(_SUFFIXES)})"
 _CONFIG = "open_clip_config.json"
 _IN_FOLDER = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 _FOLDER, _HUB = "local-dir:", "hf-hub:"
@@ -126,7 +127,7 @@ def load(config: OpenClipConfig, blank: nn.Module) -> Found:
 
 
 def _is_file(given: str) -> bool:
-    return bool(given) and (Path(given).suffix.lower() in SUFFIXES or Path(given).exists())
+    return bool(given) and (Path(given).suffix.lower() in _SUFFIXES or Path(given).exists())
 
 
 def _offer(name: str, tags: list[str]) -> str:
@@ -176,7 +177,7 @@ def _from_file(config: OpenClipConfig, path: Path, blank: nn.Module) -> Found:
     own = _beside(config, path)
     model = _from_jax(name, path) if path.suffix.lower() == ".npz" else blank
     if model is blank:  # other weights than those of the model are refused before anything is asked about them
-        fill(blank, read_state(path), f"weights {path.name}", name)
+        fill(blank, read_weights(path), f"weights {path.name}", name)
     if path.suffix.lower() != ".npz" and is_torchscript(path) and has_quick_gelu(path):
         own = {"activation": "quick-gelu", **own}
     own |= {key: getattr(config, key) for key in PIXELS if getattr(config, key) is not None}

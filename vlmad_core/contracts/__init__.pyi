@@ -37,3 +37,6 @@ from .towers import VisionTower as VisionTower
 from .towers import check_size as check_size
 from .towers import encode_text as encode_text
 from .towers import forward_blocks as forward_blocks
+from .weights_file import WEIGHT_SUFFIXES as WEIGHT_SUFFIXES
+from .weights_file import read_weights as read_weights
+from .weights_file import sha256_of as sha256_of

@@ -229,3 +229,9 @@ def test_rescoring_scales_and_shifts_with_the_scores():
 def test_rescoring_refuses_what_does_not_fit(scores, vectors, sizes, told):
     with pytest.raises(ConfigError, match=told):
         rescore(scores, vectors, sizes)
+
+
+@pytest.mark.parametrize(("depth", "numbers"), [(12, (3, 6, 9, 12)), (24, (6, 12, 18, 24))])
+def test_the_recipe_reads_the_last_block_of_each_quarter(depth, numbers):
+    detector = vlmad_core.build("musc", backbone=tiny_backbone(depth=depth, text=False))
+    assert detector.extractor.layers == numbers

@@ -5,8 +5,8 @@ import zipfile
 import pytest
 import torch
 
-from vlmad_core.builtin.torchscript import has_quick_gelu, is_torchscript, read_torchscript
-from vlmad_core.builtin.weights_file import read_state
+from vlmad_core.contracts.torchscript import has_quick_gelu, is_torchscript, read_torchscript
+from vlmad_core.contracts.weights_file import read_weights
 from vlmad_core.errors import ConfigError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -52,7 +52,7 @@ def test_every_tensor_is_read_by_its_name(tmp_path, half):
     found, wanted = read_torchscript(path), model.state_dict()
     assert found.keys() == wanted.keys()
     assert all(torch.equal(found[name], wanted[name]) and found[name].dtype == wanted[name].dtype for name in wanted)
-    assert read_state(path).keys() == wanted.keys()
+    assert read_weights(path).keys() == wanted.keys()
 
 
 def test_the_activation_is_read_from_the_code_as_text(tmp_path):

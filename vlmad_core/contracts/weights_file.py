@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlmad_core.builtin.torchscript import is_torchscript, read_torchscript
+from vlmad_core.contracts.torchscript import is_torchscript, read_torchscript
 from vlmad_core.errors import ConfigError
 
-__all__ = ["SUFFIXES", "read_state", "sha256_of"]
+__all__ = ["WEIGHT_SUFFIXES", "read_weights", "sha256_of"]
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".npz")
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+"""Endings of files that hold weights."""
 
 
 def sha256_of(path: Path) -> str:
@@ -26,7 +27,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, a PyTorch file of tensors or a TorchScript archive.
 
     The wrappings of training checkpoints are removed: ``state_dict`` or ``model`` around the tensors, ``module.`` and
