@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 import vlmad_core
 from vlmad_core.benchmark.flops import count_flops
 from vlmad_core.benchmark.speed import measure
-from vlmad_core.contracts import ops
+from vlmad_core.contracts import kernels
 from vlmad_core.errors import ConfigError, ImageError, NotFittedError
 from vlmad_core.report.speed import read_speed, write_speed
 from vlmad_core.testing import memory_registry, tiny_backbone
@@ -57,10 +57,10 @@ def test_tower_equals_its_closed_form():
 def test_onednn_linear_and_plain_linear_count_alike(monkeypatch):
     x, weight, bias = torch.ones(2, 5, 8), torch.ones(6, 8), torch.ones(6)
     counts = []
-    for onednn in (ops._ONEDNN, False):
-        monkeypatch.setattr(ops, "_ONEDNN", onednn)
-        counts.append(count_flops(lambda: ops.linear(x, weight, bias, gelu=True)))
-        counts.append(count_flops(lambda: ops.linear(x, weight)))
+    for onednn in (kernels._ONEDNN, False):
+        monkeypatch.setattr(kernels, "_ONEDNN", onednn)
+        counts.append(count_flops(lambda: kernels.linear(x, weight, bias, gelu=True)))
+        counts.append(count_flops(lambda: kernels.linear(x, weight)))
     assert set(counts) == {2 * 2 * 5 * 8 * 6}
 
 

@@ -22,15 +22,15 @@ class Map(Patches):
         super().__init__(config, backbone)
         self.map = nn.Linear(backbone.vision.dim, backbone.vision.dim)
 
-    def look(self, vision, images):
+    def extract_frozen(self, vision, images):
         return Patches.forward(self, vision, images)
 
-    def refine(self, features):
+    def apply_learned(self, features):
         levels = tuple(replace(level, vectors=self.map(level.vectors)) for level in features.levels)
         return Features(levels, features.image)
 
     def forward(self, vision, images):
-        return self.refine(self.look(vision, images))
+        return self.apply_learned(self.extract_frozen(vision, images))
 
 def convert(path):
     return {f"extractor.map.{name}": t for name, t in torch.load(path, weights_only=True).items()}

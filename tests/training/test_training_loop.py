@@ -263,6 +263,6 @@ def test_look_and_refine_are_forward(make, extractor):
     vision = detector.backbone.vision
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     whole = detector.extractor(vision, pixels)
-    parts = detector.extractor.refine(detector.extractor.look(vision, pixels))
+    parts = detector.extractor.apply_learned(detector.extractor.extract_frozen(vision, pixels))
     assert torch.equal(parts.levels[0].vectors, whole.levels[0].vectors)
     assert torch.equal(parts.image, whole.image)

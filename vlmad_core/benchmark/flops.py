@@ -32,7 +32,7 @@ def count_flops(run: Callable[[], object]) -> int:
 def _formulas() -> dict[Any, Callable[..., int]]:
     """For operations of the CPU, which torch 2.13 counts as nothing: oneDNN's linear, fused attention, vectors."""
     ours: dict[tuple[str, str], Callable[..., int]] = {
-        ("mkldnn", "_linear_pointwise"): _linear,  # what vlmad_core.contracts.ops.linear calls
+        ("mkldnn", "_linear_pointwise"): _linear,  # what vlmad_core.contracts.kernels.linear calls
         ("aten", "_scaled_dot_product_flash_attention_for_cpu"): _attention,
         ("aten", "mv"): _vector,
         ("aten", "dot"): _vector,

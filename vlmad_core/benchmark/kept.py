@@ -14,7 +14,7 @@ from vlmad_core.contracts.data import Features
 from vlmad_core.files import write_whole
 from vlmad_core.run.disk import FULL
 
-__all__ = ["KeptFeatures", "joined"]
+__all__ = ["KeptFeatures"]
 
 
 class KeptFeatures:
@@ -33,8 +33,8 @@ class KeptFeatures:
 
     def keep(self, name: str, features: Features) -> None:
         """Keep a batch; where the disk is full it is simply not there."""
-        home = _moved(features, torch.device("cpu"))
-        tensors = _tensors(home)
+        home = features.to("cpu")
+        tensors = home.tensors()
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         if size <= self._free:
             self._free -= size
@@ -49,9 +49,8 @@ class KeptFeatures:
             return None
         if name in self._files:
             tensors = safetensors.torch.load_file(self._files[name])
-            levels = tuple(replace(level, vectors=tensors[f"level{i}"]) for i, level in enumerate(batch.levels))
-            batch = Features(levels, tensors.get("image"))
-        return _moved(batch, device)
+            batch = batch.with_tensors(tensors)
+        return batch.to(device)
 
     def clear(self) -> None:
         """Give memory and disk back."""
@@ -72,28 +71,3 @@ class KeptFeatures:
         self._files[name] = path
         none = torch.empty(0)
         self._batches[name] = Features(tuple(replace(level, vectors=none) for level in batch.levels))
-
-
-def joined(parts: list[Features]) -> Features:
-    """Several batches of one extractor as one."""
-    if len(parts) == 1:
-        return parts[0]
-    levels = tuple(
-        replace(level, vectors=torch.cat([part.levels[i].vectors for part in parts]))
-        for i, level in enumerate(parts[0].levels)
-    )
-    images = [part.image for part in parts if part.image is not None]
-    return Features(levels, torch.cat(images) if images else None)
-
-
-def _tensors(features: Features) -> dict[str, Tensor]:
-    tensors = {f"level{i}": level.vectors for i, level in enumerate(features.levels)}
-    return tensors if features.image is None else {**tensors, "image": features.image}
-
-
-def _moved(features: Features, device: torch.device) -> Features:
-    levels = tuple(
-        replace(level, vectors=level.vectors.to(device), cover=None if level.cover is None else level.cover.to(device))
-        for level in features.levels
-    )
-    return Features(levels, None if features.image is None else features.image.to(device))

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import torch
 
-from vlmad_core.benchmark.kept import KeptFeatures, joined
+from vlmad_core.benchmark.kept import KeptFeatures
 from vlmad_core.benchmark.tower import RememberingTower
 from vlmad_core.contracts.data import Features, TextEmbeddings
 from vlmad_core.contracts.images import ImageLike, Picture, read, stack
 from vlmad_core.contracts.parts import Extractor
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ImageError, VlmadError
-from vlmad_core.pipeline.normal_range import pick
 from vlmad_core.pipeline.pipeline import Pipeline
 
 __all__ = ["SharedAnchors", "SharedFeatures", "extractor_key", "tell_failure"]
@@ -114,7 +113,7 @@ class SharedFeatures:
         for start in range(0, len(places), self._batch_size):
             found = [self._place[place] for place in places[start : start + self._batch_size]]
             batches = {number: self._of(key, number) for number in dict.fromkeys(number for number, _ in found)}
-            yield joined([pick(batches[number], row) for number, row in found])
+            yield Features.cat([batches[number].select(slice(row, row + 1)) for number, row in found])
 
     def close(self) -> None:
         """Give memory and disk back."""

@@ -21,7 +21,7 @@ from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError, VlmadError
 from vlmad_core.pipeline.checkpoint import write_checkpoint
 from vlmad_core.pipeline.fuse import Fuse
-from vlmad_core.pipeline.normal_range import HELD_OUT, copy_of, empty_copy, normal_range, pick
+from vlmad_core.pipeline.normal_range import HELD_OUT, copy_of, empty_copy, normal_range
 from vlmad_core.pipeline.text_cache import TextCache
 from vlmad_core.pipeline.trained import describe_training, was_trained_on
 
@@ -202,7 +202,7 @@ class Pipeline(nn.Module):
                 features = self.extractor(self.backbone.vision, pixels)
                 for scorer in scorers:
                     scorer.fit(features)
-                held += [pick(features, i) for i in range(min(len(pictures), HELD_OUT - len(held)))]
+                held += [features.select(slice(i, i + 1)) for i in range(min(len(pictures), HELD_OUT - len(held)))]
                 done += len(pictures)
                 if progress is not None:
                     progress(done)
@@ -378,7 +378,7 @@ class Pipeline(nn.Module):
             if len(names) != count:
                 raise ConfigError(f"{count} images and {len(names)} names; give one name for each.")
             return list(names)
-        if self.class_name is None and self.prompts is not None and self.prompts.needs_class_name:
+        if self.class_name is None and self.prompts is not None and self.prompts.class_name_use == "required":
             raise ConfigError(
                 "the prompts need a class name, what the image shows, and none was given: "
                 "detector.predict(image, class_name='metal nut'), or --class-name 'metal nut' on the command line."

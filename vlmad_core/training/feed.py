@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
@@ -18,7 +18,6 @@ from vlmad_core.contracts.images import Picture, read, stack
 from vlmad_core.datasets.base import Sample
 from vlmad_core.datasets.masks import mask_of
 from vlmad_core.errors import ImageError
-from vlmad_core.pipeline.normal_range import pick
 from vlmad_core.training.augment import mosaic
 from vlmad_core.training.cache import FeatureCache
 from vlmad_core.training.learner import Learner
@@ -106,8 +105,8 @@ class Feed:
         if seen is None:
             seen = self.cache.batch([draw.index for draw in draws])
         elif len(new) < len(draws):
-            rows = {draw: pick(seen, row) for row, draw in enumerate(new)}
-            seen = _joined([rows[draw] if draw in rows else self.cache.batch([draw.index]) for draw in draws])
+            rows = {draw: seen.select(slice(row, row + 1)) for row, draw in enumerate(new)}
+            seen = Features.cat([rows[draw] if draw in rows else self.cache.batch([draw.index]) for draw in draws])
         samples = [self._sample(draw) for draw in draws]
         batch = Batch(
             seen,
@@ -142,13 +141,3 @@ class Feed:
         if draw.mosaic is None:
             self._packed[draw.index] = np.packbits(small)
         return small
-
-
-def _joined(parts: Sequence[Features]) -> Features:
-    """Features of single images as those of a batch."""
-    levels = tuple(
-        replace(first, vectors=torch.cat([part.levels[i].vectors for part in parts]))
-        for i, first in enumerate(parts[0].levels)
-    )
-    images = [part.image for part in parts if part.image is not None]
-    return Features(levels, torch.cat(images) if images else None)

@@ -46,7 +46,7 @@ class Learner:
                 "whose parts learn, such as 'anomalyclip' (learned prompts) or 'april-gan' (projections)."
             )
         extractor = pipeline.extractor
-        splits = type(extractor).look is not Extractor.look
+        splits = type(extractor).extract_frozen is not Extractor.extract_frozen
         self.keeps = splits or not _learned(extractor)
         """Whether what :meth:`look` gives is the same in every epoch."""
         self._speaks = bool(_learned(pipeline.prompts)) or (pipeline.prompts is not None and pipeline.prompts.per_image)
@@ -58,14 +58,14 @@ class Learner:
         pixels = pixels.to(backbone.device, backbone.dtype)
         if self.keeps:
             with torch.no_grad():
-                return self.pipeline.extractor.look(backbone.vision, pixels)
+                return self.pipeline.extractor.extract_frozen(backbone.vision, pixels)
         features: Features = self.pipeline.extractor(backbone.vision, pixels)
         return features
 
     def judge(self, seen: Features, names: list[str], *, smooth: bool = False) -> Scores:
         """From what was seen to scores, differentiable in :attr:`parameters`; no loss reads the smoothed map."""
         pipeline = self.pipeline
-        features = pipeline.extractor.refine(seen) if self.keeps else seen
+        features = pipeline.extractor.apply_learned(seen) if self.keeps else seen
         size = pipeline.backbone.preprocess.size
         text_embeddings = self._text_embeddings(names, features)
         fuse = pipeline.fuse if smooth else replace(pipeline.fuse, smooth=0.0)

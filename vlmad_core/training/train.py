@@ -13,7 +13,6 @@ import torch
 from vlmad_core.datasets.base import Dataset
 from vlmad_core.datasets.read import read_dataset
 from vlmad_core.errors import ConfigError, VlmadError
-from vlmad_core.pipeline.normal_range import pick
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.registry.validate import validate
 from vlmad_core.run.disk import FULL, lock
@@ -184,7 +183,7 @@ class _Training:
                 "the losses do not depend on anything that learns here. Give weight to another one: focal and dice "
                 "read the maps of the levels, cross_entropy the image scores."
             )
-        cache = self._cache(pick(seen, 0))
+        cache = self._cache(seen.select(slice(0, 1)))
         feed = Feed(
             self.samples,
             learner,
