@@ -11,13 +11,12 @@ import pytest
 from PIL import Image
 
 import vlmad_core
-from vlmad_core import VlmadError, build
+from vlmad_core import VlmadError, build, metrics
 from vlmad_core.benchmark import run as runner
 from vlmad_core.benchmark.estimate import estimate
 from vlmad_core.contracts import images
 from vlmad_core.datasets.masks import mask_of
 from vlmad_core.errors import ConfigError
-from vlmad_core.metrics import image as metrics
 from vlmad_core.pipeline.checkpoint import save
 from vlmad_core.report.rows import Row, read_rows
 

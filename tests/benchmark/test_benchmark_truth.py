@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 
 import vlmad_core
-from vlmad_core import Sample, VlmadError
+from vlmad_core import Sample, VlmadError, metrics
 from vlmad_core.benchmark.truth import PixelCount, Truth
-from vlmad_core.metrics import image as metrics
 
 SIZE = (16, 20)
 
