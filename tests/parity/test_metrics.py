@@ -8,8 +8,7 @@ import torch
 from tiny_clip import FOLDER, check
 
 from vlmad_core import metrics
-from vlmad_core.metrics import stepped_aupro
-from vlmad_core.metrics import PixelSketch
+from vlmad_core.metrics import PixelSketch, stepped_aupro
 
 SETS = ["plain", "ties", "heavy", "components", "saturated", "constant", "flat_images"]
 

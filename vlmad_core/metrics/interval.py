@@ -18,8 +18,8 @@ def auroc_interval(auroc: float, abnormal: int, normal: int, *, level: float = 0
     ``V(a) = a (1 - a) / (abnormal normal) (1 + ((abnormal + normal) / 2 - 1) ((1 - a) / (2 - a) + a / (1 + a)))``
 
     In simulations with 10 + 10 to 100 + 100 images and areas of 0.85 to 0.995 a 95 % interval covers the true area 95
-    to 99 % of the time (``tests/metrics/test_auroc_interval.py``), where percentiles of a bootstrap cover it 25 to 94 %.
-    It needs no scores and no random draw.
+    to 99 % of the time (``tests/metrics/test_auroc_interval.py``), where a bootstrap covers it 25 to 94 %. It needs no
+    scores and no random draw.
 
     Args:
         auroc: As observed, in [0, 1].

@@ -41,6 +41,7 @@ class Row(TypedDict, total=False):
     good: int
     defective: int
     unreadable: list[dict[str, str]]
+    problems: list[str]
     image_auroc: float | None
     image_auroc_low: float | None
     image_auroc_high: float | None
