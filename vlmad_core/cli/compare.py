@@ -36,8 +36,8 @@ def compare_command(
 ) -> None:
     """Compare two methods of a benchmark on the images that both scored.
 
-    The values with their 95 % intervals, the difference in each category and in the mean over all with its interval, and
-    p. Where the interval of the difference holds 0, no difference was shown; that is no proof that there is none.
+    The values with their 95 % intervals, the difference in each category and in the mean over all with its interval,
+    and p. Where the interval of the difference holds 0, no difference was shown; that is no proof that there is none.
     """
     from vlmad_core.report.compare import compare, comparison_table
 
