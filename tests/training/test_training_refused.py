@@ -40,7 +40,7 @@ def opened(monkeypatch):
         ({"prompts": None, "scorers": "memory"}, {}, IncompatibleError, "a memory is fitted, not trained"),
         ({}, {"lrr": 1}, ConfigError, r"training\.lrr: no such option of 'training'\. Did you mean 'lr'\?"),
         ({}, {"epochs": 0}, ConfigError, r"training\.epochs: must be greater than 0"),
-        ({}, {"patience": 2}, ConfigError, "patience needs images to judge by; give validation a share"),
+        ({}, {"patience": 2}, ConfigError, "patience needs images to validate on; give validation a share"),
         ({}, {"focal": 0, "dice": 0}, ConfigError, "all losses have weight 0"),
         ({}, {"betas": (0.9, 1.0)}, ConfigError, "betas must be at least 0 and below 1"),
         ({}, {"precision": "fp16"}, ConfigError, "fp16 needs a GPU; a CPU trains in bf16 or fp32"),

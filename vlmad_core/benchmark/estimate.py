@@ -106,11 +106,11 @@ class _Trial:
                 return
             pipelines: dict[tuple[str, str], Pipeline] = {}
             for _, group in groupby(sorted(self.cells, key=pipeline_key), key=pipeline_key):
-                mine = list(group)
+                alike = list(group)
                 try:
-                    pipelines[pipeline_key(mine[0])] = build_cell(mine[0], backbone, self.registry)
+                    pipelines[pipeline_key(alike[0])] = build_cell(alike[0], backbone, self.registry)
                 except Exception as error:
-                    self.failing[failure_message(error)] += len(mine)
+                    self.failing[failure_message(error)] += len(alike)
         self.seconds += time.perf_counter() - started
         ready = [cell for cell in self.cells if pipeline_key(cell) in pipelines]
         if ready:
@@ -139,15 +139,15 @@ class _Trial:
             each = (time.perf_counter() - started) / (len(few.test_samples) + len(few.pool))
             truth = GroundTruth(few.test_samples, features.unreadable, features.sizes, ready[0].resolution)
             for _, group in groupby(ready, key=lambda cell: id(cell.category)):
-                mine = list(group)
-                normals = {id(sample) for cell in mine for sample in cell.references}
-                count = len(mine[0].category.test_samples) + len(normals)
+                alike = list(group)
+                normals = {id(sample) for cell in alike for sample in cell.references}
+                count = len(alike[0].category.test_samples) + len(normals)
                 self.images += count
                 self.seconds += count * each
             for one in keys:
-                mine = [cell for cell in ready if pipeline_key(cell) == one]
+                alike = [cell for cell in ready if pipeline_key(cell) == one]
                 self._time_method(
-                    mine, replace(mine[0], category=few), pipelines[one], features, keys[one], text_embeddings, truth
+                    alike, replace(alike[0], category=few), pipelines[one], features, keys[one], text_embeddings, truth
                 )
             features.close()
 

@@ -65,7 +65,7 @@ class BenchmarkProgress:
     Args:
         done: Cells that have a row.
         cells: Cells in all.
-        message: What goes on now, in words.
+        message: What goes on now.
     """
 
     done: int

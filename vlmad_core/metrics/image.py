@@ -22,7 +22,7 @@ __all__ = ["ImageMetrics", "auroc", "average_precision", "bootstrap", "f1max", "
 
 @dataclass(frozen=True)
 class ImageMetrics:
-    """How well scores tell abnormal images from normal ones; NaN where the data cannot say.
+    """How well scores separate abnormal images from normal ones; NaN where one kind is missing.
 
     Args:
         auroc: Area under the ROC curve, 0 to 1.

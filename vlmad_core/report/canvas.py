@@ -38,7 +38,7 @@ _FIXED = ("winclip", "anomalyclip", "april-gan", "pocket", "patch-memory", "clip
 
 @dataclass(frozen=True)
 class Style:
-    """How a method looks.
+    """Colour and marker of a method.
 
     Args:
         colour: As matplotlib and HTML know it.
@@ -50,7 +50,7 @@ class Style:
 
 
 def styles(methods: Iterable[str]) -> dict[str, Style]:
-    """A look for each method: known ones have their own whoever else is there, others one that follows their name.
+    """A style for each method: known ones have their own, others one that follows from their name.
 
     Args:
         methods: Labels; give all that a reader finds elsewhere too, and each looks the same everywhere.
@@ -105,7 +105,7 @@ def figure(width: float, height: float) -> Iterator[Any]:
 
 
 def write(made: Any, out: str | Path, title: str) -> tuple[Path, Path]:
-    """``out.png`` and ``out.svg``, each whole; the same bytes for the same picture."""
+    """``out.png`` and ``out.svg``, each whole; the same bytes for the same plot."""
     out = Path(out)
     paths = out.with_name(f"{out.name}.png"), out.with_name(f"{out.name}.svg")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -94,14 +94,14 @@ def compare(
     places = sorted(one.keys() | two.keys())
     found: list[Comparison] = []
     for dataset in dict.fromkeys(dataset for dataset, _ in places):
-        mine = [
+        chosen = [
             _category(Path(folder), place, one.get(place, []), two.get(place, []), metric)
             for place in places
             if place[0] == dataset
         ]
-        found += mine
-        if len(mine) > 1:
-            found.append(_mean(dataset, mine))
+        found += chosen
+        if len(chosen) > 1:
+            found.append(_mean(dataset, chosen))
     return found
 
 
@@ -114,7 +114,7 @@ def comparison_table(found: Sequence[Comparison], first: str, second: str, metri
         second: The second.
         metric: Which was compared.
     """
-    words = {"first": f"{first} better", "second": f"{second} better", "none": "no difference shown", "": DASH}
+    verdicts = {"first": f"{first} better", "second": f"{second} better", "none": "no difference shown", "": DASH}
     several = len({one.dataset for one in found}) > 1
     lines = []
     for one in found:
@@ -134,7 +134,7 @@ def comparison_table(found: Sequence[Comparison], first: str, second: str, metri
                 *(_side(value, one, metric) for value in (pair.first, pair.second)),
                 Cell(value=100 * pair.difference, interval=interval, signed=True),
                 Cell(p),
-                Cell(words[one.verdict], notes=notes, strong=one.verdict in ("first", "second")),
+                Cell(verdicts[one.verdict], notes=notes, strong=one.verdict in ("first", "second")),
             )
         )
     tests = sorted({one.paired.method for one in found if one.paired is not None and one.category != _ALL})
@@ -171,21 +171,21 @@ def _chosen(rows: Sequence[Row], name: str, backbone: str | None) -> list[Row]:
     if label not in labels:
         known = ", ".join(sorted(labels)) or "none"
         raise ConfigError(f"no method '{label}' was run; there are {known}.{did_you_mean(label, labels)}")
-    mine = [row for row in rows if row["method"] == label and backbone in (None, row["backbone"])]
-    mine = [row for row in mine if not shots or row["shots"] == int(shots)]
+    chosen = [row for row in rows if row["method"] == label and backbone in (None, row["backbone"])]
+    chosen = [row for row in chosen if not shots or row["shots"] == int(shots)]
     hints = {
         "backbone": "choose one with --backbone",
         "shots": f"choose one, such as {label}:{{}}",
         "image_size": "compare folders that hold one size",
     }
     for field, hint in hints.items():
-        values = sorted({as_text(row.get(field)) for row in mine})
+        values = sorted({as_text(row.get(field)) for row in chosen})
         if len(values) > 1:
             raise ConfigError(f"'{name}' was run with {field} {', '.join(values)}; {hint.format(values[-1])}.")
-    if not mine:
+    if not chosen:
         wanted = [f"{shots} normal images"] * bool(shots) + [f"backbone '{backbone}'"] * (backbone is not None)
         raise ConfigError(f"'{label}' was not run with {' and '.join(wanted)}.")
-    return mine
+    return chosen
 
 
 def _category(folder: Path, place: tuple[str, str], one: Sequence[Row], two: Sequence[Row], metric: str) -> Comparison:

@@ -200,8 +200,8 @@ def group(rows: Iterable[Row], by: Sequence[str] | None = None) -> list[Group]:
     for row in rows:
         categories.setdefault(row["dataset"], {})[row["category"]] = None
     groups = [
-        Group({name: mine[0].get(name) for name in names}, mine, tuple(sorted(categories[mine[0]["dataset"]])))
-        for mine in found.values()
+        Group({name: members[0].get(name) for name in names}, members, tuple(sorted(categories[members[0]["dataset"]])))
+        for members in found.values()
     ]
     for one in groups:
         _check_alike(one)
@@ -231,7 +231,9 @@ def as_text(value: Any) -> str:
 
 def _home(key: tuple[str, ...], known: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """Where a row belongs that failed before all of its settings were known."""
-    fits = [one for one in known if all(mine in (theirs, "null") for mine, theirs in zip(key, one, strict=True))]
+    fits = [
+        one for one in known if all(value in (known_value, "null") for value, known_value in zip(key, one, strict=True))
+    ]
     return fits[0] if len(fits) == 1 else key
 
 
@@ -244,14 +246,14 @@ def _check_alike(one: Group) -> None:
                 f"rows of {one.label(one.key)} differ in {title} ({some}), and a mean over them would say nothing. "
                 f"Group by '{name}' too."
             )
-    seen: set[tuple[Any, Any]] = set()
+    pairs: set[tuple[Any, Any]] = set()
     for row in one.done:
-        if (row["category"], row["seed"]) in seen:
+        if (row["category"], row["seed"]) in pairs:
             raise ConfigError(
                 f"two rows of {one.label(one.key)} have category {row['category']} and seed {row['seed']}. Give "
                 "methods that differ labels that differ, and the rows of one run alone."
             )
-        seen.add((row["category"], row["seed"]))
+        pairs.add((row["category"], row["seed"]))
 
 
 def _joined(means: Sequence[Mean]) -> tuple[float, float] | None:

@@ -116,14 +116,14 @@ def shots(
         axes = made.subplots()
         axes.grid(color=GRID)
         lines = ("-", "--", ":", "-.")
-        seen: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for label, points in curves.items():
             method = as_text(points[0][0].key["method"])
-            seen[method] = seen.get(method, -1) + 1
-            look = {"color": style[method].colour, "marker": style[method].marker, "markersize": 7}
-            look |= {"markeredgecolor": EDGE, "markeredgewidth": 0.6, "label": shorten(label)}
-            look |= {"linestyle": lines[seen[method] % len(lines)]}
-            look |= {"markerfacecolor": "white"} if any(one.trained_here for one, _ in points) else {}
+            counts[method] = counts.get(method, -1) + 1
+            line = {"color": style[method].colour, "marker": style[method].marker, "markersize": 7}
+            line |= {"markeredgecolor": EDGE, "markeredgewidth": 0.6, "label": shorten(label)}
+            line |= {"linestyle": lines[counts[method] % len(lines)]}
+            line |= {"markerfacecolor": "white"} if any(one.trained_here for one, _ in points) else {}
             drawn = sorted(
                 (numbers.index(int(one.key["shots"])), 100 * mean.value, 100 * (mean.spread or 0))
                 for one, mean in points
@@ -133,7 +133,7 @@ def shots(
                 x, y, spread = zip(*drawn, strict=True)
                 low, high = ([a + sign * b for a, b in zip(y, spread, strict=True)] for sign in (-1, 1))
                 axes.fill_between(x, low, high, color=style[method].colour, alpha=0.14, linewidth=0)
-                axes.plot(x, y, **look)
+                axes.plot(x, y, **line)
         axes.set_xticks(range(len(numbers)), list(map(str, numbers)))
         axes.set_xlim(-0.3, len(numbers) - 0.7)
         axes.set(xlabel="normal images", ylabel=f"{METRICS[metric]} [%]")
@@ -191,12 +191,12 @@ def speed(
         axes = made.subplots()
         axes.grid(color=GRID, which="both", linewidth=0.6)
         axes.set_axisbelow(True)
-        for rate, value, _, look, trained in points:
+        for rate, value, _, drawn, trained in points:
             axes.plot(
-                *(rate, value, look.marker),
-                color="white" if trained else look.colour,
+                *(rate, value, drawn.marker),
+                color="white" if trained else drawn.colour,
                 markersize=10,
-                markeredgecolor=look.colour if trained else EDGE,
+                markeredgecolor=drawn.colour if trained else EDGE,
                 markeredgewidth=2 if trained else 1,
             )
         axes.set_xscale("log")
@@ -214,7 +214,7 @@ def speed(
         notes = [f"On {next(iter(places))}.", *(_HOLLOW if any(point[4] for point in points) else [])]
         axes.set_title(" ".join(notes), fontsize=9, color=FAINT, loc="left")
         made.supxlabel(rules_of(groups, [metric]), fontsize=8.5, color=FAINT)  # first: it moves the rest
-        place(axes, [(rate, value, label, look.colour) for rate, value, label, look, _ in points], ink=INK)
+        place(axes, [(rate, value, label, drawn.colour) for rate, value, label, drawn, _ in points], ink=INK)
         return write(made, out, f"{METRICS[metric]} against images a second")
 
 

@@ -120,9 +120,9 @@ def against(rows: Iterable[Row], *, margin: float = 1.0, by: str | None = None) 
     for row in rows:
         categories.setdefault(row["dataset"], set()).add(row["category"])
     names = {dataset: _dataset(dataset, there) for dataset, there in categories.items()}
-    mine = [row for row in rows if names[row["dataset"]] and _method(row["recipe"])]
+    matching = [row for row in rows if names[row["dataset"]] and _method(row["recipe"])]
     found: list[tuple[Group, Published]] = []
-    for one in group(mine):
+    for one in group(matching):
         dataset, method = names[one.key["dataset"]] or "", _method(one.rows[0]["recipe"]) or ""
         whose = by or _data()["methods"][method]["recipes"][one.rows[0]["recipe"]]
         found += [(one, theirs) for theirs in lookup(method, dataset, one.rows[0]["shots"], by=whose)]
@@ -156,8 +156,8 @@ def _line(one: Group, theirs: Published, keys: Sequence[str], margin: float) -> 
     metric = "AUPRO, unknown variant" if theirs.metric == _UNKNOWN else METRICS[theirs.metric]
     named = [Cell(theirs.dataset), *(Cell(as_text(one.key[name])) for name in keys)]
     named[1] = Cell(named[1].text, notes=_departures(whole, theirs))
-    words = (Cell(theirs.setting), Cell(str(theirs.shots)), Cell(metric))
-    return (*named, *words, ours, published, difference, Cell(theirs.by))
+    columns = (Cell(theirs.setting), Cell(str(theirs.shots)), Cell(metric))
+    return (*named, *columns, ours, published, difference, Cell(theirs.by))
 
 
 def _refusal(one: Group, theirs: Published) -> str:

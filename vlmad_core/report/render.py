@@ -81,9 +81,9 @@ class Table:
         """As GitHub renders it: caption, table, notes."""
 
         def cell(one: Cell) -> str:
-            words = _markdown(one.shown())
-            words = f"**{words}**" if one.strong else words
-            return words + (f" <sup>{self._marks(one)}</sup>" if one.notes else "")
+            text = _markdown(one.shown())
+            text = f"**{text}**" if one.strong else text
+            return text + (f" <sup>{self._marks(one)}</sup>" if one.notes else "")
 
         rule = ["---"] * self.labels + ["---:"] * (len(self.columns) - self.labels)
         lines = [[_markdown(name) for name in self.columns], rule, *([cell(one) for one in row] for row in self.rows)]
@@ -95,9 +95,9 @@ class Table:
         """A floating table, for documents that use the package booktabs."""
 
         def cell(one: Cell) -> str:
-            words = _latex(one.shown())
-            words = f"\\textbf{{{words}}}" if one.strong else words
-            return words + (f"\\textsuperscript{{{self._marks(one)}}}" if one.notes else "")
+            text = _latex(one.shown())
+            text = f"\\textbf{{{text}}}" if one.strong else text
+            return text + (f"\\textsuperscript{{{self._marks(one)}}}" if one.notes else "")
 
         form = "l" * self.labels + "r" * (len(self.columns) - self.labels)
         lines = [
@@ -142,12 +142,12 @@ class Table:
         """A figure to put into a page; :func:`page` makes a page of several."""
 
         def cell(one: Cell, i: int) -> str:
-            words = _html(one.shown())
-            words = f"<strong>{words}</strong>" if one.strong else words
-            words += f"<sup>{self._marks(one)}</sup>" if one.notes else ""
+            text = _html(one.shown())
+            text = f"<strong>{text}</strong>" if one.strong else text
+            text += f"<sup>{self._marks(one)}</sup>" if one.notes else ""
             if i < self.labels:
-                return f'<th scope="row">{words}</th>'
-            return f'<td class="number">{words}</td>'
+                return f'<th scope="row">{text}</th>'
+            return f'<td class="number">{text}</td>'
 
         number = ' class="number"'
         heads = "".join(

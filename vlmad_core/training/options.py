@@ -69,7 +69,7 @@ class TrainingOptions(Config):
         if not (self.focal or self.dice or self.dice_normal or self.cross_entropy):
             raise ValueError("all losses have weight 0; give focal, dice, dice_normal or cross_entropy some weight")
         if self.patience and not self.validation:
-            raise ValueError("patience needs images to judge by; give validation a share, such as 0.1")
+            raise ValueError("patience needs images to validate on; give validation a share, such as 0.1")
         return self
 
     @property
