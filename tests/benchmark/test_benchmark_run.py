@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 
 import numpy as np
@@ -464,6 +465,26 @@ def test_tables_and_plots_are_written(run):
     assert {path.suffix for path in tables.iterdir()} == {".md", ".tex", ".csv", ".html"}
     assert "words" in (tables / "means.md").read_text()
     assert {path.suffix for path in plots.iterdir()} == {".png", ".svg"}
+
+
+def test_names_that_are_not_utf8_and_formulas_survive_to_the_last_file(run, data):
+    try:
+        (data / "kind_0").rename(data / os.fsdecode(b"=k\xff`<b>"))
+    except OSError:
+        pytest.skip("this file system has UTF-8 names alone")
+    first = data / os.fsdecode(b"=k\xff`<b>") / "test/good/000.png"
+    first.rename(first.with_name(os.fsdecode(b"\xfe.png")))
+    results = run(methods=["words"], shots=[0], options={"tables": True})
+    assert [row["status"] for row in results.rows] == ["done", "done"], results.failed
+    assert {row["category"] for row in read_rows(results.folder)} == {os.fsdecode(b"=k\xff`<b>"), "kind_1"}
+    for path in [*results.folder.glob("tables/*"), *results.folder.glob("plots/*.svg")]:
+        text = path.read_bytes().decode("utf-8")
+        assert "<b>" not in text or path.suffix in {".csv", ".tex"}
+    assert (results.folder / "plots/image-auroc.png").is_file()
+    text = (results.folder / "tables/image_auroc-by-category.csv").read_text()
+    assert "\n'=k\\xff`<b>," in text
+    again = run(methods=["words"], shots=[0], options={"tables": True})
+    assert again.passes == {}
 
 
 def test_a_disk_that_cannot_be_written_to_says_what_is_safe(run, monkeypatch):
