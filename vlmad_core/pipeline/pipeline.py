@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice, repeat
 from pathlib import Path
@@ -341,9 +341,9 @@ class Pipeline(nn.Module):
         }
         return write_checkpoint(folder, record, self.state_dict())
 
-    def was_trained_on(self, name: str = "", *, sha256: str = "") -> bool:
-        """Whether its parts learned from this data set, by name or by the hash of its list of images."""
-        return was_trained_on(self.trained, name=name, sha256=sha256)
+    def was_trained_on(self, name: str = "", *, sha256: str = "", contents: Collection[str] = ()) -> bool:
+        """Whether its parts learned from a data set: by its images where they are known, else by its name."""
+        return was_trained_on(self.trained, name=name, sha256=sha256, contents=contents)
 
     def summary(self) -> str:
         """One line a part: its name, its levels, dimensions and sizes."""

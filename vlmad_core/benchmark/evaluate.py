@@ -1,7 +1,7 @@
-"""From features to one row: remember the normal images, judge the others, and say how good that was.
+"""From features to one row: fit on the normal images, score the test images, and compute the metrics.
 
-A detector is judged as it predicts: scores raw, maps made at the size that it works at and then resized bilinearly, as
-:meth:`vlmad_core.Prediction.map_at` does it, to the resolution of the evaluation.
+A detector is evaluated as it predicts: scores raw, maps made at the size that it works at and then resized bilinearly,
+as :meth:`vlmad_core.Prediction.map_at` does it, to the resolution of the evaluation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from vlmad_core.benchmark.cells import Cell, path_of
-from vlmad_core.benchmark.shared import SharedAnchors, SharedFeatures
-from vlmad_core.benchmark.truth import PixelCount, Truth, plain
+from vlmad_core.benchmark.features import SharedFeatures, SharedTextEmbeddings
+from vlmad_core.benchmark.ground_truth import GroundTruth, PixelScores, finite_or_none
 from vlmad_core.errors import VlmadError
 from vlmad_core.files import write_whole
 from vlmad_core.metrics.image import image_metrics
@@ -27,58 +27,59 @@ from vlmad_core.pipeline.spec import PipelineSpec
 from vlmad_core.report.rows import Row
 from vlmad_core.version import __version__
 
-__all__ = ["judge_cell", "row_of", "write_scores"]
+__all__ = ["evaluate_cell", "row_of", "write_scores"]
 
 
-def judge_cell(
+def evaluate_cell(
     cell: Cell,
     pipeline: Pipeline,
     features: SharedFeatures,
     key: str,
-    text_embeddings: SharedAnchors,
-    truth: Truth,
+    text_embeddings: SharedTextEmbeddings,
+    truth: GroundTruth,
     references: Sequence[int],
 ) -> tuple[Row, list[dict[str, Any]]]:
-    """One row, and what was thought of each image.
+    """One row, and the score of each image.
 
     Args:
         cell: Which.
         pipeline: Its detector.
-        features: Of the judged images, which come first, and of the normal ones.
+        features: Of the test images, which come first, and of the normal ones.
         key: Of the detector's extractor.
         text_embeddings: Of this backbone.
-        truth: What is known of the judged images.
-        references: Numbers of the normal images to remember.
+        truth: Labels and masks of the test images.
+        references: Numbers of the normal images to fit on.
 
     Raises:
         VlmadError: It cannot be done; the text says why.
     """
     started, where = time.perf_counter(), f"{cell.category.dataset}/{cell.category.name}"
-    if not truth.places:
-        raise VlmadError(f"{where}: none of the judged images can be read.")
-    pixels = PixelCount(truth, stepped=cell.stepped)
+    if not truth.indices:
+        raise VlmadError(f"{where}: none of the test images can be read.")
+    pixels = PixelScores(truth, stepped=cell.stepped)
     with torch.no_grad():  # not inference_mode: a memory filled under it could never stand in a graph
         if cell.shots:
-            _remember(pipeline, features, key, references)
-        found = _judge(cell, pipeline, features, key, text_embeddings, pixels if truth.masked else None)
+            _fit(pipeline, features, key, references)
+        found = _score(cell, pipeline, features, key, text_embeddings, pixels if truth.masked else None)
     seconds = time.perf_counter() - started
-    scores, labels = np.array([found[place] for place in truth.places]), truth.labels
-    seen = image_metrics(scores, labels)
+    scores, labels = np.array([found[index] for index in truth.indices]), truth.labels
+    image = image_metrics(scores, labels)
     numbers: dict[str, Any] = {
         "status": "done",
-        "good": seen.normal,
-        "defective": seen.abnormal,
+        "good": image.normal,
+        "defective": image.abnormal,
         "unreadable": [
-            {"path": path_of(truth.samples[place], cell.category.root), "error": error}
-            for place, error in sorted(truth.unreadable.items())
+            {"path": path_of(truth.samples[index], cell.category.root), "error": error}
+            for index, error in sorted(truth.unreadable.items())
         ],
+        "problems": truth.problems,
         "images_per_second": round(len(found) / seconds, 2),
-        **plain(
-            image_auroc=seen.auroc,
-            image_auroc_low=seen.low,
-            image_auroc_high=seen.high,
-            image_ap=seen.ap,
-            image_f1max=seen.f1max,
+        **finite_or_none(
+            image_auroc=image.auroc,
+            image_auroc_low=image.low,
+            image_auroc_high=image.high,
+            image_ap=image.ap,
+            image_f1max=image.f1max,
         ),
         **(pixels.numbers() if truth.masked else {}),
     }
@@ -86,24 +87,25 @@ def judge_cell(
     row["seconds"] = round(time.perf_counter() - started, 3)
     lines = [
         {
-            "path": path_of(truth.samples[place], cell.category.root),
+            "path": path_of(truth.samples[index], cell.category.root),
             "label": int(label),
-            "kind": truth.samples[place].kind,
+            "kind": truth.samples[index].kind,
             "score": float(score),
         }
-        for place, label, score in zip(truth.places, labels, scores, strict=True)
+        for index, label, score in zip(truth.indices, labels, scores, strict=True)
     ]
     return row, lines
 
 
 def row_of(cell: Cell, pipeline: Pipeline | None = None, *, status: str = "", error: str = "") -> Row:
-    """What is known of a cell before it is judged; every number is null."""
+    """The row of a cell before it is evaluated; every number is null."""
     spec: PipelineSpec = cell.spec if pipeline is None or pipeline.spec is None else pipeline.spec
     trained = {} if pipeline is None else pipeline.trained
     category = cell.category
     size = None if pipeline is None else list(pipeline.backbone.preprocess.size)
+    contents = category.contents() if trained else frozenset()
     on_this = pipeline is not None and any(
-        pipeline.was_trained_on(name, sha256=sha256) for name in category.known_as for sha256 in category.sha256
+        pipeline.was_trained_on(name, contents=contents) for name in category.known_as
     )
     row: Row = {
         "cell": cell.key,
@@ -111,7 +113,7 @@ def row_of(cell: Cell, pipeline: Pipeline | None = None, *, status: str = "", er
         "error": error or cell.reason,
         "dataset": category.dataset,
         "category": category.name,
-        "class_name": category.words,
+        "class_name": category.class_name,
         "method": cell.method,
         "recipe": cell.recipe,
         "backbone": cell.backbone,
@@ -126,6 +128,7 @@ def row_of(cell: Cell, pipeline: Pipeline | None = None, *, status: str = "", er
         "good": 0,
         "defective": 0,
         "unreadable": [],
+        "problems": [],
         **dict.fromkeys(_NUMBERS),  # type: ignore[typeddict-item]
         "pixel_exact": None,
         "resolution": None if cell.resolution is None else list(cell.resolution),
@@ -140,7 +143,7 @@ def row_of(cell: Cell, pipeline: Pipeline | None = None, *, status: str = "", er
 
 
 def write_scores(folder: Path, cell: str, scores: Sequence[Mapping[str, Any]]) -> None:
-    """``scores/<cell>.jsonl``: path, label, kind and score of each judged image."""
+    """``scores/<cell>.jsonl``: path, label, kind and score of each test image."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(score, allow_nan=False) + "\n" for score in scores)
     write_whole(folder / f"{cell}.jsonl", lines.encode())
@@ -163,31 +166,31 @@ _NUMBERS = (
 )
 
 
-def _remember(pipeline: Pipeline, features: SharedFeatures, key: str, references: Sequence[int]) -> None:
+def _fit(pipeline: Pipeline, features: SharedFeatures, key: str, references: Sequence[int]) -> None:
     scorers = pipeline.memory_scorers
     for scorer in scorers:
         scorer.forget()
-    for seen in features.normals(key, references):
+    for batch in features.normal_batches(key, references):
         for scorer in scorers:
-            scorer.fit(seen)
+            scorer.fit(batch)
 
 
-def _judge(
+def _score(
     cell: Cell,
     pipeline: Pipeline,
     features: SharedFeatures,
     key: str,
-    text_embeddings: SharedAnchors,
-    pixels: PixelCount | None,
+    text_embeddings: SharedTextEmbeddings,
+    pixels: PixelScores | None,
 ) -> dict[int, float]:
     """Number of each image to its score; maps go to where they are counted."""
     found: dict[int, float] = {}
-    for places, seen in features.judged(key):
-        words = text_embeddings.of(pipeline, cell.category.words, seen, len(places))
-        scores = pipeline.score_features(seen, words, pipeline.backbone.preprocess.size)
-        found |= zip(places, scores.image.float().tolist(), strict=True)
+    for indices, batch in features.test_batches(key):
+        text = text_embeddings.get(pipeline, cell.category.class_name, batch, len(indices))
+        scores = pipeline.score_features(batch, text, pipeline.backbone.preprocess.size)
+        found |= zip(indices, scores.image.float().tolist(), strict=True)
         if pixels is not None:
-            pixels.add(places, scores.anomaly_map.float().cpu())
+            pixels.add(indices, scores.anomaly_map.float().cpu())
     if not all(map(math.isfinite, found.values())):
         raise VlmadError("the detector gave a score that is not a number.")
     return found

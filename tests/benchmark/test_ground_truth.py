@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 
 import vlmad_core
-from vlmad_core import Sample, VlmadError
-from vlmad_core.benchmark.truth import PixelCount, Truth
-from vlmad_core.metrics import image as metrics
+from vlmad_core import Sample, VlmadError, metrics
+from vlmad_core.benchmark.ground_truth import GroundTruth, PixelScores
 
 SIZE = (16, 20)
 
@@ -33,7 +32,7 @@ def samples():
 
 @pytest.fixture
 def truth(samples):
-    return Truth(samples, {}, dict.fromkeys(range(4), SIZE), None)
+    return GroundTruth(samples, {}, dict.fromkeys(range(4), SIZE), None)
 
 
 @pytest.fixture
@@ -42,20 +41,20 @@ def maps():
 
 
 def test_defective_images_without_a_mask_count_for_images_alone(truth, samples, maps):
-    counted = PixelCount(truth)
+    counted = PixelScores(truth)
     counted.add(range(4), maps)
     kept = [0, 1, 3]
     masks = [np.zeros(SIZE) if not samples[i].masks else samples[i].masks[0] for i in kept]
     wanted = metrics.pixel_metrics([maps[i].numpy() for i in kept], masks)
     numbers = counted.numbers()
-    assert truth.places == [0, 1, 2, 3]
+    assert truth.indices == [0, 1, 2, 3]
     assert numbers["pixel_auroc"] == pytest.approx(wanted.auroc, abs=1e-12)
     assert numbers["aupro"] == pytest.approx(wanted.aupro[0.3], abs=1e-12)
     assert (numbers["pixel_exact"], numbers["pixel_bound"]) == (True, 0)
 
 
 def test_more_maps_than_memory_are_binned_within_their_bound(truth, maps):
-    exact, binned = PixelCount(truth), PixelCount(truth, memory=0)
+    exact, binned = PixelScores(truth), PixelScores(truth, memory=0)
     maps = maps * torch.logspace(-20, 20, 4)[:, None, None]  # so wide that bins hold several scores
     for counted in (exact, binned):
         counted.add(range(4), maps)
@@ -67,11 +66,11 @@ def test_more_maps_than_memory_are_binned_within_their_bound(truth, maps):
 def test_a_map_that_is_not_a_number_is_refused(truth, maps):
     maps[1, 0, 0] = torch.nan
     with pytest.raises(VlmadError, match="not a number"):
-        PixelCount(truth).add(range(4), maps)
+        PixelScores(truth).add(range(4), maps)
 
 
 def test_masks_are_resized_by_nearest_neighbour(samples):
-    small = Truth(samples, {}, dict.fromkeys(range(4), SIZE), (8, 10))
+    small = GroundTruth(samples, {}, dict.fromkeys(range(4), SIZE), (8, 10))
     assert np.array_equal(small.masks[1], np.asarray(samples[1].masks[0])[1::2, 1::2] > 0)
 
 
@@ -80,8 +79,8 @@ def test_a_mask_of_other_proportions_is_left_out_and_named(samples, size, counts
     mask = np.zeros(size, np.uint8)
     mask[1:3, 1:3] = 1
     odd = dataclasses.replace(samples[1], masks=(mask,))
-    seen = Truth([samples[0], odd], {}, dict.fromkeys(range(2), SIZE), (8, 10))
-    assert (1 in seen.places) is counts
+    seen = GroundTruth([samples[0], odd], {}, dict.fromkeys(range(2), SIZE), (8, 10))
+    assert (1 in seen.indices) is counts
     if not counts:
         assert seen.unreadable[1].endswith("is 16 x 20 pixels, and the image 20 x 16: not of the same proportions.")
 

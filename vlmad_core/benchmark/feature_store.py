@@ -1,4 +1,4 @@
-"""Batches of features, kept in memory as far as they fit and on the disk beyond that; exactly as they were."""
+"""Batches of features, in memory as far as they fit and on the disk beyond that; exactly as they were computed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from vlmad_core.contracts.data import Features
-from vlmad_core.files import write_whole
-from vlmad_core.run.disk import FULL
+from vlmad_core.files import FULL, write_whole
 
-__all__ = ["KeptFeatures"]
+__all__ = ["FeatureStore"]
 
 
-class KeptFeatures:
+class FeatureStore:
     """Batches by name.
 
     Args:
@@ -32,15 +31,15 @@ class KeptFeatures:
         self._has_room = True
 
     def keep(self, name: str, features: Features) -> None:
-        """Keep a batch; where the disk is full it is simply not there."""
-        home = features.to("cpu")
-        tensors = home.tensors()
+        """Keep a batch, if there is room; where the disk is full it is not kept."""
+        on_cpu = features.to("cpu")
+        tensors = on_cpu.tensors()
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         if size <= self._free:
             self._free -= size
-            self._batches[name] = home
+            self._batches[name] = on_cpu
         elif self._has_room:
-            self._write(name, home, tensors)
+            self._write(name, on_cpu, tensors)
 
     def find(self, name: str, device: torch.device) -> Features | None:
         """A batch on a device, or None if it was not kept."""
