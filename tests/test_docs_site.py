@@ -20,7 +20,7 @@ def text_of(page: Path) -> str:
     return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
-def text_embeddings(page: Path) -> set[str]:
+def anchors_of(page: Path) -> set[str]:
     """As python-markdown makes them of headings."""
     titles = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
     plain = [unicodedata.normalize("NFKD", re.sub(r"[`*_]", "", title)).encode("ascii", "ignore") for title in titles]
@@ -36,7 +36,7 @@ def test_links_and_anchors_lead_somewhere(page):
         if "://" in target or target.startswith("mailto:") or anchor.startswith("gh-"):
             continue
         there = (page.parent / name).resolve() if name else page
-        if not there.exists() or (anchor and anchor not in text_embeddings(there)):
+        if not there.exists() or (anchor and anchor not in anchors_of(there)):
             dead.append(target)
     assert dead == []
 
@@ -103,3 +103,31 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tm
         assert 'class="mermaid"' not in html, "mermaid would be fetched when the page is opened"
     for style in tmp_path.rglob("*.css"):
         assert re.findall(r"url\([\"']?(?:https?:)?//|@import", style.read_text(encoding="utf-8")) == []
+
+
+def test_each_public_name_of_python_has_its_place_in_the_reference():
+    pages = [ROOT / "docs" / "reference" / name for name in ("python.md", "contracts.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    packages = {path.parent for path in (ROOT / "vlmad_core").rglob("__init__.pyi")}
+    named = {".".join(path.relative_to(ROOT).parts) for path in packages} | {"vlmad_core.errors", "vlmad_core.testing"}
+    assert named <= set(re.findall(r"<!-- names: (.+?) -->", text))
+
+
+def test_public_names_are_read_from_the_source_as_python_has_them():
+    import vlmad_core
+    from vlmad_core import contracts, errors, run, testing
+
+    for package in (vlmad_core, contracts, errors, run, testing):
+        found = docs_site.public_names(package.__name__)
+        assert set(found) == set(package.__all__) - {"__version__"}
+        for name, home in found.items():
+            module, _, inside = home.rpartition(".")
+            assert getattr(import_module(module), inside) is getattr(package, name)
+
+
+def test_docstrings_become_markdown():
+    pytest.importorskip("griffe", reason="mkdocstrings-python is in .ci/requirements.txt")
+    from docstrings import as_markdown
+
+    assert as_markdown("See :func:`~vlmad_core.build`.") == "See `build`."
+    assert as_markdown("A.\n\n>>> 1 + 1\n2\n\nB.") == "A.\n\n```pycon\n>>> 1 + 1\n2\n```\n\nB."
