@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 PLUGINS = $(wildcard plugins/vlmad-*)
 CODE    = vlmad_core plugins tests docs benchmarks
 
-.PHONY: help demo test test-all venv check lint types layers unit format wheels docs pages parity wheelhouse sbom release benchmark accuracy learned clean
+.PHONY: help demo test test-all venv check lint types layers unit format wheels docs gallery pages parity wheelhouse sbom release benchmark accuracy learned clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ docs:  ## the docs as a site in .site/, which needs nothing but itself; a dead l
 
 pages:  ## write the pages again that are written from the code
 	for script in checks cli concepts published reference tables training troubleshooting; do $(BIN)/python docs/build_$$script.py || exit 1; done
+
+gallery:  ## run the commands of the pages on real images and show what they print and draw: make gallery DATA=folder
+	$(BIN)/python docs/build_gallery.py --data $(DATA)
 
 parity:  ## measure the differences from all recorded numbers again, in docs/results/parity.json; then `make pages`
 	$(BIN)/python tests/parity/measure.py
