@@ -5,6 +5,7 @@ For the scripts beside it and for the tests; no part of any distribution.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,8 +39,12 @@ class Distribution:
 
     @property
     def version(self) -> str:
-        """As it is written down."""
-        return str(self.project["version"])
+        """Read by hatchling where its ``pyproject.toml`` says; a version of its own would be found here."""
+        if "version" in self.project:
+            return str(self.project["version"])
+        source = tomllib.loads((self.folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["version"]
+        text = (self.folder / source["path"]).resolve().read_text(encoding="utf-8")
+        return re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)[0]
 
     @property
     def package(self) -> Path:
