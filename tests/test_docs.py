@@ -95,3 +95,10 @@ def test_the_map_in_contributing_has_the_layers_and_rooms_that_are_there():
     assert "\n".join(layer.replace("vlmad_core.", "") for layer in layers) in text
     rooms = [path.parent.name for path in (ROOT / "vlmad_core").glob("*/__init__.py")]
     assert [room for room in rooms if f"`{room}/`" not in text] == []
+
+
+def test_the_page_of_benchmarks_has_each_field_of_a_plan_and_no_other():
+    text = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (`.*?) \| .* \|$", text.partition("| field |")[2].partition("\n\n")[0], re.MULTILINE)
+    named = [name for cell in table for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(vlmad_core.BenchmarkPlan.model_fields)
