@@ -55,8 +55,12 @@ def public_names(package: str) -> dict[str, str]:
         if isinstance(node, ast.ImportFrom) and node.module != "__future__":
             home = f"{package}.{node.module}" if node.level else node.module
             found |= {alias.asname or alias.name: f"{home}.{alias.name}" for alias in node.names}
-    listed = [node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
-    names = ast.literal_eval(listed[0]) if listed else [name for name, home in found.items() if home.startswith("vlmad")]
+    listed = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    names = (
+        ast.literal_eval(listed[0]) if listed else [name for name, home in found.items() if home.startswith("vlmad")]
+    )
     return {name: found.get(name, f"{package}.{name}") for name in names if name != "__version__"}
 
 

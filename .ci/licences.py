@@ -7,9 +7,7 @@ import sys
 from distributions import ROOT, distributions
 
 PAGE = ROOT / "docs" / "licences.md"
-ALLOWED = (
-    "Apache;BSD;BSL;Boost;CC0;CNRI;HPND;ISC;MIT;MPL;Mozilla Public License;PSF;Python Software Foundation;Unlicense;Zlib"
-)
+ALLOWED = "Apache;BSD;BSL;Boost;CC0;CNRI;HPND;ISC;MIT;MPL;Mozilla Public License;PSF;Python Software Foundation;Unlicense;Zlib"
 """Licences that let anyone use and pass on the software, as pieces of what distributions say, for ``pip-licenses``."""
 HEAD = """# Licences
 

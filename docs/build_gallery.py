@@ -172,7 +172,13 @@ def draw_overview(data: Path, out: Path) -> None:
         score = detector.predict(folder / "test/defect" / image).score
         left = _GAP + 3 * (_SIDE + _GAP)
         pen.text((left + 10, top + 60), f"{score:.2f}", _INK, ImageFont.load_default(72))
-        lines = [f"{len(good)} good {name}s:", f"{min(good):.2f} to {max(good):.2f}", "", f"compared with {about}", "and no defect"]
+        lines = [
+            f"{len(good)} good {name}s:",
+            f"{min(good):.2f} to {max(good):.2f}",
+            "",
+            f"compared with {about}",
+            "and no defect",
+        ]
         pen.multiline_text((left + 10, top + 150), "\n".join(lines), _FAINT, ImageFont.load_default(20), spacing=6)
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(out, **_QUALITY)

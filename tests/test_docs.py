@@ -90,7 +90,9 @@ def test_the_plugin_in_the_docs_works(tmp_path, monkeypatch):
 
 def test_the_map_in_contributing_has_the_layers_and_rooms_that_are_there():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     assert "\n".join(layer.replace("vlmad_core.", "") for layer in layers) in text
     rooms = [path.parent.name for path in (ROOT / "vlmad_core").glob("*/__init__.py")]

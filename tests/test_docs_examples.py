@@ -241,7 +241,9 @@ def test_commands_exist_with_their_options(block):
         elif words[0] == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
         elif words[:2] == ["pip", "install"]:
-            options = {i for i, word in enumerate(words) if words[i - 1] in ("--constraint", "--find-links", "--wheel-dir")}
+            options = {
+                i for i, word in enumerate(words) if words[i - 1] in ("--constraint", "--find-links", "--wheel-dir")
+            }
             given = [word for i, word in enumerate(words) if i > 1 and i not in options and not word.startswith("-")]
             check_install(given)
         elif words[0] == "python" and not words[1].startswith("-"):

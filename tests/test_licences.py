@@ -19,7 +19,16 @@ def test_the_page_names_everything_that_is_needed():
 
 def allowed(names, licence=licences.ALLOWED) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("piplicenses", reason="pip-licenses is in .ci/requirements.txt")
-    command = [sys.executable, "-m", "piplicenses", "--from=mixed", "--allow-only", licence, "--partial-match", "--packages"]
+    command = [
+        sys.executable,
+        "-m",
+        "piplicenses",
+        "--from=mixed",
+        "--allow-only",
+        licence,
+        "--partial-match",
+        "--packages",
+    ]
     return subprocess.run([*command, *names], capture_output=True, text=True, check=False)
 
 
