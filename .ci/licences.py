@@ -1,4 +1,4 @@
-"""Writes ``docs/licences.md`` from the table of ``pip-licenses`` on stdin and the notices of our wheels: ``make licences``."""
+"""Writes ``docs/licences.md`` from the table of ``pip-licenses`` on stdin and our notices: ``make licences``."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import sys
 from distributions import ROOT, distributions
 
 PAGE = ROOT / "docs" / "licences.md"
-ALLOWED = "Apache;BSD;BSL;Boost;CC0;CNRI;HPND;ISC;MIT;MPL;Mozilla Public License;PSF;Python Software Foundation;Unlicense;Zlib"
+ALLOWED = "Apache;BSD;BSL;Boost;CC0;CNRI;HPND;ISC;MIT;MPL;Mozilla;PSF;Python Software Foundation;Zlib"
 """Licences that let anyone use and pass on the software, as pieces of what distributions say, for ``pip-licenses``."""
 HEAD = """# Licences
 
-vlmad is under the Apache License 2.0: each of its wheels contains `LICENSE`, and those with weights a `NOTICE`. Weights that you name
-yourself (tags of open_clip and timm, checkpoints of papers) have licences of their own, and some of those forbid commercial
-use; vlmad downloads none that you did not name.
+vlmad is under the Apache License 2.0: each of its wheels contains `LICENSE`, and those with weights a `NOTICE`. Weights
+that you name yourself (tags of open_clip and timm, checkpoints of papers) have licences of their own, and some of those
+forbid commercial use; vlmad downloads none that you did not name.
 
 `make sbom` writes what is installed, with versions, licences and the hashes of weights, to `sbom.json` (CycloneDX).
 
 ## What is installed with vlmad
 
-All distributions of this repository with all extras, on Linux without a GPU; written by `make licences` with `pip-licenses`. A CUDA build of
-torch brings libraries of NVIDIA under a proprietary licence.
+All distributions of this repository with all extras, on Linux without a GPU; written by `make licences` with
+`pip-licenses`. A CUDA build of torch brings libraries of NVIDIA under a proprietary licence.
 
 """
 

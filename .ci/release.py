@@ -1,8 +1,8 @@
 """Set the version of every distribution: ``python .ci/release.py 0.2.0``, or ``make release VERSION=0.2.0``.
 
-All distributions have the version of ``vlmad_core/version.py``, which hatchling reads. What changes: that line, each range
-that one of ours asks of another (also in the examples of the docs), and the heading of the unreleased changes. Nothing
-is written unless all of it can be.
+All distributions have the version of ``vlmad_core/version.py``, which hatchling reads. What changes: that line, each
+range that one of ours asks of another (also in the examples of the docs), and the heading of the unreleased changes.
+Nothing is written unless all of it can be.
 """
 
 from __future__ import annotations

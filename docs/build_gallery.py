@@ -6,9 +6,9 @@ A page asks for it with a comment under a block of code::
     <!-- end -->
 
 ``text`` puts what the block printed there, ``sheet FOLDER`` the contact sheet of a folder of results. The block is run
-as it stands, in a folder with ``photo.jpg`` and ``parts/`` (broken and whole cookies), ``good/`` and ``more-good/`` (whole
-ones), ``papers/`` and ``good-papers/``. The picture of README and home page is drawn here too. Durations are replaced
-by an ellipsis, so that running it again changes nothing unless vlmad does.
+as it stands, in a folder with ``photo.jpg`` and ``parts/`` (broken and whole cookies), ``good/`` and ``more-good/``
+(whole ones), ``papers/`` and ``good-papers/``. The picture of README and home page is drawn here too.
+Durations are replaced by an ellipsis, so that running it again changes nothing unless vlmad does.
 """
 
 from __future__ import annotations

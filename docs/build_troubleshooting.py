@@ -20,11 +20,11 @@ HEAD = """# Troubleshooting
 First: `vlmad doctor` checks the installation and tries a detector, `vlmad plugins` shows what did not load and why, and
 `VLMAD_DEBUG=1` shows tracebacks. What exit codes mean: [command line](cli.md).
 
-**Search this page, or the site, for a few words of the message that you got.** A heading is a piece of the message; below it stands why it
-happens and what to do. An ellipsis (…) stands for what differs from case to case.
+**Search this page, or the site, for a few words of the message that you got.** A heading is a piece of the message;
+below it stands why it happens and what to do. An ellipsis (…) stands for what differs from case to case.
 """
 COMPOSED = {"no such option": "no such option", "…: …, got …": ", got "}
-"""Keys of messages that are put together outside of a call of an error, and what vlmad_core/registry/validate.py says."""
+"""Keys of messages that vlmad_core/registry/validate.py puts together in pieces, and a piece of each."""
 
 
 def sections() -> list[dict[str, Any]]:
@@ -33,7 +33,7 @@ def sections() -> list[dict[str, Any]]:
     return found
 
 
-def keys() -> list[str]:
+def explanation_keys() -> list[str]:
     """The key of each explanation."""
     return [key for section in sections() for key in section["why"]]
 
@@ -45,7 +45,7 @@ def page() -> str:
 
 def unexplained() -> list[str]:
     """Messages without an explanation, in the order of the source."""
-    known = keys()
+    known = explanation_keys()
     patterns = (" ".join(p.split()) for patterns in messages().values() for p in patterns)
     return list(dict.fromkeys(p for p in patterns if not any(key in p for key in known)))
 
@@ -53,7 +53,7 @@ def unexplained() -> list[str]:
 def gone() -> list[str]:
     """Keys that no message contains any more."""
     raised = [" ".join(p.split()) for patterns in messages().values() for p in patterns]
-    return [key for key in keys() if key not in COMPOSED and not any(key in pattern for pattern in raised)]
+    return [key for key in explanation_keys() if key not in COMPOSED and not any(key in pattern for pattern in raised)]
 
 
 def _sections() -> Iterator[str]:

@@ -29,7 +29,7 @@ def allowed(names, licence=licences.ALLOWED) -> subprocess.CompletedProcess[str]
         "--partial-match",
         "--packages",
     ]
-    return subprocess.run([*command, *names], capture_output=True, text=True, check=False)
+    return subprocess.run([*command, "--packages", *names], capture_output=True, text=True, check=False)
 
 
 def test_all_that_runs_with_vlmad_is_free_to_use_and_pass_on():
