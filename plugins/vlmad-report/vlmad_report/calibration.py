@@ -1,4 +1,4 @@
-"""What a report reads of a calibration, and what each threshold promises: computed here, so that the page only looks it up."""
+"""What a report reads of a calibration, and what each threshold promises, so that the page only looks it up."""
 
 from __future__ import annotations
 
@@ -108,13 +108,15 @@ def promises(record: CalibrationRecord) -> list[tuple[float, float | None, float
     """For k = 1 to n, what holds of good images above the k-th highest normal.
 
     Returns:
-        Triples: the rate ``k / (n + 1)`` that is expected on average; what is proved on average, or None; what is proved
-        with the calibration's confidence (0.95 if it has none), or None. Numbers are rounded up, never down.
+        Triples: the rate ``k / (n + 1)`` that is expected on average; what is proved on average, or None; what is
+        proved with the calibration's confidence (0.95 if it has none), or None. Numbers are rounded up, never down.
     """
     n = len(record.normals)
     ranks = np.arange(1, n + 1)
     is_held_out = record.source == "held-out"
-    confident = betaincinv(ranks, n - ranks + 1, record.confidence or _CONFIDENCE).tolist() if is_held_out else [None] * n
+    confident = (
+        betaincinv(ranks, n - ranks + 1, record.confidence or _CONFIDENCE).tolist() if is_held_out else [None] * n
+    )
     found = []
     for k, sure in zip(ranks.tolist(), confident, strict=True):
         rate = k / (n + 1)

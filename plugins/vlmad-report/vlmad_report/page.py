@@ -19,7 +19,7 @@ from markupsafe import Markup
 from vlmad_core.run.colour import colours
 from vlmad_core.run.overlay import Scale
 from vlmad_report.calibration import CalibrationRecord, choices, promises
-from vlmad_report.pictures import Pictures
+from vlmad_report.images import Pictures
 from vlmad_report.source import Row
 
 __all__ = ["DETAILS_PER_BLOCK", "SCRIPTS", "detail_of", "render", "row_of"]
@@ -123,7 +123,7 @@ def render(
         "n_details": len(details),
         "calibration": _calibration(calibration),
         "scale": asdict(scale),
-        "ramp": ["#%02x%02x%02x" % tuple(colour) for colour in np.rint(colours(np.linspace(0, 1, 13))).astype(int)],
+        "ramp": [_hex(colour) for colour in colours(np.linspace(0, 1, 13))],
     }
     blocks = [details[i : i + DETAILS_PER_BLOCK] for i in range(0, len(details), DETAILS_PER_BLOCK)]
     environment = Environment(
@@ -154,6 +154,10 @@ def _calibration(record: CalibrationRecord | None) -> dict[str, Any] | None:
         "choices": [asdict(choice) for choice in choices(record)],
         "promises": promises(record),
     }
+
+
+def _hex(colour: np.ndarray) -> str:
+    return f"#{np.rint(colour).astype(np.uint8).tobytes().hex()}"
 
 
 def _json(value: Any) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from vlmad_core.errors import ConfigError, VlmadError
 from vlmad_core.files import write_whole
 from vlmad_core.inspection.verdict import labels
 from vlmad_core.run.overlay import Scale
 from vlmad_core.version import __version__
+from vlmad_report.images import Pictures, make_pictures
 from vlmad_report.page import detail_of, folders_of, render, row_of
-from vlmad_report.pictures import Pictures, make_pictures
 from vlmad_report.source import Source, read_source
 
 __all__ = ["Report", "write_report"]
@@ -110,7 +112,7 @@ def write_report(
             scale=scale,
             settings=list(_flat({name: value for name, value in source.record.items() if name != "calibration"})),
             notes=notes,
-            folder=files.folder.name,
+            folder=quote(os.fsencode(files.folder.name)),
             embedded=embedded.items(),
         )
         files.write_page(page, content)
@@ -179,8 +181,8 @@ def _check_size(n_bytes: int, done: int, total: int) -> None:
     if n_bytes > _LARGEST:
         whole = n_bytes / done * total
         raise ConfigError(
-            f"{total} images would make a page of about {whole * 4 / 3e6:.0f} MB, which browsers do not open. Leave out "
-            "--embed, so that the pictures lie beside the page, or choose a smaller --max-side."
+            f"{total} images would make a page of about {whole * 4 / 3e6:.0f} MB, which browsers do not open. Leave "
+            "out --embed, so that the pictures lie beside the page, or choose a smaller --max-side."
         )
 
 
@@ -192,7 +194,9 @@ def _scale(source: Source) -> Scale:
         normal = given.get("normal")
         return Scale(float(given["low"]), float(given["high"]), None if normal is None else float(normal))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{source.folder / 'run.json'}: scale must hold the numbers low and high ({error}).") from error
+        raise ConfigError(
+            f"{source.folder / 'run.json'}: scale must hold the numbers low and high ({error})."
+        ) from error
 
 
 def _contradictions(source: Source) -> list[str]:

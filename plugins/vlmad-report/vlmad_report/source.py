@@ -1,7 +1,7 @@
 """What a report reads: ``results.jsonl`` and ``run.json`` of a results folder, checked field by field.
 
-Of a line the report uses the fields of `Row`; other fields are passed over. Only ``path`` is required. A field of a wrong
-type or out of range is an error that names the line, because a page with half of an image's evidence would mislead.
+Of a line the report uses the fields of `Row`; other fields are passed over. Only ``path`` is required. A field of a
+wrong type or out of range is an error that names the line: a page with half of an image's evidence would mislead.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def read_source(folder: Path) -> Source:
     """
     path = folder / "results.jsonl"
     rows: dict[str, Row] = {}
-    notes = []
+    notes: list[str] = []
     n_lines = 0
     try:
         for row in _read_rows(path, notes):
@@ -181,7 +181,7 @@ def read_source(folder: Path) -> Source:
             rows[row.path] = row
     except FileNotFoundError as error:
         raise ConfigError(
-            f"{folder}: holds no results (results.jsonl is missing). Give the folder that was the --out of vlmad predict."
+            f"{folder}: holds no results (results.jsonl is missing). Give the --out of vlmad predict."
         ) from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error}).") from error
@@ -197,7 +197,9 @@ def read_source(folder: Path) -> Source:
         folder,
         tuple(rows.values()),
         record,
-        None if calibration is None else _checked(CalibrationRecord, calibration, f"{folder / 'run.json'}: calibration"),
+        None
+        if calibration is None
+        else _checked(CalibrationRecord, calibration, f"{folder / 'run.json'}: calibration"),
         tuple(notes),
     )
 
@@ -209,7 +211,7 @@ def _read_rows(path: Path, notes: list[str]) -> Iterator[Row]:
                 value = json.loads(line)
             except ValueError:
                 if not line.endswith(b"\n"):
-                    notes.append("the last line of results.jsonl was cut off and is not shown; run vlmad predict again.")
+                    notes.append("the last line of results.jsonl was cut off and is not shown.")
                     return
                 raise ConfigError(f"{path}: line {number} is not JSON; correct or remove it.") from None
             yield _checked(Row, value, f"{path}: line {number}")
@@ -221,7 +223,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as JSON ({error}). Restore it, or run vlmad predict again.") from error
+        raise ConfigError(f"{path}: cannot be read as JSON ({error}). Restore it, or predict again.") from error
     if not isinstance(record, dict):
         raise ConfigError(f"{path}: must hold a JSON object. Restore it, or run vlmad predict again.")
     return record

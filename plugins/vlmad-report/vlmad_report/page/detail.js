@@ -49,7 +49,13 @@ function drawStage(row, detail) {
   if (heat) frame.append(el("img", { class: "heat", src: heat, alt: "" }));
   if (heat && detail.regions.length && detail.width && detail.height) frame.append(outlines(detail));
   stage.append(frame);
-  stage.style.setProperty("--ratio", detail.width && detail.height ? `${detail.width} / ${detail.height}` : "auto");
+  const size = (width, height) => {
+    stage.style.setProperty("--w", width);
+    stage.style.setProperty("--h", height);
+  };
+  size(detail.width || 4, detail.height || 3);
+  const image = frame.firstChild;
+  image.addEventListener("load", () => size(image.naturalWidth, image.naturalHeight));
   return applyView();
 }
 

@@ -4,7 +4,7 @@ const normals = CALIBRATION ? CALIBRATION.normals : [];
 const DOMAIN = domain([...scored, ...normals, ...(recorded.threshold === null ? [] : [recorded.threshold])]);
 const N_BINS = 56;
 const HEIGHT = 168;
-const AXIS = normals.length ? 76 : 132;
+const AXIS = normals.length ? 76 : 146;
 
 function domain(values) {
   let low = Infinity;
@@ -23,6 +23,16 @@ function binned(values) {
   const [low, high] = DOMAIN;
   for (const value of values) bins[Math.min(N_BINS - 1, Math.floor(((value - low) / (high - low)) * N_BINS))] += 1;
   return bins;
+}
+
+// About so many round numbers within the domain.
+function ticks(count) {
+  const rough = (DOMAIN[1] - DOMAIN[0]) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].find((each) => each * power >= rough) * power;
+  const found = [];
+  for (let i = Math.ceil(DOMAIN[0] / step); i * step <= DOMAIN[1] && found.length < 50; i += 1) found.push(i * step);
+  return found;
 }
 
 let plotWidth = 0;
@@ -61,11 +71,9 @@ function drawHistogram() {
     plot.append(svg("text", { x: 2, y: 11 }, `${counted(scored.length, "image")} of this report`));
   }
   plot.append(svg("line", { x1: 0, x2: plotWidth, y1: AXIS, y2: AXIS, class: "axis" }));
-  const nTicks = plotWidth < 480 ? 4 : 7;
-  for (let i = 0; i <= nTicks; i += 1) {
-    const x = (plotWidth * i) / nTicks;
-    const anchor = i === 0 ? "start" : i === nTicks ? "end" : "middle";
-    plot.append(svg("text", { x, y: HEIGHT - 4, "text-anchor": anchor, class: "tick" }, number(valueAt(x)).slice(0, 7)));
+  for (const value of ticks(plotWidth < 480 ? 4 : 8)) {
+    const x = Math.min(plotWidth - 12, Math.max(12, xOf(value)));
+    plot.append(svg("text", { x, y: HEIGHT - 4, "text-anchor": "middle", class: "tick" }, number(value)));
   }
   plot.append(svg("g", { id: "marks" }));
   drawThreshold();

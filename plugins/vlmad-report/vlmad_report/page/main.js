@@ -105,7 +105,7 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
   const target = event.target;
   if (target.closest("textarea, select, input:not([type=checkbox]):not([type=range])")) {
-    if (event.key === "Escape" || (event.key === "Enter" && (target.id !== "comment" || event.ctrlKey))) {
+    if (event.key === "Escape" || (event.key === "Enter" && !event.shiftKey)) {
       target.blur();
       event.preventDefault();
     }

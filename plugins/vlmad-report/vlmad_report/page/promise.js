@@ -43,7 +43,8 @@ function drawPromise() {
   $("known").textContent = total
     ? `Of ${counted(total, "image")} that you decided: ${counted(falseAlarms, "false alarm")}, ${missed} missed at this threshold.`
     : "";
-  $("moved").hidden = !state.isMoved;
+  $("moved").hidden = !state.isMoved || !CALIBRATION;
+  $("reset").hidden = !state.isMoved;
   if (document.activeElement !== $("threshold")) {
     $("threshold").value = state.threshold === null ? "" : Number(state.threshold.toPrecision(8));
   }

@@ -104,7 +104,8 @@ def _from_overlay(path: Path) -> Image.Image | None:
         overlay = open_image(path)
     except (ImageError, OSError, ValueError):
         return None
-    return overlay.crop(picture_box(overlay.size))
+    left, top, right, bottom = picture_box(overlay.size)
+    return overlay.crop((left, top, right, bottom)) if bottom > top else None
 
 
 def _nearest(row: Row, folder: Path, places: Sequence[Path]) -> Image.Image | None:
