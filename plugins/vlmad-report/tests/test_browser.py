@@ -154,10 +154,10 @@ def test_filters_and_order(open_page, make_run):
 
 
 def test_a_whole_shift_by_keyboard_then_export_and_import(open_page, make_run, tmp_path):
-    page = write_report(make_run(6)).page  # by score: 005, 004 rejected; 003 and the rest pass
+    page = write_report(make_run(5)).page  # by score: 004, 003 rejected; the rest pass
     tab = open_page(page)
     tab.keyboard.press("Enter")
-    assert tab.inner_text("#detail-name") == "005.png"
+    assert tab.inner_text("#detail-name") == "004.png"
     tab.keyboard.press("c")
     tab.keyboard.press("ArrowRight")
     tab.keyboard.press("f")
@@ -165,7 +165,7 @@ def test_a_whole_shift_by_keyboard_then_export_and_import(open_page, make_run, t
     tab.keyboard.type('only dust "fine"')
     tab.keyboard.press("Enter")
     tab.keyboard.press("ArrowRight")
-    assert tab.inner_text("#detail-name") == "003.png"
+    assert tab.inner_text("#detail-name") == "002.png"
     tab.keyboard.press("m")
     tab.keyboard.press("t")
     tab.keyboard.press("Escape")
@@ -180,12 +180,12 @@ def test_a_whole_shift_by_keyboard_then_export_and_import(open_page, make_run, t
     assert (document["format"], document["version"]) == ("vlmad-feedback", 1)
     found = {Path(image["path"]).name: image for image in document["images"]}
     assert {name: (image["label"], image["judgement"], image["verdict"]) for name, image in found.items()} == {
-        "005.png": ("defect", "confirmed", "reject"),
-        "004.png": ("good", "false alarm", "reject"),
-        "003.png": ("defect", "missed", "pass"),
+        "004.png": ("defect", "confirmed", "reject"),
+        "003.png": ("good", "false alarm", "reject"),
+        "002.png": ("defect", "missed", "pass"),
     }
-    assert found["004.png"]["comment"] == 'only dust "fine"'
-    assert len(found["003.png"]["sha256"]) == 64
+    assert found["003.png"]["comment"] == 'only dust "fine"'
+    assert len(found["002.png"]["sha256"]) == 64
     again = open_page(page, context=tab.context)  # the same browser: kept
     assert again.inner_text("#export") == "Export feedback (3)"
     other = open_page(page)  # another browser: empty until the file is read

@@ -34,7 +34,7 @@ function caption(row) {
 
 function makeCell(row, position) {
   const title = shown(row.path);
-  const score = el("span", { class: "score" }, number(row.score));
+  const score = el("span", { class: "score" }, scoreText(row.score));
   const name = el("span", { class: "name", title }, shown(row.file));
   const common = { class: "cell", type: "button", data: { index: row.index }, onclick: () => openDetail(position) };
   if (state.view === "grid") {

@@ -83,12 +83,12 @@ function applyView() {
 function summary(row, detail) {
   const p = CALIBRATION && row.score !== null ? Rule.pValue(normals, row.score) : row.p;
   const n = normals.length;
-  const lines = [el("div", { class: "verdict-line" }, pill(row.label), el("span", { class: "score" }, number(row.score)))];
+  const lines = [el("div", { class: "verdict-line" }, pill(row.label), el("span", { class: "score" }, scoreText(row.score)))];
   const threshold = state.isMoved ? state.threshold : detail.threshold ?? state.threshold;
   if (row.score !== null && threshold !== null && threshold !== undefined) {
     const side = row.score > threshold ? "above" : row.score < threshold ? "below" : "at";
     const isMoved = state.isMoved ? "moved threshold" : "threshold";
-    lines.push(el("p", {}, `The score is ${side} the ${isMoved} ${number(threshold)}.`));
+    lines.push(el("p", {}, `The score is ${side} the ${isMoved} ${scoreText(threshold)}.`));
   }
   if (n && row.score !== null) {
     const high = Rule.count(normals, row.score, false);

@@ -18,6 +18,10 @@ function domain(values) {
   return [low - margin, high + margin];
 }
 
+// Scores with the same number of decimals, so that a column of them can be compared.
+const DECIMALS = Math.min(8, Math.max(0, 3 - Math.floor(Math.log10(Math.max(...DOMAIN.map(Math.abs)) || 1))));
+const scoreText = (score) => (score === null ? "–" : score.toFixed(DECIMALS));
+
 function binned(values) {
   const bins = new Array(N_BINS).fill(0);
   const [low, high] = DOMAIN;
@@ -84,7 +88,7 @@ function mark(value, className, text) {
   const isLeft = x > plotWidth - 120;
   const group = svg("g", { class: className });
   group.append(svg("line", { x1: x, x2: x, y1: 14, y2: HEIGHT - 16 }));
-  group.append(svg("text", { x: isLeft ? x - 7 : x + 7, y: 24, "text-anchor": isLeft ? "end" : "start" }, text));
+  group.append(svg("text", { x: isLeft ? x - 13 : x + 13, y: 20, "text-anchor": isLeft ? "end" : "start" }, text));
   return group;
 }
 
@@ -102,7 +106,7 @@ function drawThreshold() {
   }
   if (state.review !== null && state.review < state.threshold) marks.append(mark(state.review, "review", "review"));
   if (state.isMoved && recorded.threshold !== null) marks.append(mark(recorded.threshold, "recorded", ""));
-  const group = mark(state.threshold, "threshold", `reject above ${number(state.threshold)}`);
+  const group = mark(state.threshold, "threshold", `reject above ${scoreText(state.threshold)}`);
   marks.append(group);
   slider.style.left = `${Math.min(plotWidth, Math.max(0, xOf(state.threshold)))}px`;
   slider.setAttribute("aria-valuenow", state.threshold);

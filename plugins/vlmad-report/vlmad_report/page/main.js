@@ -55,6 +55,7 @@ function startFilters() {
   document.querySelectorAll("#head [data-sort]").forEach((button) => {
     button.addEventListener("click", () => setOrder(button.dataset.sort));
   });
+  if (window.innerWidth <= 640) $("more").open = false;
   $("clear").addEventListener("click", clearFilters);
   drawers.push(drawFilters);
 }
@@ -137,7 +138,7 @@ function preparePrint() {
   const rows = state.shown.slice(0, MOST_PRINTED);
   const head = el("tr", {}, ...["", "verdict", "score", "region", "file", "decided", "comment"].map((text) => el("th", {}, text)));
   const body = rows.map((row) => el(
-    "tr", {}, el("td", {}, picture(row)), el("td", {}, pill(row.label)), el("td", {}, number(row.score)),
+    "tr", {}, el("td", {}, picture(row)), el("td", {}, pill(row.label)), el("td", {}, scoreText(row.score)),
     el("td", {}, row.regions ? area(row.region) : "–"), el("td", {}, shown(row.path)),
     el("td", {}, Feedback.labelOf(row)), el("td", {}, shown(Feedback.commentOf(row))),
   ));
