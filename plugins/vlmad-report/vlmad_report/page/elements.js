@@ -31,7 +31,7 @@ function pill(verdict) {
 }
 
 const number = (value) => (value === null || value === undefined ? "–" : String(Number(value.toPrecision(4))));
-const percent = (rate) => `${Number((100 * rate).toPrecision(rate < 0.1 ? 2 : 3))} %`;
+const percent = (rate) => `${Number((100 * rate).toPrecision(rate < 0.1 ? 2 : 3))}\u00a0%`;
 const area = (value) => `${Number(value.toPrecision(2))} %`;
 const counted = (count, one, many) => `${count} ${count === 1 ? one : many || `${one}s`}`;
 // What cannot be shown in a line: control characters, and bytes of a name that are not UTF-8.

@@ -3,8 +3,8 @@ const scored = ROWS.filter((row) => row.score !== null).map((row) => row.score);
 const normals = CALIBRATION ? CALIBRATION.normals : [];
 const DOMAIN = domain([...scored, ...normals, ...(recorded.threshold === null ? [] : [recorded.threshold])]);
 const N_BINS = 56;
-const HEIGHT = 168;
-const AXIS = normals.length ? 76 : 146;
+const HEIGHT = 216;
+const AXIS = normals.length ? 100 : HEIGHT - 22;
 
 function domain(values) {
   let low = Infinity;
@@ -88,7 +88,7 @@ function mark(value, className, text) {
   const isLeft = x > plotWidth - 120;
   const group = svg("g", { class: className });
   group.append(svg("line", { x1: x, x2: x, y1: 14, y2: HEIGHT - 16 }));
-  group.append(svg("text", { x: isLeft ? x - 13 : x + 13, y: 20, "text-anchor": isLeft ? "end" : "start" }, text));
+  group.append(svg("text", { x: isLeft ? x - 13 : x + 13, y: plotWidth < 480 ? 36 : 20, "text-anchor": isLeft ? "end" : "start" }, text));
   return group;
 }
 
