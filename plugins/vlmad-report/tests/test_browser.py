@@ -200,6 +200,19 @@ def test_a_whole_shift_by_keyboard_then_export_and_import(open_page, make_run, t
     other.wait_for_selector("#message:has-text('nothing was read')")
 
 
+def test_going_on_after_a_decision_skips_no_image_whatever_the_filter(open_page, make_run):
+    for wanted in ("", "none"):
+        tab = open_page(write_report(make_run(5)).page)
+        tab.select_option("#judged", wanted)
+        settle(tab)
+        tab.keyboard.press("Enter")
+        tab.check("#goes-on")
+        tab.keyboard.press("c")
+        tab.wait_for_function("document.querySelector('#detail-name').textContent === '003.png'")
+        tab.wait_for_timeout(250)
+        assert tab.inner_text("#detail-name") == "003.png"
+
+
 def test_a_decision_does_not_change_its_meaning_when_the_threshold_moves(open_page, make_run):
     tab = open_page(write_report(make_run(6)).page)
     tab.keyboard.press("f")  # the highest score: a false alarm

@@ -92,7 +92,7 @@ function summary(row, detail) {
   }
   if (n && row.score !== null) {
     const high = Rule.count(normals, row.score, false);
-    lines.push(el("p", {}, `${high} of ${n} normal images score as high or higher (p = ${number(p)}).`));
+    lines.push(el("p", {}, `${high} of ${n} normal images score as high or higher (p\u00a0=\u00a0${number(p)}).`));
   } else if (p !== null && p !== undefined) lines.push(el("p", {}, `p = ${number(p)}`));
   if (row.label === "not this part") lines.push(el("p", {}, "As a whole the image is unlike every normal image."));
   if (row.label !== row.verdict) lines.push(el("p", { class: "quiet" }, `Recorded verdict: ${verdictName(row.verdict)}.`));
@@ -181,7 +181,12 @@ function decide(action) {
   const isSame = Feedback.labelOf(row) === label;
   Feedback.set(row, { label: isSame ? "" : label });
   if (!$("detail").open) say(isSame ? `${row.file}: taken back.` : `${shown(row.file)}: ${label}.`);
-  if (view.goesOn && !isSame && $("detail").open) setTimeout(() => step(1), 150);
+  if (view.goesOn && !isSame && $("detail").open) setTimeout(() => goOn(row), 150);
+}
+
+// A filter may have taken the image off the list by the decision; then the next one is shown already.
+function goOn(row) {
+  if (state.shown[state.selected] === row) step(1);
 }
 
 function startDetail() {

@@ -115,7 +115,7 @@ function onKey(event) {
   if (target.matches("[type=range]") && event.key.startsWith("Arrow")) return;
   if (event.key === "Enter" && target.closest("button, summary, a") && !target.closest("#browse")) return;
   const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  if (!action) return;
+  if (!action || (event.repeat && !event.key.startsWith("Arrow"))) return;
   event.preventDefault();
   action();
 }
