@@ -208,7 +208,7 @@ def test_going_on_after_a_decision_skips_no_image_whatever_the_filter(open_page,
         tab.keyboard.press("Enter")
         tab.check("#goes-on")
         tab.keyboard.press("c")
-        tab.wait_for_function("document.querySelector('#detail-name').textContent === '003.png'")
+        tab.wait_for_selector("#detail-name:has-text('003.png')")
         tab.wait_for_timeout(250)
         assert tab.inner_text("#detail-name") == "003.png"
 
@@ -313,9 +313,14 @@ def test_the_list_is_printed_with_its_pictures(open_page, make_run, tmp_path):
     tab = open_page(write_report(make_run(6)).page)
     tab.click(".chip[data-verdict=reject]")
     settle(tab)
-    tab.evaluate("window.print = () => { window.printed = document.querySelectorAll('#print tbody tr').length; }")
-    tab.click("#print-button")
-    tab.wait_for_function("window.printed === 2")
+    printed = tab.evaluate(
+        "new Promise((done) => {"
+        "  const photos = document.querySelector('#print').getElementsByClassName('photo');"
+        "  window.print = () => done([...photos].map((each) => each.complete));"
+        "  document.getElementById('print-button').click();"
+        "})"
+    )
+    assert printed == [True, True]
 
 
 def many(folder: Path, n: int, write_run: Callable[..., Path], calibration: dict[str, Any]) -> Path:
