@@ -25,7 +25,7 @@ BOTH = {**WORDS, "scorers": ["text-match", "memory"]}
 class Learned(Prompts):
     """Two text embeddings that are learned, and a count of how often they were asked for."""
 
-    needs_class_name = False
+    class_name_use = "ignored"
 
     def __init__(self, dim: int) -> None:
         super().__init__()

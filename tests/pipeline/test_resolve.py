@@ -12,7 +12,6 @@ from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentEr
 from vlmad_core.pipeline import resolve as resolving
 from vlmad_core.pipeline.build import assemble, make_backbone
 from vlmad_core.pipeline.defaults import default_recipe, take_few_shot
-from vlmad_core.pipeline.device import choose_device
 from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.pipeline.spec import PartSpec
 from vlmad_core.registry import Component, Config, Recipe, Registry
@@ -197,17 +196,6 @@ def test_image_size_that_no_machine_has_memory_for_is_refused(side):
         build("words", image_size=(side, side), registry=REGISTRY)
 
 
-def test_device_is_the_first_that_is_there(monkeypatch):
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device() == "cpu"
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert choose_device() == "mps"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_device() == "cuda"
-    assert choose_device("cpu") == "cpu"
-
-
 class DeviceConfig(Config):
     """As backbones that ship have it."""
 
@@ -226,7 +214,9 @@ def test_device_goes_to_the_backbone_and_not_into_what_is_saved(monkeypatch, tmp
     part = Component(name="there", target=f"{__name__}:on_a_device", config=DeviceConfig, summary="Says where.")
     registry = memory_registry(backbones=[TINY, part])
     monkeypatch.setattr("vlmad_core.registry.entry.import_module", lambda _: __import__("sys").modules[__name__])
-    monkeypatch.setattr("vlmad_core.pipeline.build.choose_device", lambda name: "meta" if name == "auto" else name)
+    monkeypatch.setattr(
+        "vlmad_core.pipeline.build.find_device", lambda name: torch.device("meta" if name == "auto" else name)
+    )
     made = make_backbone(PartSpec(use="there"), registry=registry)
     assert made.provenance["device"] == "meta"
     assert made.made_from.config == {}

@@ -78,8 +78,7 @@ def resolve_choice(choice: Choice) -> Resolved:
 def note_missing_name(pipeline: Pipeline, tell: Callable[[str], None]) -> None:
     """Say that a class name would help, where the prompts could use one and were given none."""
     prompts = pipeline.prompts
-    optional = prompts is not None and prompts.takes_class_name and not prompts.needs_class_name
-    if optional and pipeline.class_name is None:
+    if prompts is not None and prompts.class_name_use == "optional" and pipeline.class_name is None:
         tell("no class name was given, so the prompts say 'object'. Name the product, as in --class-name 'metal nut'.")
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vlmad_core.documents import parse_yaml
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import parse_yaml
 
 __all__ = ["BatchSize", "ProgressFlag", "Quiet", "Threads", "parse_settings", "parse_size"]
 

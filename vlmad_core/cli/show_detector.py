@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.cli.terminal import grid, print_json, safe, table
+from vlmad_core.documents import parse_json
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import parse_json
 from vlmad_core.pipeline.checkpoint import RECORD, read_record
 from vlmad_core.pipeline.migrate import NEEDED, upgrade_record
 from vlmad_core.pipeline.trained import describe_training

@@ -116,7 +116,7 @@ class Assembly(nn.Module):
             if len(names) != count:
                 raise ConfigError(f"{count} images and {len(names)} names; give one name for each.")
             return list(names)
-        if self.class_name is None and self.prompts is not None and self.prompts.needs_class_name:
+        if self.class_name is None and self.prompts is not None and self.prompts.class_name_use == "required":
             raise ConfigError(
                 "the prompts need a class name, what the image shows, and none was given: "
                 "detector.predict(image, class_name='metal nut'), or --class-name 'metal nut' on the command line."

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlmad_core.contracts.device import AUTO, find_device
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentError
 from vlmad_core.pipeline.checkpoint import RECORD, read_checkpoint
 from vlmad_core.pipeline.defaults import PREFERRED, default_recipe, take_few_shot
-from vlmad_core.pipeline.device import AUTO, choose_device
 from vlmad_core.pipeline.fuse import Fuse
 from vlmad_core.pipeline.migrate import NEEDED, upgrade_record
 from vlmad_core.pipeline.pipeline import Pipeline
@@ -239,7 +239,7 @@ def make_backbone(part: PartSpec | ResolvedPart, *, device: str = AUTO, registry
         part = resolve_part("backbone", part, registry=registry)
     takes_device = "device" in type(part.config).model_fields
     named = device != AUTO or not part.spec.config.get("device")
-    target = choose_device(device) if named else None
+    target = str(find_device(device)) if named else None
     config = part.config
     if target is not None and takes_device:
         config = config.model_copy(update={"device": target})

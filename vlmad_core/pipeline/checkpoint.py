@@ -12,8 +12,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlmad_core.documents import parse_json, read_limited
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import folder_lock, parse_json, read_limited, write_whole
+from vlmad_core.files import folder_lock, write_whole
 from vlmad_core.version import __version__
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from vlmad_core.contracts.data import Features, TextEmbeddings
 from vlmad_core.contracts.parts import Scorer
 from vlmad_core.pipeline.fuse import Fuse
 
-__all__ = ["HELD_OUT", "copy_of", "empty_copy", "normal_range", "pick"]
+__all__ = ["HELD_OUT", "copy_of", "empty_copy", "normal_range"]
 
 HELD_OUT = 8
 """How many normal images are held out, at most."""
@@ -60,9 +59,3 @@ def empty_copy(scorer: Scorer) -> Scorer:
     copy = copy_of(scorer)
     copy.forget()
     return copy
-
-
-def pick(features: Features, i: int) -> Features:
-    """Features of the i-th image of a batch, as a batch of one."""
-    levels = tuple(replace(level, vectors=level.vectors[i : i + 1]) for level in features.levels)
-    return Features(levels, None if features.image is None else features.image[i : i + 1])

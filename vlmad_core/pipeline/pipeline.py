@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice, repeat
 from pathlib import Path
@@ -20,7 +20,7 @@ from vlmad_core.contracts.parts import Scorer
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError, VlmadError
 from vlmad_core.pipeline.assembly import Assembly
 from vlmad_core.pipeline.checkpoint import write_checkpoint
-from vlmad_core.pipeline.normal_range import HELD_OUT, copy_of, empty_copy, normal_range, pick
+from vlmad_core.pipeline.normal_range import HELD_OUT, copy_of, empty_copy, normal_range
 from vlmad_core.pipeline.trained import describe_training, was_trained_on
 
 __all__ = ["Pipeline"]
@@ -114,7 +114,7 @@ class Pipeline(Assembly):
                 features = self.extractor(self.backbone.vision, pixels)
                 for scorer in scorers:
                     scorer.fit(features)
-                held += [pick(features, i) for i in range(min(len(pictures), HELD_OUT - len(held)))]
+                held += [features.select(slice(i, i + 1)) for i in range(min(len(pictures), HELD_OUT - len(held)))]
                 done += len(pictures)
                 if progress is not None:
                     progress(done)
@@ -253,9 +253,9 @@ class Pipeline(Assembly):
         }
         return write_checkpoint(folder, record, self.state_dict())
 
-    def was_trained_on(self, name: str = "", *, sha256: str = "") -> bool:
-        """Whether its parts learned from this data set, by name or by the hash of its list of images."""
-        return was_trained_on(self.trained, name=name, sha256=sha256)
+    def was_trained_on(self, name: str = "", *, sha256: str = "", contents: Collection[str] = ()) -> bool:
+        """Whether its parts learned from a data set: by its images where they are known, else by its name."""
+        return was_trained_on(self.trained, name=name, sha256=sha256, contents=contents)
 
     def summary(self) -> str:
         """One line a part: its name, its levels, dimensions and sizes."""

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from vlmad_core.documents import parse_yaml, read_limited
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import parse_yaml, read_limited
 from vlmad_core.registry.component import Config
 
 __all__ = [

@@ -13,6 +13,7 @@ _NAMES = {
     "vlmad-learned-prompts": "learned anomalyclip",
     "vlmad-musc": "musc",
     "vlmad-pocket": "pocket pocket-few-shot",
+    "vlmad-report": "report",
     "vlmad-study": "study",
     "vlmad-subspace": "subspace",
     "vlmad-timm": "timm",

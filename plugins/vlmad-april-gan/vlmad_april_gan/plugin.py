@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from vlmad_core.contracts import Layers
 from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 PAPER = "Chen et al., APRIL-GAN: A Zero-/Few-Shot Anomaly Classification and Segmentation Method, VAND at CVPR 2023"
@@ -15,10 +16,10 @@ PAPER = "Chen et al., APRIL-GAN: A Zero-/Few-Shot Anomaly Classification and Seg
 class ProjectionsConfig(Config):
     """Options of 'projections'."""
 
-    layers: tuple[int, ...] = Field(
-        (),
-        description="Blocks whose tokens are mapped, from 1; -1 is the last one. Empty: the last of each quarter of "
-        "the tower, as in the paper (6, 12, 18 and 24 of 24).",
+    layers: Layers = Field(
+        "quarters",
+        description="Blocks whose tokens are mapped: numbers from 1, with -1 for the last one; or quarters, the last "
+        "of each quarter of the tower, as in the paper (6, 12, 18 and 24 of 24); or a range such as 50%-100%.",
     )
     raw: bool = Field(
         False, description="Also give the tokens of each layer as they are, for a memory; without text that is all."
@@ -32,7 +33,7 @@ def vlmad_extractors() -> Iterable[Component]:
         name="projections",
         target="vlmad_april_gan.linear_maps:Projections",
         config=ProjectionsConfig,
-        summary="Patch tokens of chosen blocks, each through a learned linear map to the space of the words.",
+        summary="Patch tokens of chosen blocks, each through a learned linear map to the space of the text.",
         paper=PAPER,
     )
 

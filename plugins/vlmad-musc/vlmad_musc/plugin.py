@@ -53,11 +53,10 @@ def vlmad_recipes() -> Iterable[Recipe]:
         name="musc",
         spec={
             "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
-            # Of 12 blocks, the last of each quarter.
-            "extractor": {"use": "vlmad-core:patches", "config": {"layers": [-10, -7, -4, -1], "space": "raw"}},
+            "extractor": {"use": "vlmad-core:patches", "config": {"layers": "quarters", "space": "raw"}},
             "scorers": ["vlmad-musc:musc"],
         },
-        summary="MuSc: images without labels judge each other; give the same folder to judge and as --normal.",
+        summary="MuSc: unlabelled images are compared with each other; give the folder to predict as --normal too.",
         paper=PAPER,
         needs={"pocket": "vlmad-pocket"},
     )

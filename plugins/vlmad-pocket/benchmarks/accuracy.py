@@ -23,10 +23,9 @@ from PIL import Image
 from sets import RealSet, real_sets
 
 import vlmad_core
-from vlmad_core import Pipeline
+from vlmad_core import Pipeline, metrics
 from vlmad_core.contracts import Features
 from vlmad_core.contracts.images import read, stack
-from vlmad_core.metrics import image as metrics
 
 SIDE = 256
 OTHER_EYES = {

@@ -74,7 +74,7 @@ def borrowed(eyes: Eyes, recipe: str, shots: Sequence[int], registry: Registry, 
         return Method(label=label or recipe, recipe=recipe, shots=tuple(shots), backbones=(choice,))
     layers = spec.extractor.config.get("layers")
     deeper = {}
-    if layers:
+    if layers and not isinstance(layers, str):  # text chooses by relative depth already
         places = [layer if layer > 0 else _MADE_FOR + 1 + layer for layer in layers]
         moved = dict.fromkeys(min(eyes.depth, eyes.block(place / _MADE_FOR)) for place in places)
         deeper = {"extractor.config.layers": list(moved)}
