@@ -103,7 +103,7 @@ def test_a_detector_counts_its_tower_and_its_memory_once_an_image(memory):
 def test_words_are_not_counted_with_the_image():
     spec = {"backbone": "tiny", "extractor": "patches", "prompts": "templates", "scorers": ["text-match"]}
     made = vlmad_core.build(spec, backbone=tiny_backbone(), registry=memory_registry())
-    (speed,) = measure(made, pictures(1), name="nut", batch_sizes=(1,), repeats=1, warmup=1)
+    (speed,) = measure(made, pictures(1), class_name="nut", batch_sizes=(1,), repeats=1, warmup=1)
     cells = GRID**2
     # The class token is projected too; both are compared with two sentences.
     assert speed.flops == tower_flops() + 2 * (cells + 1) * WIDTH * DIM + 2 * (cells + 1) * DIM * 2

@@ -84,7 +84,7 @@ def train(vlmad, site, tmp_path):
 def test_trains_saves_and_predicts(train, vlmad, tmp_path):
     done = train("--seed", 3)
     assert done.code == 0, done.err
-    assert "learns 272 numbers from 8 images." in done.err
+    assert "learns 272 parameters from 8 images." in done.err
     assert "trained    on " in done.out and "epochs 2, seed 3" in done.out
     judged = vlmad(
         "predict", tmp_path / "mvtec/nut/test", "--detector", tmp_path / "out", "-c", "nut", "-o", tmp_path / "results"
@@ -137,7 +137,7 @@ def test_a_bar_tells_epoch_and_loss(train):
 def test_a_memory_beside_it_is_no_hindrance(train):
     done = train("--scorer", "text-match", "--scorer", "memory", "--epochs", 1)
     assert done.code == 0, done.err
-    assert "normal images (none seen yet)" in done.out
+    assert "normal images (none yet)" in done.out
 
 
 def test_ctrl_c_says_how_to_go_on(train, monkeypatch):

@@ -26,7 +26,7 @@ class Map(Extractor):
         super().__init__()
         dim = backbone.vision.dim
         self.levels = (LevelSpec("mapped", dim, True),)
-        self.map = nn.Linear(dim, dim)
+        self.linear = nn.Linear(dim, dim)
 
     def forward(self, vision, images):
         return self.apply_learned(self.extract_frozen(vision, images))
@@ -39,7 +39,7 @@ class Map(Extractor):
 
     def apply_learned(self, features):
         level = features.levels[0]
-        return Features((replace(level, vectors=self.map(level.vectors)),), features.image)
+        return Features((replace(level, vectors=self.linear(level.vectors)),), features.image)
 
 
 class Whole(Map):
@@ -57,7 +57,7 @@ class Noise(Map):
     def apply_learned(self, features):
         level = features.levels[0]
         noisy = nn.functional.dropout(level.vectors, 0.3, self.training)
-        return Features((replace(level, vectors=self.map(noisy)),), features.image)
+        return Features((replace(level, vectors=self.linear(noisy)),), features.image)
 
 
 class Twice(Map):
@@ -91,4 +91,4 @@ class Word(Prompts):
 def convert(path):
     """Reads the checkpoints of these parts."""
     saved = torch.load(path, weights_only=True)
-    return {f"extractor.map.{name}": value for name, value in saved.items()}
+    return {f"extractor.linear.{name}": value for name, value in saved.items()}

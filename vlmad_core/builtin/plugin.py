@@ -141,10 +141,10 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="clip",
         spec={
-            "backbone": {"use": "open-clip", "config": {"model": "ViT-B-16", "pretrained": "openai"}},
-            "extractor": "patches",
-            "prompts": "templates",
-            "scorers": ["text-match"],
+            "backbone": {"use": "vlmad-core:open-clip", "config": {"model": "ViT-B-16", "pretrained": "openai"}},
+            "extractor": "vlmad-core:patches",
+            "prompts": "vlmad-core:templates",
+            "scorers": ["vlmad-core:text-match"],
         },
         summary="Plain CLIP: projected patches against two sentences; zero-shot.",
         few_shot="patch-memory",
@@ -152,9 +152,9 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="patch-memory",
         spec={
-            "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "patches", "config": {"layers": [-7, -4, -1], "space": "raw"}},
-            "scorers": [{"use": "memory", "config": {"top": 0.01}}],
+            "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
+            "extractor": {"use": "vlmad-core:patches", "config": {"layers": [-7, -4, -1], "space": "raw"}},
+            "scorers": [{"use": "vlmad-core:memory", "config": {"top": 0.01}}],
         },
         summary="Patches of three blocks against a memory of normal ones; no text; 1 or more normal images.",
         paper="Damm et al., AnomalyDINO, WACV 2025",

@@ -6,7 +6,10 @@ import torch
 
 from vlmad_core.errors import ConfigError
 
-__all__ = ["find_device"]
+__all__ = ["AUTO", "find_device"]
+
+AUTO = "auto"
+"""The first of cuda, mps and cpu that works."""
 
 
 def find_device(name: str) -> torch.device:
@@ -19,7 +22,7 @@ def find_device(name: str) -> torch.device:
     Raises:
         ConfigError: This machine has no device of that name, or it does not work.
     """
-    if name == "auto":
+    if name == AUTO:
         return next(torch.device(kind) for kind in ("cuda", "mps", "cpu") if kind == "cpu" or _failure(kind) is None)
     failure = _failure(name)
     if failure is not None:

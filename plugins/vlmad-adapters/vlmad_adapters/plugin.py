@@ -84,10 +84,10 @@ def vlmad_prompts() -> Iterable[Component]:
 
 
 _SPEC: dict[str, Any] = {
-    "backbone": {"use": "open-clip", "config": {"model": "ViT-L-14-336", "image_size": 518}},
-    "extractor": {"use": "adapted-patches"},
-    "prompts": {"use": "adapted-words"},
-    "scorers": [{"use": "text-match", "config": {"combine": "mean", "image": "max"}}],
+    "backbone": {"use": "vlmad-core:open-clip", "config": {"model": "ViT-L-14-336", "image_size": 518}},
+    "extractor": {"use": "vlmad-adapters:adapted-patches"},
+    "prompts": {"use": "vlmad-adapters:adapted-words"},
+    "scorers": [{"use": "vlmad-core:text-match", "config": {"combine": "mean", "image": "max"}}],
     "output": {"smooth": 4.0},
 }
 

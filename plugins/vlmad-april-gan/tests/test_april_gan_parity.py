@@ -161,7 +161,7 @@ def test_losses_and_gradients(backbone, queries):
     with torch.no_grad():
         seen = made.extractor.extract_frozen(backbone.vision, queries)
         text_embeddings = made.text_embeddings(NAMES)
-    scores = made.judge(made.extractor.apply_learned(seen), text_embeddings, (84, 84))
+    scores = made.score_features(made.extractor.apply_learned(seen), text_embeddings, (84, 84))
     maps = [scores.levels[f"text-match/stage{layer}"] for layer in TAPS]
     terms = {"focal": torch.stack([focal(m, masks) for m in maps]), "dice": torch.stack([dice(m, masks) for m in maps])}
     loss = sum(term.sum() for term in terms.values())

@@ -145,7 +145,7 @@ def test_gradients_from_the_loss_to_the_maps_are_right():
 
     def loss(*values):
         features = torch.func.functional_call(refine, dict(zip(names, values, strict=True)), (seen,))
-        maps = detector.judge(features, text_embeddings, (16, 16)).levels.values()
+        maps = detector.score_features(features, text_embeddings, (16, 16)).levels.values()
         return sum(focal(m, target) + dice(m, target) for m in maps)
 
     values = [p.detach().clone().requires_grad_() for p in detector.extractor.parameters()]

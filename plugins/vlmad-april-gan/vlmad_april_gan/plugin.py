@@ -48,16 +48,19 @@ def _spec(*, few_shot: bool, combine: str) -> dict[str, Any]:
         "combine": combine,
     }
     memory = {"levels": ["raw*"], "halve": combine == "mean", "align_corners": True, "combine": combine}
-    scorers: list[dict[str, Any]] = [{"use": "text-match", "config": words}]
+    scorers: list[dict[str, Any]] = [{"use": "vlmad-core:text-match", "config": words}]
     if few_shot:
         scorers[0]["optional"] = True  # without text, what is left is the paper's memory
-        scorers.append({"use": "memory", "config": memory})
+        scorers.append({"use": "vlmad-core:memory", "config": memory})
     return {
         # Exact GELU on weights trained with quick GELU: what the authors' code does at 518 pixels (see the README).
-        "backbone": {"use": "open-clip", "config": {"model": "ViT-L-14-336", "image_size": 518, "activation": "gelu"}},
-        "extractor": {"use": "projections", "config": {"raw": few_shot}},
+        "backbone": {
+            "use": "vlmad-core:open-clip",
+            "config": {"model": "ViT-L-14-336", "image_size": 518, "activation": "gelu"},
+        },
+        "extractor": {"use": "vlmad-april-gan:projections", "config": {"raw": few_shot}},
         "prompts": {
-            "use": "compositional",
+            "use": "vlmad-compositional:compositional",
             "config": {"states": "april-gan", "templates": "april-gan-35", "underscores": "keep"},
         },
         "scorers": scorers,

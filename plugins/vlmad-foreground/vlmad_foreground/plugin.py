@@ -55,9 +55,9 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="foreground-memory",
         spec={
-            "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "foreground", "config": {"layers": [-7, -4, -1], "space": "raw"}},
-            "scorers": [{"use": "memory", "config": {"top": 0.01}}],
+            "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
+            "extractor": {"use": "vlmad-foreground:foreground", "config": {"layers": [-7, -4, -1], "space": "raw"}},
+            "scorers": [{"use": "vlmad-core:memory", "config": {"top": 0.01}}],
         },
         summary="Patches of the object, without its background, against a memory of normal ones; no text.",
         paper="Damm et al., AnomalyDINO, WACV 2025",

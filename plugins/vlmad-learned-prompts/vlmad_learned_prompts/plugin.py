@@ -73,7 +73,7 @@ def vlmad_prompts() -> Iterable[Component]:
 
 _ANOMALYCLIP: dict[str, Any] = {
     "backbone": {
-        "use": "open-clip",
+        "use": "vlmad-core:open-clip",
         "config": {
             "model": "ViT-L-14-336",
             "image_size": 518,
@@ -81,9 +81,9 @@ _ANOMALYCLIP: dict[str, Any] = {
         },
     },
     # The class token is projected without the last norm, and the last block alone is read: as the code does it.
-    "extractor": {"use": "dpam", "config": {"layers": [-1], "pool_norm": False}},
-    "prompts": {"use": "learned", "config": {"half": True}},
-    "scorers": [{"use": "text-match", "config": {"combine": "sum"}}],
+    "extractor": {"use": "vlmad-dpam:dpam", "config": {"layers": [-1], "pool_norm": False}},
+    "prompts": {"use": "vlmad-learned-prompts:learned", "config": {"half": True}},
+    "scorers": [{"use": "vlmad-core:text-match", "config": {"combine": "sum"}}],
     "output": {"smooth": 4.0},
 }
 

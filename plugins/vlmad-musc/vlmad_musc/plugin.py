@@ -52,9 +52,9 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="musc",
         spec={
-            "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "patches", "config": {"layers": "quarters", "space": "raw"}},
-            "scorers": ["musc"],
+            "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
+            "extractor": {"use": "vlmad-core:patches", "config": {"layers": "quarters", "space": "raw"}},
+            "scorers": ["vlmad-musc:musc"],
         },
         summary="MuSc: unlabelled images are compared with each other; give the folder to predict as --normal too.",
         paper=PAPER,

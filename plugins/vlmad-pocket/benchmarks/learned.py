@@ -181,7 +181,7 @@ def judge(detector: Pipeline, real: RealSet, seen: list[Features], normals: list
     text_embeddings = detector.text_embeddings([real.thing])
     scores, maps = [], []
     for kept in seen:
-        result = detector.judge(ready(kept), text_embeddings, (SIDE, SIDE))
+        result = detector.score_features(ready(kept), text_embeddings, (SIDE, SIDE))
         scores.append(result.image.item())
         maps.append(result.anomaly_map[0].numpy())
     paths = list(real.test)

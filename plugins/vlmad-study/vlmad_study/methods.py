@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmad_core.benchmark.plan import BackboneChoice, Method
-from vlmad_core.pipeline.build import resolve
+from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.registry.registry import Registry
 from vlmad_study.probe import Eyes
 
@@ -67,8 +67,8 @@ def both(eyes: Eyes, label: str, shots: Sequence[int]) -> Method:
 
 def borrowed(eyes: Eyes, recipe: str, shots: Sequence[int], registry: Registry, *, label: str = "") -> Method:
     """A recipe on this backbone: with its own options where it is made for it, else with blocks equally deep."""
-    spec = resolve(recipe, registry=registry)
-    if spec.backbone.use == eyes.choice.use:
+    spec = resolve(recipe, registry=registry).spec
+    if spec.backbone.name == eyes.choice.name:
         config = {**spec.backbone.config, **eyes.choice.config}
         choice = BackboneChoice(use=eyes.choice.use, config=config, label=eyes.choice.label)
         return Method(label=label or recipe, recipe=recipe, shots=tuple(shots), backbones=(choice,))
