@@ -134,7 +134,7 @@ def test_missing_name_is_refused_before_an_image_is_read(photos, monkeypatch):
 
 
 def test_empty_memory_is_told_in_forward_too(memory):
-    with pytest.raises(NotFittedError, match=r"the memory is empty\. Call detector\.fit\("):
+    with pytest.raises(NotFittedError, match=r"the memory bank is empty\. Call detector\.fit\("):
         memory(torch.zeros(1, 3, 32, 32))
 
 
