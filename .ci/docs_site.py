@@ -52,7 +52,7 @@ def public_names(package: str) -> dict[str, str]:
     tree = ast.parse(next(path for path in choices if path.exists()).read_text(encoding="utf-8"))
     found: dict[str, str] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module != "__future__":
+        if isinstance(node, ast.ImportFrom) and node.module not in (None, "__future__"):  # None: `from . import room`
             home = f"{package}.{node.module}" if node.level else node.module
             found |= {alias.asname or alias.name: f"{home}.{alias.name}" for alias in node.names}
     listed = [

@@ -19,17 +19,8 @@ def test_the_page_names_everything_that_is_needed():
 
 def allowed(names, licence=licences.ALLOWED) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("piplicenses", reason="pip-licenses is in .ci/requirements.txt")
-    command = [
-        sys.executable,
-        "-m",
-        "piplicenses",
-        "--from=mixed",
-        "--allow-only",
-        licence,
-        "--partial-match",
-        "--packages",
-    ]
-    return subprocess.run([*command, "--packages", *names], capture_output=True, text=True, check=False)
+    options = ["--from=mixed", "--partial-match", "--allow-only", licence, "--packages", *names]
+    return subprocess.run([sys.executable, "-m", "piplicenses", *options], capture_output=True, text=True, check=False)
 
 
 def test_all_that_runs_with_vlmad_is_free_to_use_and_pass_on():

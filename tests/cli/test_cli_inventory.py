@@ -147,7 +147,7 @@ def test_unexpected_errors_are_one_sentence(vlmad: Vlmad, monkeypatch: pytest.Mo
     monkeypatch.setattr("vlmad_core.cli.list.table", fail)
     seen = vlmad("list")
     assert seen.code == 1
-    assert "RuntimeError: something odd (see where with vlmad --verbose)" in seen.err
+    assert "stopped this command: something odd. `vlmad --verbose ...` shows where." in seen.err
     with pytest.raises(RuntimeError, match="something odd"):
         vlmad("--verbose", "list")
 

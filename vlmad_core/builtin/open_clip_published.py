@@ -8,7 +8,7 @@ weights of its architecture differ, the user is asked. Nothing is guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,15 +98,30 @@ def settle(name: str, own: Mapping[str, Any], *, is_quick: bool, tag: str, sha25
     choices |= {key: {entry.pixels[key] for entry in fitting} for key in PIXELS}
     unknown = [key for key, values in choices.items() if key not in own and len(values) > 1]
     if unknown:
-        said = "; ".join(f"{key} {' or '.join(sorted(map(str, choices[key])))}" for key in unknown)
-        offer = ", ".join(entry.tag for entry in fitting)
         raise ConfigError(
-            f"weights {where}: this file is not known by its hash, and published weights of '{name}' differ in how "
-            f"they were trained: {said}. Say which weights it holds: --set backbone.config.tag=TAG, one of {offer}. "
-            f"Or name {', '.join(f'backbone.config.{key}' for key in unknown)}."
+            f"weights {where}: this file is not known by its hash, and published weights of '{name}' were trained "
+            f"differently: {_differences(fitting, unknown)}. Say which weights it holds: --set "
+            f"backbone.config.tag={fitting[0].tag}. Or name "
+            f"{', '.join(f'backbone.config.{key}' for key in unknown)}."
         )
     usual = {**_openai(), "activation": _activation(is_quick)}
     return {**usual, **{key: next(iter(values)) for key, values in choices.items() if len(values) == 1}, **own}
+
+
+def _differences(entries: Sequence[Published], keys: Sequence[str]) -> str:
+    """Each way in which published weights were trained, with up to three tags of it."""
+    groups: dict[str, list[str]] = {}
+    for entry in entries:
+        facts = {"activation": _activation(entry.is_quick), **entry.pixels}
+        groups.setdefault(", ".join(f"{key} {_shown(facts[key])}" for key in keys), []).append(entry.tag)
+    return "; ".join(
+        f"{', '.join(tags[:3])}{f' and {len(tags) - 3} more' if len(tags) > 3 else ''} with {facts}"
+        for facts, tags in groups.items()
+    )
+
+
+def _shown(value: object) -> str:
+    return "/".join(f"{number:.3g}" for number in value) if isinstance(value, tuple) else str(value)
 
 
 def _entries(name: str) -> Iterator[Published]:

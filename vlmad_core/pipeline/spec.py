@@ -25,6 +25,9 @@ __all__ = [
     "read_spec",
 ]
 
+_MAX_BYTES = 1_000_000
+"""Of a pipeline file: a hundred times what one has."""
+
 _Combine = Literal["mean", "sum", "harmonic", "max"]
 
 
@@ -98,7 +101,7 @@ def read_spec(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        data = parse_yaml(read_limited(path), str(path))
+        data = parse_yaml(read_limited(path, limit=_MAX_BYTES), str(path))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     if not isinstance(data, dict):

@@ -345,31 +345,30 @@ def test_of_5000_images_only_those_on_the_screen_are_in_the_document(
 
 
 @pytest.mark.slow
-def test_5000_images_without_a_task_above_200_ms(open_page, tmp_path, write_run, calibration_record):
+def test_5000_images_without_a_task_above_200_ms(open_page, browser, tmp_path, write_run, calibration_record):
     record = calibration_record([i / 400 for i in range(199)], false_alarms=0.05)
-    page = many(tmp_path / "run", 5000, write_run, record)
-    longest = []
-    for _ in range(3):  # the shortest of three: another program on this machine is not what is measured
-        tab = open_page(page)
-        tab.evaluate(
-            "window.tasks = [0];"
-            "new PerformanceObserver((list) => list.getEntries().forEach((each) => tasks.push(each.duration)))"
-            ".observe({type: 'longtask', buffered: true})"
-        )
-        for i in range(20):
-            tab.evaluate(f"window.scrollTo(0, {i * 4000})")
-            settle(tab)
-        tab.evaluate("window.scrollTo(0, 0)")
-        box = tab.locator("#plot").bounding_box()
-        tab.mouse.move(box["x"] + 300, box["y"] + 40)
-        tab.mouse.down()
-        tab.mouse.move(box["x"] + 700, box["y"] + 40, steps=30)
-        tab.mouse.up()
-        for selector in ("#direction", "#view-table", ".chip[data-verdict=reject]", "#direction"):
-            tab.click(selector)
-            settle(tab)
-        tab.fill("#search", "0012")
+    tab = open_page(many(tmp_path / "run", 5000, write_run, record))
+    browser.start_tracing(page=tab, categories=["toplevel", "disabled-by-default-devtools.timeline", "__metadata"])
+    tab.reload()
+    tab.wait_for_selector(".cell")
+    for i in range(20):
+        tab.evaluate(f"window.scrollTo(0, {i * 4000})")
         settle(tab)
-        tab.wait_for_timeout(100)
-        longest.append(tab.evaluate("Math.max(...tasks)"))
-    assert min(longest) < 200, longest
+    tab.evaluate("window.scrollTo(0, 0)")
+    box = tab.locator("#plot").bounding_box()
+    tab.mouse.move(box["x"] + 300, box["y"] + 40)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 700, box["y"] + 40, steps=30)
+    tab.mouse.up()
+    for selector in ("#direction", "#view-table", ".chip[data-verdict=reject]", "#direction"):
+        tab.click(selector)
+        settle(tab)
+    tab.fill("#search", "0012")
+    settle(tab)
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    names = [each for each in events if each.get("name") == "thread_name"]
+    main = {(each["pid"], each["tid"]) for each in names if each["args"]["name"] == "CrRendererMain"}
+    tasks = [each for each in events if each["name"].endswith("RunTask") and (each["pid"], each["tid"]) in main]
+    # Time of the processor, not of the clock: another program on this machine is not what is measured.
+    assert len(tasks) > 100
+    assert max(each.get("tdur", 0) for each in tasks) < 200_000

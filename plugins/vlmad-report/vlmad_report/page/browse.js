@@ -1,8 +1,9 @@
 // Grid and table of all images that pass the filters; only what is on the screen is in the document.
 const GAP = 12;
 const cells = new Map();
-const layout = { columns: 1, width: 0, height: 60 };
+const layout = { view: "", columns: 1, width: 0, height: 60 };
 
+let drawnWidth = 0;
 function measure() {
   const width = $("browse").clientWidth;
   if (state.view === "table") {
@@ -49,11 +50,21 @@ function makeCell(row, position) {
   );
 }
 
+function removeCell(position) {
+  cells.get(position).cell.remove();
+  cells.delete(position);
+}
+
+// All that a cell shows of its image that can change.
+const signature = (row) => `${row.index} ${row.label} ${Feedback.labelOf(row)}`;
+
 function drawBrowse() {
-  cells.forEach((cell) => cell.remove());
-  cells.clear();
+  const before = JSON.stringify(layout);
   measure();
+  layout.view = state.view;
+  if (JSON.stringify(layout) !== before) [...cells.keys()].forEach(removeCell);
   const browse = $("browse");
+  drawnWidth = browse.clientWidth;
   browse.dataset.view = state.view;
   browse.style.height = `${Math.ceil(state.shown.length / layout.columns) * layout.height}px`;
   $("head").hidden = state.view !== "table";
@@ -69,11 +80,8 @@ function drawVisible() {
   const last = Math.min(
     state.shown.length, (Math.ceil((top + window.innerHeight) / layout.height) + 2) * layout.columns,
   );
-  for (const [position, cell] of cells) {
-    if (position < first || position >= last) {
-      cell.remove();
-      cells.delete(position);
-    }
+  for (const [position, { shows }] of cells) {
+    if (position < first || position >= last || shows !== signature(state.shown[position])) removeCell(position);
   }
   for (let position = first; position < last; position += 1) {
     if (cells.has(position)) continue;
@@ -83,14 +91,14 @@ function drawVisible() {
     cell.style.transform = `translate(${column * (layout.width + GAP)}px, ${y}px)`;
     cell.style.width = `${layout.width}px`;
     cell.style.height = `${layout.height - (state.view === "grid" ? GAP : 0)}px`;
-    cells.set(position, cell);
+    cells.set(position, { cell, shows: signature(state.shown[position]) });
     $("browse").append(cell);
   }
   markSelected();
 }
 
 function markSelected() {
-  cells.forEach((cell, position) => cell.classList.toggle("selected", position === state.selected));
+  cells.forEach(({ cell }, position) => cell.classList.toggle("selected", position === state.selected));
 }
 
 function moveSelected(by) {
@@ -115,9 +123,7 @@ function startBrowse() {
     });
   }, { passive: true });
   new ResizeObserver(() => {
-    const { columns, width } = layout;
-    measure();
-    if (columns !== layout.columns || width !== layout.width) drawBrowse();
+    if ($("browse").clientWidth !== drawnWidth) drawBrowse();
   }).observe($("browse"));
   drawers.push(drawBrowse);
 }
