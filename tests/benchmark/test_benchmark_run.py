@@ -284,7 +284,9 @@ def test_a_cell_that_fails_is_a_row_and_the_others_go_on(run):
         methods=["words", {"label": "beyond", "recipe": "words", "overrides": {"extractor.config.layers": [99]}}]
     )
     assert [row["status"] for row in results.rows] == ["done", "failed"] * 2
-    assert results.failed[0]["error"].startswith("extractor 'patches' on backbone 'tiny': layers [99] is beyond this tower")
+    assert results.failed[0]["error"].startswith(
+        "extractor 'patches' on backbone 'tiny': layers [99] is beyond this tower"
+    )
     assert results.failed[0]["image_auroc"] is None
     assert results.passes["tiny 32 x 32"]["images"] == 12
 
