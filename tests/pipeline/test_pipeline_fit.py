@@ -121,14 +121,14 @@ def test_failed_source_does_not_cost_the_memory(memory, photos, tmp_path):
 
 def test_nothing_to_fit_is_refused(photos, monkeypatch):
     words = build(WORDS, backbone=tiny_backbone(), registry=REGISTRY)
-    monkeypatch.setattr(images, "open_image", lambda _: pytest.fail("read an image"))
+    monkeypatch.setattr(images, "decode", lambda _, **options: pytest.fail("read an image"))
     with pytest.raises(IncompatibleError, match=r"nothing here remembers normal images.*Add scorer 'memory'"):
         words.fit(photos)
 
 
 def test_missing_name_is_refused_before_an_image_is_read(photos, monkeypatch):
     both = build(BOTH, backbone=tiny_backbone(), registry=REGISTRY)
-    monkeypatch.setattr(images, "open_image", lambda _: pytest.fail("read an image"))
+    monkeypatch.setattr(images, "decode", lambda _, **options: pytest.fail("read an image"))
     with pytest.raises(ConfigError, match="no name was given"):
         both.fit(photos)
 
