@@ -30,7 +30,7 @@ def noise():
 @pytest.fixture
 def tree(tmp_path, noise):
     image = Image.fromarray(noise)
-    for name in ("b.png", "a.JPG", "deep/er/c.tiff", ".hidden.png", ".git/d.png", "deep/.git/f.png"):
+    for name in ("b.png", "a.JPG", "deep/er/c.tiff", ".git/d.png", "deep/.git/f.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         image.save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")

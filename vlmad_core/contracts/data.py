@@ -161,6 +161,11 @@ class Prediction:
         return F.interpolate(small, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
 
     @property
+    def is_finite(self) -> bool:
+        """Whether the score and all values of the map are finite numbers."""
+        return bool(np.isfinite(self.score) and np.isfinite(self.raw_map).all())
+
+    @property
     def peak(self) -> tuple[int, int]:
         """``(row, column)`` in the image of the most anomalous place."""
         row, column = np.unravel_index(int(self.raw_map.argmax()), self.raw_map.shape)

@@ -6,6 +6,7 @@ be read raises :class:`~vlmad_core.errors.ImageError` with a sentence.
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
@@ -19,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlmad_core.contracts.decode import ImageLike, decode, open_image
+from vlmad_core.contracts.decode import ImageLike, decode, open_image, stamp_of
 from vlmad_core.contracts.find import SUFFIXES, find_images
 from vlmad_core.errors import ConfigError, ImageError
 
@@ -97,6 +98,13 @@ class Picture:
     stamp: str = ""
 
     @property
+    def content(self) -> bytes:
+        """What identifies the picture: the hash of its file, or of its pixels where it has none."""
+        if self.sha256 or self.pixels is None:
+            return self.sha256.encode()
+        return hashlib.sha256(self.pixels.numpy().tobytes()).hexdigest().encode()
+
+    @property
     def path(self) -> str | None:
         """The file, where there is one."""
         return str(self.source) if isinstance(self.source, str | Path) else None
@@ -139,14 +147,18 @@ def read(
         raise ConfigError(f"{name} must be at least 1, got {number}.")
 
     def load(source: ImageLike) -> Picture:
+        def stamp() -> str:
+            return stamp_of(source) if digest and isinstance(source, str | Path) else ""
+
         try:
             seen = decode(source, smallest=preprocess.size, bits=preprocess.bits, digest=digest)
             pixels = to_pixels(seen.image, preprocess)
         except ImageError as error:
-            return Picture(source, error=str(error))
+            return Picture(source, error=str(error), stamp=stamp())
         except Exception as error:  # one picture must not end the work on all others
             name = source if isinstance(source, str | Path) else "a picture in memory"
-            return Picture(source, error=f"{name}: cannot be read ({type(error).__name__}: {error}).")
+            text = f"{name}: cannot be read ({type(error).__name__}: {error})."
+            return Picture(source, error=text, stamp=stamp())
         return Picture(source, seen.size, pixels, notes=seen.notes, sha256=seen.sha256, stamp=seen.stamp)
 
     waiting: deque[Future[Picture]] = deque()

@@ -60,6 +60,8 @@ def save(pipeline: Pipeline, folder: str | Path) -> Path:
         "plugins": dict(pipeline.plugins),
         "backbone": dict(pipeline.backbone.provenance),
         "trained": dict(pipeline.trained),
+        "normals": dict(pipeline.normals),
+        "bits": pipeline.bits,
         "state": {"file": name, "sha256": digest},
     }
     write_whole(folder / name, state, sync=True)
@@ -108,6 +110,8 @@ def load(
         raise ConfigError(f"{folder}: what was saved does not fit this detector: {error}") from error
     pipeline.class_name = record["name"]
     pipeline.trained = record.get("trained", {})
+    pipeline.normals = record.get("normals", {})
+    pipeline.bits = record.get("bits")
     return pipeline
 
 

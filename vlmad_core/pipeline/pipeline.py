@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -15,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlmad_core.contracts.data import Features, Prediction, Scores, TextEmbeddings
-from vlmad_core.contracts.images import ImageLike, Picture, find_images, read, stack
+from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, Preprocess, find_images, read, stack
 from vlmad_core.contracts.parts import Extractor, Prompts, Scorer
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError
@@ -68,6 +70,8 @@ class Pipeline(nn.Module):
         self.class_name: str | None = None
         self.plugins: Mapping[str, str] = {}
         self.trained: Mapping[str, Any] = {}  # what its parts learned from, see vlmad_core.pipeline.trained
+        self.bits: int | None = None  # of the values in 16-bit grey files; None: what the file says, or 16
+        self.normals: Mapping[str, Any] = {}  # how many images fit() was given, and one hash of their contents
         self.register_buffer("normal_range", torch.full((2,), math.nan))
         self.normal_range: Tensor
         self._cache: dict[str, tuple[Any, Tensor, Tensor]] = {}
@@ -83,6 +87,11 @@ class Pipeline(nn.Module):
     def backbone(self) -> Backbone:
         """The shared model."""
         return self._shared[0]
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images are read: as the backbone wants them, with the :attr:`bits` of the camera."""
+        return replace(self.backbone.preprocess, bits=self.bits or self.backbone.preprocess.bits)
 
     # -- one batch, differentiable from end to end
 
@@ -131,6 +140,7 @@ class Pipeline(nn.Module):
         batch_size: int = 8,
         keep: bool = False,
         progress: Callable[[int], None] | None = None,
+        workers: int = WORKERS,
     ) -> Self:
         """Show it normal images.
 
@@ -140,6 +150,7 @@ class Pipeline(nn.Module):
             batch_size: Images through the backbone at a time.
             keep: Add to what is remembered instead of starting afresh; ``normal_range`` is then that of the new images.
             progress: Called with the number of images done.
+            workers: Threads that decode.
 
         Raises:
             ImageError: An image cannot be read, or there are none; what was remembered before is kept.
@@ -161,7 +172,8 @@ class Pipeline(nn.Module):
             if not keep:
                 for scorer in remembering:
                     scorer.forget()
-            self._remember(sources, remembering, batch_size, progress)
+            added = self._remember(sources, remembering, batch_size, progress, workers)
+            self.normals = _joined(self.normals if keep else {}, added)
         except BaseException:  # half a memory would look like a whole one
             for scorer, state in zip(remembering, before, strict=True):
                 scorer.load_state_dict(state)
@@ -174,18 +186,25 @@ class Pipeline(nn.Module):
         remembering: Sequence[Scorer],
         batch_size: int,
         progress: Callable[[int], None] | None,
-    ) -> None:
-        done = 0
+        workers: int,
+    ) -> Mapping[str, Any]:
+        done, contents = 0, hashlib.sha256()
         held: list[Features] = []
         # Not inference_mode: a memory filled under it could never stand in a graph that is trained.
-        batches = read(sources, self.backbone.preprocess, batch_size=batch_size)
+        batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)
         with torch.no_grad(), closing(batches):
             for pictures in batches:
                 for picture in pictures:
                     if picture.error:
                         raise ImageError(f"a normal image cannot be read: {picture.error}")
+                    contents.update(picture.content)
                 pixels = stack(pictures).to(self.backbone.device, self.backbone.dtype)
                 features = self.extractor(self.backbone.vision, pixels)
+                if not all(level.vectors.isfinite().all() for level in features.levels):
+                    raise ConfigError(
+                        "the backbone gave features that are not finite numbers; its weights are broken, or its "
+                        "precision is too low."
+                    )
                 for scorer in remembering:
                     scorer.fit(features)
                 held += [pick(features, i) for i in range(min(len(pictures), HELD_OUT - len(held)))]
@@ -197,15 +216,21 @@ class Pipeline(nn.Module):
             names = self._class_names(None, 1)
             given = [self.text_embeddings(names, features) for features in held]
             self.normal_range.copy_(normal_range(self._scorers, self.fuse, held, given, self.backbone.preprocess.size))
+        return {"count": done, "sha256": contents.hexdigest()}
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is one path here, not an iterable of letters
-        self, images: ImageLike, class_name: str | None = None, *, batch_size: int = 8
+        self, images: ImageLike, class_name: str | None = None, *, batch_size: int = 8, workers: int = WORKERS
     ) -> Prediction: ...
 
     @overload
     def predict(
-        self, images: Iterable[ImageLike], class_name: str | Sequence[str] | None = None, *, batch_size: int = 8
+        self,
+        images: Iterable[ImageLike],
+        class_name: str | Sequence[str] | None = None,
+        *,
+        batch_size: int = 8,
+        workers: int = WORKERS,
     ) -> list[Prediction]: ...
 
     def predict(
@@ -214,6 +239,7 @@ class Pipeline(nn.Module):
         class_name: str | Sequence[str] | None = None,
         *,
         batch_size: int = 8,
+        workers: int = WORKERS,
     ) -> Prediction | list[Prediction]:
         """Judge images for people.
 
@@ -221,6 +247,7 @@ class Pipeline(nn.Module):
             images: One path, PIL image or array; or several of them, in a list or a generator.
             class_name: What they show, one for all or one for each; defaults to the one given to :meth:`fit`.
             batch_size: Images through the backbone at a time.
+            workers: Threads that decode.
 
         Returns:
             One prediction for one image, a list for several. :meth:`stream` gives them one by one.
@@ -235,7 +262,7 @@ class Pipeline(nn.Module):
                 raise ImageError(f"{images}: is a folder; list(detector.stream('{images}')) judges each image in it.")
             (one,) = self.stream([images], class_name)
             return one
-        return list(self.stream(images, class_name, batch_size=batch_size))
+        return list(self.stream(images, class_name, batch_size=batch_size, workers=workers))
 
     def stream(
         self,
@@ -243,13 +270,14 @@ class Pipeline(nn.Module):
         class_name: str | Sequence[str] | None = None,
         *,
         batch_size: int = 8,
+        workers: int = WORKERS,
     ) -> Iterator[Prediction]:
         """As :meth:`predict`, for a folder or any number of images, one prediction at a time in flat memory."""
         # Checked when called, not when the first prediction is asked for.
         self.check_ready(has_class_name=class_name is not None)
         sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else _listed(images)
         names = repeat(class_name) if class_name is None or isinstance(class_name, str) else iter(class_name)
-        return self._stream(read(sources, self.backbone.preprocess, batch_size=batch_size), names)
+        return self._stream(read(sources, self.preprocess, batch_size=batch_size, workers=workers), names)
 
     def _stream(self, batches: Generator[list[Picture]], names: Iterator[str | None]) -> Iterator[Prediction]:
         with closing(batches):  # its threads end here, also where an error keeps this frame alive
@@ -260,7 +288,13 @@ class Pipeline(nn.Module):
                 given = [name for name in islice(names, len(pictures)) if name is not None]
                 if given and len(given) < len(pictures):
                     raise ConfigError("fewer names than images were given; give one name for all, or one for each.")
-                yield from self.predict_batch(pictures, given or None)
+                for prediction in self.predict_batch(pictures, given or None):
+                    if not prediction.is_finite:
+                        raise ConfigError(
+                            f"{prediction.path or 'an image'}: the detector gave a score or a map that is not a finite "
+                            "number; its weights are broken, or its precision is too low."
+                        )
+                    yield prediction
         if not isinstance(names, repeat) and next(names, None) is not None:
             raise ConfigError("more names than images were given; give one name for all, or one for each.")
 
@@ -349,6 +383,14 @@ class Pipeline(nn.Module):
         """As ``nn.Module``; forgets cached text_embeddings."""
         self._cache.clear()
         return super().load_state_dict(*args, **kwargs)
+
+
+def _joined(before: Mapping[str, Any], added: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record of normal images after more were added to it."""
+    if not before:
+        return added
+    both = f"{before['sha256']} {added['sha256']}".encode()
+    return {"count": before["count"] + added["count"], "sha256": hashlib.sha256(both).hexdigest()}
 
 
 def _listed(images: Iterable[ImageLike]) -> Iterable[ImageLike]:

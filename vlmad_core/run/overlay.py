@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
 from typing import Self
@@ -10,13 +11,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vlmad_core.contracts.data import Prediction
+from vlmad_core.contracts.memory import budget
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.colour import colours
 
-__all__ = ["Scale", "draw", "draw_legend", "font", "panel", "picture_box"]
+__all__ = ["Scale", "draw", "draw_jpeg", "draw_legend", "font", "panel", "picture_box", "printable"]
 
 _LONGEST, _SHORTEST, _NARROWEST = 1600, 512, 360
+_DRAWING_BYTES = 60 * _LONGEST * _LONGEST
 _PAPER, _INK, _FAINT = (18, 18, 22), (238, 238, 240), (160, 160, 168)
 
 
@@ -77,6 +80,19 @@ def draw(image: Image.Image, prediction: Prediction, scale: Scale, title: str = 
     return sheet
 
 
+def draw_jpeg(image: Image.Image, prediction: Prediction, scale: Scale, title: str = "") -> bytes:
+    """:func:`draw` as the bytes of a JPEG, within the memory that all writers share."""
+    buffer = io.BytesIO()
+    with budget.reserve(_DRAWING_BYTES):
+        draw(image, prediction, scale, title).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def printable(text: str) -> str:
+    """Text that a font can draw in one line: control characters and broken letters become question marks."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def heated(picture: Image.Image, values: np.ndarray, scale: Scale) -> Image.Image:
     """Blend colours over a picture of the same size; what normal images show too stays nearly transparent."""
     place = scale.place(values)
@@ -135,7 +151,7 @@ def _bands(width: int) -> tuple[int, int]:
 
 
 def _draw_title(paper: Image.Image, height: int, score: str, title: str) -> None:
-    letters, pen = font(paper.width), ImageDraw.Draw(paper)
+    letters, pen, title = font(paper.width), ImageDraw.Draw(paper), printable(title)
     pad = round(letters.size * 0.8)  # type: ignore[union-attr]
     pen.text((pad, height / 2), score, _INK, letters, anchor="lm")
     room = paper.width - 3 * pad - pen.textlength(score, letters)

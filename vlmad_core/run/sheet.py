@@ -10,11 +10,14 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.run.overlay import Scale, draw_legend, font, panel, picture_box
+from vlmad_core.run.overlay import Scale, draw_legend, font, panel, picture_box, printable
 from vlmad_core.run.results import Result, read_results
 from vlmad_core.run.settings import read_record
 
-__all__ = ["contact_sheet"]
+__all__ = ["SHEET", "contact_sheet"]
+
+SHEET = "sheet.jpg"
+"""Where `vlmad predict --sheet` puts it, in the folder of the run."""
 
 _CELL, _GAP, _LINE, _LEGEND = 240, 12, 40, 88
 _INK, _FAINT = (238, 238, 240), (160, 160, 168)
@@ -79,9 +82,9 @@ def _draw_rows(
     pen, letters = ImageDraw.Draw(paper), font(600)
     for i, result in enumerate(results):
         x, y = _GAP + i % columns * (_CELL + _GAP), top + i // columns * (_CELL + _LINE + _GAP)
-        with Image.open(folder / (result.overlay or "")) as overlay:
+        with Image.open(folder / (result.overlay or ""), formats=["JPEG"]) as overlay:
             picture = overlay.crop(picture_box(overlay.size))
         picture.thumbnail((_CELL, _CELL), Image.Resampling.LANCZOS)
         paper.paste(picture, (x + (_CELL - picture.width) // 2, y + (_CELL - picture.height) // 2))
         pen.text((x, y + _CELL + 6), f"{_score(result):.4g}", _INK, letters)
-        pen.text((x + _CELL, y + _CELL + 6), labels.get(result.path, ""), _FAINT, letters, anchor="ra")
+        pen.text((x + _CELL, y + _CELL + 6), printable(labels.get(result.path, "")), _FAINT, letters, anchor="ra")
