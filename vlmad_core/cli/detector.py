@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vlmad_core.cli.options import parse_settings
-from vlmad_core.errors import IncompatibleError, NotFittedError
+from vlmad_core.contracts.find import special_file
+from vlmad_core.errors import ImageError, IncompatibleError, NotFittedError
 from vlmad_core.registry.component import Recipe
 from vlmad_core.registry.registry import default_registry
 
@@ -44,6 +45,7 @@ class Choice:
     class_name: str | None = None
     normals: Sequence[str] = ()
     detector: Path | None = None
+    bits: int | None = None
 
     @property
     def recipe_or_default(self) -> str:
@@ -66,10 +68,10 @@ class Detector:
     normals: Sequence[Path] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    def fit(self, *, batch_size: int, progress: Callable[[int], None] | None = None) -> None:
-        """Show it the normal images, if there are any."""
+    def fit(self, *, batch_size: int, progress: Callable[[int], None] | None = None, workers: int = 2) -> None:
+        """Fit it to the normal images, if there are any."""
         if self.normals:
-            self.pipeline.fit(self.normals, batch_size=batch_size, progress=progress)
+            self.pipeline.fit(self.normals, batch_size=batch_size, progress=progress, workers=workers)
 
 
 def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
@@ -90,6 +92,7 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
             "`vlmad train`, or take over a paper's checkpoint with `vlmad import`; then say --detector DIR."
         )
     pipeline.class_name = choice.class_name
+    pipeline.bits = choice.bits
     return Detector(pipeline, normals, {"normals": {str(path): _hash(path) for path in normals}})
 
 
@@ -185,9 +188,12 @@ def _load(choice: Choice, changes: Mapping[str, Any]) -> Detector:
     assert choice.detector is not None
     pipeline = load(choice.detector, overrides=changes)
     pipeline.class_name = choice.class_name or pipeline.class_name
+    pipeline.bits = choice.bits or pipeline.bits
     return Detector(pipeline, about={"detector": _hash(choice.detector / "detector.json")})
 
 
 def _hash(path: Path) -> str:
+    if kind := special_file(path.stat().st_mode):
+        raise ImageError(f"{path}: is a {kind}, not a file; copy what it gives into a file first.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -28,6 +28,8 @@ def fit_command(
     progress: options.ProgressFlag = None,
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
+    workers: options.Workers = 2,
+    bits: options.Bits = None,
 ) -> None:
     """Fit a detector on normal images and save it; `vlmad predict --detector OUT IMAGES` uses it.
 
@@ -47,12 +49,13 @@ def fit_command(
         settings=settings or (),
         class_name=class_name,
         normals=normals,
+        bits=bits,
     )
     tell = (lambda text: None) if quiet else terminal.note
     made = build(choice, tell)
     note_missing_name(made.pipeline, tell)
     with bar("normal images", len(made.normals), False if quiet else progress) as normal:
-        made.fit(batch_size=batch_size, progress=normal.reach)
+        made.fit(batch_size=batch_size, progress=normal.reach, workers=workers)
     folder = made.pipeline.save(out)
     if not quiet:
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())

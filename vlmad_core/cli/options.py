@@ -13,6 +13,7 @@ from vlmad_core.cli.names import complete
 __all__ = [
     "BackboneName",
     "BatchSize",
+    "Bits",
     "ClassName",
     "ExtractorName",
     "ProgressFlag",
@@ -23,6 +24,7 @@ __all__ = [
     "Settings",
     "Threads",
     "Weights",
+    "Workers",
     "parse_settings",
 ]
 
@@ -85,6 +87,11 @@ ClassName = Annotated[
     str | None, typer.Option("--class-name", "-c", help="What the images show, such as 'metal nut'; for the prompts.")
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images through the backbone at a time.")]
+Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
+Bits = Annotated[
+    int | None,
+    typer.Option(min=8, max=16, help="Of the values in 16-bit grey files, such as 12 for a 12-bit camera."),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that torch may use.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progress, no notes.")]
 ProgressFlag = Annotated[
