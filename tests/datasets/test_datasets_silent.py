@@ -202,10 +202,8 @@ def test_negatives_are_told(tmp_path: Path) -> None:
     mvtec(tmp_path)
     for path in (tmp_path / "bottle/ground_truth/scratch").iterdir():
         ImageOps.invert(Image.open(path)).save(path)
-    text = check(own(tmp_path, "mvtec-layout"))
-    assert "2 of 2 masks mark more than half of their image; if they are white where nothing is wrong" in "\n".join(
-        told
-    )
+    text = "\n".join(check(own(tmp_path, "mvtec-layout")))
+    assert "2 of 2 masks mark more than half of their image; if they are white where nothing is wrong" in text
 
 
 def test_mask_of_several_pages_is_told(tmp_path: Path) -> None:

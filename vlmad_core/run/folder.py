@@ -188,9 +188,9 @@ class RunFolder:
             if self.overlays:
                 overlay = overlay_name(result.path)
                 self._put(overlay, self._drawn(result, prediction))
-        except OSError:  # a disk that cannot be written to ends the run
-            raise
-        except Exception as error:  # one image must not
+        except Exception as error:
+            if isinstance(error, OSError) and not isinstance(error, ImageError):
+                raise  # a disk that cannot be written to ends the run; one image must not
             text = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
             text = text if text.startswith(result.path) else f"{result.path}: its files cannot be made ({text})."
             return Result(path=result.path, error=text, sha256=result.sha256, stamp=result.stamp), False
