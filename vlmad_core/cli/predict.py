@@ -100,7 +100,7 @@ def predict_command(
         typer.Option(
             metavar="LOW HIGH",
             callback=_check_scale,
-            help="Values without heat and with full heat; by default about what normal images show, else 0 1.",
+            help="Values without heat and with full heat; by default from normal images, else from each image.",
             rich_help_panel=_FILES,
         ),
     ] = None,

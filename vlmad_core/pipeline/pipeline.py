@@ -303,8 +303,10 @@ class Pipeline(nn.Module):
         with torch.no_grad():
             scores = self(stack(pictures), class_names)
         maps = scores.anomaly_map.float().cpu().numpy()
+        median, usual = self.normal_range.tolist()
+        known = (median, usual) if math.isfinite(median + usual) else None
         return [
-            Prediction(float(score), map_, picture.size or map_.shape, picture.path)
+            Prediction(float(score), map_, picture.size or map_.shape, picture.path, known)
             for score, map_, picture in zip(scores.image.tolist(), maps, pictures, strict=True)
         ]
 

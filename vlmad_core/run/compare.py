@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from vlmad_core.contracts.images import open_image
 from vlmad_core.errors import ConfigError
-from vlmad_core.run.overlay import Scale, draw_legend, font, panel, picture_box, printable
+from vlmad_core.run.overlay import Scale, draw_legend, font, panel, picture_box, printable, scale_of
 from vlmad_core.run.results import Result, read_results
 from vlmad_core.run.settings import read_record
 
@@ -75,11 +75,11 @@ def _seen(folder: Path, paths: Sequence[str]) -> dict[str, Result]:
     return found
 
 
-def _scale(folder: Path) -> Scale:
+def _scale(folder: Path) -> Scale | None:
     record = read_record(folder)
     if record is None:
         raise ConfigError(f"{folder}: holds no run (run.json is missing).")
-    return Scale(record["scale"]["low"], record["scale"]["high"], record["scale"]["normal"])
+    return scale_of(record)
 
 
 def _paste(paper: Image.Image, corner: tuple[int, int], picture: Image.Image) -> None:

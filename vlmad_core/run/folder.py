@@ -19,7 +19,7 @@ from vlmad_core.files import mark_written, write_whole
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.disk import FULL, refuse_foreign
 from vlmad_core.run.maps import MOST_SIDE, encode, highest
-from vlmad_core.run.overlay import Scale, draw_jpeg
+from vlmad_core.run.overlay import Scale, draw_jpeg, scale_of
 from vlmad_core.run.results import Result, ResultsFile, map_names, overlay_name, read_results
 from vlmad_core.run.settings import check_same, read_record, write_record
 from vlmad_core.run.sheet import SHEET
@@ -64,7 +64,7 @@ class RunFolder:
         except BaseException:
             self._results.close()
             raise
-        self.scale = Scale(record["scale"]["low"], record["scale"]["high"], record["scale"]["normal"])
+        self.scale = scale_of(record)
         self.maximum = float(record["map"]["maximum"])
         self._home = str(record["started_in"])  # relative paths in the lines start here
         self._cut = self._safe = self.changed = 0
@@ -78,9 +78,10 @@ class RunFolder:
         if self._results.lines:
             raise ConfigError(f"{self.folder}: holds results but no run.json; use another --out, or --overwrite.")
         given, top = settings["scale"], highest(pipeline)
+        scale = Scale.of(pipeline, None if given is None else (given[0], given[1]))
         record = {
             "settings": settings,
-            "scale": asdict(Scale.of(pipeline, None if given is None else (given[0], given[1]))),
+            "scale": None if scale is None else asdict(scale),
             "map": {"maximum": top, "unit": top / 65535, "png16": "value = pixel * unit"},
             "started_in": str(Path.cwd()),
         }

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.run.overlay import Scale, draw_legend, font, panel, picture_box, printable
+from vlmad_core.run.overlay import draw_legend, font, panel, picture_box, printable, scale_of
 from vlmad_core.run.results import Result, read_results
 from vlmad_core.run.settings import read_record
 
@@ -61,8 +61,7 @@ def contact_sheet(
         ImageDraw.Draw(paper).text((_GAP, y + _LINE / 2), title, _INK, font(720), anchor="lm")
         _draw_rows(paper, y + _LINE, folder, results, columns, labels or {})
         y += _LINE + n * (_CELL + _LINE + _GAP)
-    scale = record["scale"]
-    draw_legend(paper, (0, y, min(width, 800), y + _LEGEND), Scale(scale["low"], scale["high"], scale["normal"]))
+    draw_legend(paper, (0, y, min(width, 800), y + _LEGEND), scale_of(record))
     out.parent.mkdir(parents=True, exist_ok=True)
     paper.save(out)
     return out
