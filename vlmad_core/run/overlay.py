@@ -21,7 +21,7 @@ __all__ = ["Scale", "draw", "draw_jpeg", "draw_legend", "font", "panel", "pictur
 
 _LONGEST, _SHORTEST, _NARROWEST = 1600, 512, 360
 Basis: TypeAlias = Literal["normals", "picture", "given"]
-_FAR = 1.5
+_FAR = 2.0
 _DRAWING_BYTES = 60 * _LONGEST * _LONGEST
 _PAPER, _INK, _FAINT = (18, 18, 22), (238, 238, 240), (160, 160, 168)
 
@@ -72,8 +72,8 @@ class Scale:
     def of_picture(cls, values: np.ndarray) -> Self:
         """A scale from one map alone, where no normal images say what is usual.
 
-        Low is the median and high the highest value. Outlined is what lies further above the median than 1.5 times the
-        distance of the 90th percentile, which is 1.9 standard deviations where the values are normally distributed.
+        Low is the median and high the highest value. Outlined is what lies further above the median than twice the
+        distance of the 90th percentile, which is 2.6 standard deviations where the values are normally distributed.
         """
         median, ninth, highest = (float(v) for v in np.quantile(values, [0.5, 0.9, 1.0]))
         if not highest > median:

@@ -169,7 +169,7 @@ class ResultsFile:
         """``results.csv`` with the same lines, replaced in one step."""
         part = self.folder / f"{CSV}.part"
         try:
-            with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            with part.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.DictWriter(file, CSV_COLUMNS)
                 writer.writeheader()
                 writer.writerows(_csv_row(result) for result in read_results(self.folder))
@@ -199,8 +199,11 @@ def _csv_row(result: Result) -> dict[str, Any]:
     """A line for spreadsheets, in which no cell is a formula: a path gets './' in front, other text an apostrophe."""
     row = {name: getattr(result, name) for name in CSV_COLUMNS}
     for name, value in row.items():
-        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
-            row[name] = f"./{value}" if name == "path" else f"'{value}"
+        if isinstance(value, str):
+            # Bytes of a name that the system could not decode: they are UTF-8 as a rule, and spelt out where not.
+            text = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            formula = text.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+            row[name] = text if not formula else f"./{text}" if name == "path" else f"'{text}"
     return row
 
 
