@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+
 from common import end, expect, lines, save, texture, vlmad
 
 for i in range(2):

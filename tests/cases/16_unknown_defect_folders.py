@@ -8,7 +8,10 @@ for i in range(3):
     save(texture(210 + i, defect=True)[0], f"set/colour/{i:03}.png")
 for command in (("data", "show", "set"), ("data", "check", "set")):
     done = vlmad(*command)
-    expect("crack" in done.stdout + done.stderr, f"{' '.join(command)}: tells that crack/ and colour/ are left out, or counts them")
+    expect(
+        "crack" in done.stdout + done.stderr,
+        f"{' '.join(command)}: tells that crack/ and colour/ are left out, or counts them",
+    )
 done = vlmad("benchmark", "--data", "set", "--recipe", "pocket", "--class-name", "set=sheet", "--out", "out")
 expect("crack" in done.stdout + done.stderr or row("out")["defective"] == 6, "benchmark: the same")
 

@@ -10,6 +10,9 @@ for name in ("[red]a.png", "b[", "c[/bold].png"):
     else:
         save(texture(0)[0], f"line/{name}")
 done = vlmad("predict", "line", "b[", "c[", "--progress")
-expect(done.returncode == 0 and all(name in done.stdout for name in ("[red]a.png", "b[/x].png", "c[/bold].png")), "names are shown as they are")
+expect(
+    done.returncode == 0 and all(name in done.stdout for name in ("[red]a.png", "b[/x].png", "c[/bold].png")),
+    "names are shown as they are",
+)
 
 end()
