@@ -4,8 +4,12 @@ from common import WORK, end, expect, lines, save, texture, vlmad
 
 save(texture(0)[0], "line/part.png")
 vlmad("predict", "line", "--out", "results", "--quiet")
+
+
 def score():
     return float((WORK / "results/results.csv").read_text().splitlines()[1].split(",")[1])
+
+
 before = score()
 save(texture(3, defect=True)[0], "line/part.png")
 done = vlmad("predict", "line", "--out", "results")

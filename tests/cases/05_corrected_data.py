@@ -38,8 +38,12 @@ vlmad(*learn, "--out", "learnt")
 mvtec("set")
 done = vlmad(*learn, "--out", "learnt")
 vlmad(*learn, "--out", "learnt-fresh")
+
+
 def loss(folder):
     return json.loads(Path(folder, "detector.json").read_text())["trained"]["loss"]
+
+
 expect(
     abs(loss("learnt") - loss("learnt-fresh")) < 1e-3 or done.returncode != 0,
     f"train: the same command after the masks were corrected learns from them, or refuses (loss {loss('learnt'):.3f}, trained afresh {loss('learnt-fresh'):.3f})",

@@ -9,8 +9,10 @@ from common import WORK, end, expect, texture
 
 def tiff(path, array, photometric):
     data, (height, width) = array.tobytes(), array.shape
+
     def entry(tag, type_, value):
         return struct.pack("<HHII", tag, type_, 1, value)
+
     tags = [
         entry(256, 4, width),
         entry(257, 4, height),

@@ -16,10 +16,14 @@ mvtec("hard")
 mvtec("jpeg", ending="jpg", write_mask=lambda m, p: save(m, p, quality=75))
 mvtec("soft", write_mask=lambda m, p: save(m.filter(ImageFilter.GaussianBlur(2)), p))
 true = share("hard")
+
+
 def run(root):
     return vlmad(
-    "benchmark", "--data", root, "--recipe", "pocket", "--class-name", f"{root}=sheet", "--out", f"out-{root}"
-)
+        "benchmark", "--data", root, "--recipe", "pocket", "--class-name", f"{root}=sheet", "--out", f"out-{root}"
+    )
+
+
 run("hard")
 for root in ("jpeg", "soft"):
     done = run(root)

@@ -22,8 +22,12 @@ expect(
 )
 for i in range(2):
     save(texture(i)[0], f"riad/realiad_1024/jack/OK/S{i}/{i}.jpg")
+
+
 def item(i):
     return {"image_path": f"OK/S{i}/{i}.jpg", "mask_path": None, "anomaly_class": "OK", "category": "jack"}
+
+
 Path("riad/realiad_jsons").mkdir()
 Path("riad/realiad_jsons/jack.json").write_text(
     json.dumps({"meta": {"prefix": "jack/", "normal_class": "OK"}, "train": [item(0)], "test": [item(1)]}),

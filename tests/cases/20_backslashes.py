@@ -12,8 +12,7 @@ Path("list.csv").write_text("image,label,mask\ncaps\\0.png,good,\ncaps\\1.png,de
 done = vlmad("data", "check", "list.csv")
 expect(
     done.returncode == 0
-    or ("\\" in done.stdout
-    and any(w in done.stdout.lower() for w in ("backslash", "windows", "'/'", "slash"))),
+    or ("\\" in done.stdout and any(w in done.stdout.lower() for w in ("backslash", "windows", "'/'", "slash"))),
     "data check: clean, or says that the paths are written with backslashes",
 )
 done = vlmad(

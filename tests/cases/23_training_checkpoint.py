@@ -27,12 +27,16 @@ torch.save(
 torch.save({k: v.half() for k, v in state.items()}, "half.pt")
 torch.save(state, "old.pt", _use_new_zipfile_serialization=False)
 picture = texture(0)[0]
+
+
 def score(name):
     return (
-    vlmad_core.build("clip", weights=name, overrides={"backbone.config.model": "ViT-S-32-alt"})
-    .predict(picture, class_name="sheet")
-    .score
-)
+        vlmad_core.build("clip", weights=name, overrides={"backbone.config.model": "ViT-S-32-alt"})
+        .predict(picture, class_name="sheet")
+        .score
+    )
+
+
 plain = score("plain.pt")
 for name, slack in (("epoch_1.pt", 0), ("old.pt", 0), ("half.pt", 1e-3)):
     found = score(name)

@@ -12,8 +12,12 @@ import vlmad_core
 pictures = [texture(i, defect=i % 2 == 1)[0] for i in range(4)]
 detector = vlmad_core.build("pocket-few-shot").fit([texture(50 + i)[0] for i in range(3)], class_name="sheet")
 wanted = [r.score for r in detector.predict(pictures)]
+
+
 def same(d):
     return max(abs(a - b.score) for a, b in zip(wanted, d.predict(pictures), strict=False)) < 1e-6
+
+
 expect(same(copy.deepcopy(detector)), "copied")
 expect(same(pickle.loads(pickle.dumps(detector))), "pickled")
 found = {}

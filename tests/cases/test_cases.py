@@ -1,5 +1,7 @@
-"""Situations known from public reports about other tools, each rebuilt from nothing; a case exits with 0 where vlmad does
-what a user expects. ``python tests/cases/01_linked_subfolder.py`` runs one."""
+"""Situations known from public reports about other tools, each rebuilt from nothing.
+
+A case exits with 0 where vlmad does what a user expects. ``python tests/cases/01_linked_subfolder.py`` runs one.
+"""
 
 from __future__ import annotations
 
