@@ -506,8 +506,8 @@ def test_every_number_of_a_row_is_finite_json(run):
 
 def test_pictures_are_read_once_a_backbone_and_category(run, monkeypatch):
     opened = []
-    real = images.open_image
-    monkeypatch.setattr(images, "open_image", lambda source: (opened.append(source), real(source))[1])
+    real = images.decode
+    monkeypatch.setattr(images, "decode", lambda source, **options: opened.append(source) or real(source, **options))
     run(methods=["words"], shots=[0, 1, 2], seeds=2)
     assert len(opened) == len(set(opened))
 
