@@ -55,7 +55,7 @@ def test_sums_have_room(make_pipeline: Callable[..., Pipeline]) -> None:
     layers = {"extractor.config.layers": [1, 2, 3]}
     assert highest(make_pipeline(**layers)) == 1
     assert highest(make_pipeline(**layers, **{"scorers.0.config.combine": "sum"})) == 3
-    two = {"scorers": ["memory", "memory"], "fuse.anomaly_map": "sum"}
+    two = {"scorers": ["memory", "memory"], "fuse.map": "sum"}
     assert highest(make_pipeline(**two)) == 2
 
 
