@@ -92,7 +92,8 @@ def test_its_options_and_training_are_valid():
 def test_the_words_go_with_other_extractors_and_the_patches_with_other_words():
     pytest.importorskip("vlmad_winclip")
     prompts = {"use": "learned", "config": {"init": "a photo of a"}}
+    scorers = {"use": "text-match", "config": {"levels": ["*"]}}
     words = untrained(backbone=tiny_backbone(), extractor="windows", prompts=prompts)
-    patches = vlmad_core.build("winclip", backbone=tiny_backbone(), extractor="dpam", scorers="text-match")
+    patches = vlmad_core.build("winclip", backbone=tiny_backbone(), extractor="dpam", scorers=scorers)
     for detector in (words, patches):
         assert np.isfinite(detector.predict(PICTURE, "nut").score)
