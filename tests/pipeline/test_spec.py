@@ -31,7 +31,7 @@ def test_defaults_and_bare_names():
     assert (spec.backbone.use, spec.backbone.config) == ("tiny", {})
     assert spec.prompts is None
     assert [(part.use, part.optional) for part in spec.scorers] == [("memory", False)]
-    assert (spec.fuse.image, spec.fuse.anomaly_map, spec.output.smooth) == ("mean", "mean", 0)
+    assert (spec.fuse.image, spec.fuse.map, spec.output.smooth) == ("mean", "mean", 0)
 
 
 @pytest.mark.parametrize("scorers", ["memory", {"use": "memory"}, ["memory"], ({"use": "memory"},)])
@@ -117,13 +117,13 @@ class Outer(Config):
 OPTIONS = [
     (PatchesConfig, {"zzz": 1}, "no such option of 'x'. Options: layers, space, norm."),
     (PatchesConfig, {"layer": [1]}, "no such option of 'x'. Did you mean 'layers'? Options: layers, space, norm."),
-    (PatchesConfig, {"layers": []}, "layers: must have at least 1 item, got []."),
+    (PatchesConfig, {"layers": []}, "layers: give numbers of blocks such as [6, 12], 'quarters', or a range"),
     (
         PatchesConfig,
         {"layers": [1.5]},
-        "layers.0: must be a valid integer, got a number with a fractional part, got 1.5.",
+        "or a range such as '50%-75%', got [1.5].",
     ),
-    (PatchesConfig, {"layers": 3}, "layers: must be a list, got 3."),
+    (PatchesConfig, {"layers": 3}, "or a range such as '50%-75%', got 3."),
     (PatchesConfig, {"space": "jonit"}, "space: must be 'auto', 'joint', 'raw' or 'both', got 'jonit'."),
     (TextMatchConfig, {"temperature": 0}, "temperature: must be greater than 0, got 0."),
     (TextMatchConfig, {"temperature": -1.5}, "temperature: must be greater than 0, got -1.5."),
@@ -132,7 +132,7 @@ OPTIONS = [
     (MemoryConfig, {"regions": "geometric"}, "regions: must be 'harmonic' or 'arithmetic', got 'geometric'."),
     (TemplatesConfig, {"normal": ["a {x}"]}, "normal: the only placeholder is {}, the class name; found another in "),
     (TemplatesConfig, {"abnormal": ["{0}"]}, "abnormal: the only placeholder is {}, the class name; found another"),
-    (TemplatesConfig, {"normal": ["{}"]}, "normal: a sentence needs words beside the placeholder"),
+    (TemplatesConfig, {"normal": ["{}"]}, "normal: a sentence needs text beside the placeholder"),
     (TemplatesConfig, {"normal": []}, "normal: must have at least 1 item, got []."),
     (Config, {"a": 1}, "a: no such option of 'x'. Options: none."),
     (Outer, {"inner": {"dept": 1}}, "inner.dept: no such option of 'x'. Did you mean 'depth'? Options: depth."),
@@ -274,7 +274,7 @@ def test_file_that_says_nothing_usable(tmp_path, content, text):
 def test_file_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read \(No such file or directory\)\."):
         read_spec(tmp_path / "nowhere.yaml")
-    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\)\."):
+    with pytest.raises(ConfigError, match=r"is not a regular file, so it is not read\."):
         read_spec(tmp_path)
 
 

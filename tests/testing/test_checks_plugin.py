@@ -64,7 +64,7 @@ def distribution(tmp_path, monkeypatch):
         ("import warnings; warnings.warn('old')", RANGE, "imports_quietly"),
         ("from vlmad_core.registry.registry import Registry", RANGE, "imports_public_names"),
         ("import vlmad_core.contracts.ops", RANGE, "imports_public_names"),
-        ("from vlmad_core import registry", RANGE, "imports_public_names"),
+        ("from vlmad_core.contracts.ops import combine", RANGE, "imports_public_names"),
         ("def later(): import vlmad_winclip.plugin", RANGE, "imports_public_names"),
         ("raise SystemExit(3)", RANGE, "registers"),
         ("@hookimpl\ndef vlmad_scorer(): return []", RANGE, "registers"),
@@ -154,7 +154,7 @@ def test_a_right_recipe_passes():
     recipe = Recipe(name="odd", summary="Odd.", spec={**RIGHT, "scorers": ["memory", "nobody"]}, needs={"nobody": "x"})
     report = check_component("odd", registry=memory_registry(recipes=[recipe]))
     assert report.failures == ()
-    (judged,) = [outcome for outcome in report.outcomes if outcome.check == "builds_and_judges"]
+    (judged,) = [outcome for outcome in report.outcomes if outcome.check == "builds_and_scores"]
     assert judged.status == "skipped"
 
 
@@ -224,8 +224,8 @@ READERS = {
     ReadsNothing: "refuses_an_empty_folder",
     StopsOnNothing: "refuses_an_empty_folder",
     RefusesInAWord: "refuses_an_empty_folder",
-    HasNoTree: "tells_its_layout",
-    HasNoLicence: "tells_its_layout",
+    HasNoTree: "describes_its_layout",
+    HasNoLicence: "describes_its_layout",
     FitsNothing: "fits_its_example",
     Shuffles: "reads_in_a_fixed_order",
     MissesFiles: "reads_its_example",

@@ -11,7 +11,8 @@ import typer
 from typer.core import TyperCommand
 
 from vlmad_core.cli import options, terminal
-from vlmad_core.cli.detector import Choice, Detector, build, note_missing_name
+from vlmad_core.cli.choice import Choice, takes_choice
+from vlmad_core.cli.detector import Detector, build, note_missing_name
 from vlmad_core.cli.report import Report, bar
 
 if TYPE_CHECKING:
@@ -65,22 +66,10 @@ class MapKind(StrEnum):
     none = "none"
 
 
+@takes_choice("detector", "class_name", "normals", "bits")
 def predict_command(
     paths: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns.")],
-    recipe: options.RecipeName = None,
-    detector: Annotated[
-        Path | None, typer.Option("--detector", "-d", help="Folder that `vlmad fit` wrote, in place of a recipe.")
-    ] = None,
-    class_name: options.ClassName = None,
-    normal: Annotated[
-        list[str] | None, typer.Option("--normal", "-n", help="Normal images to compare with: file, folder or pattern.")
-    ] = None,
-    backbone: options.BackboneName = None,
-    extractor: options.ExtractorName = None,
-    prompts: options.PromptsName = None,
-    scorer: options.ScorerNames = None,
-    weights: options.Weights = None,
-    settings: options.Settings = None,
+    choice: Choice,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -125,7 +114,6 @@ def predict_command(
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
     workers: options.Workers = 2,
-    bits: options.Bits = None,
 ) -> None:
     """Judge images: a score each, and with --out maps and pictures of where.
 
@@ -137,19 +125,6 @@ def predict_command(
     """
     if sheet and (out is None or not overlays):
         raise typer.BadParameter("--sheet puts overlays together, so it needs --out, and no --no-overlays.")
-    choice = Choice(
-        recipe=recipe,
-        backbone=backbone,
-        extractor=extractor,
-        prompts=prompts,
-        scorers=scorer or (),
-        weights=weights,
-        settings=settings or (),
-        class_name=class_name,
-        normals=normal or (),
-        detector=detector,
-        bits=bits,
-    )
     report = Report(as_json=as_json, quiet=quiet, lines=quiet and out is None)
     files = {"maps": maps.value, "overlays": overlays, "scale": scale, "max_side": max_side}
     wanted = False if quiet else progress

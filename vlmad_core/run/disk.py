@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import written_here
+from vlmad_core.files import FULL, lock, written_here
 
 __all__ = ["FULL", "file_name", "lock", "refuse_foreign"]
-
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What a system says when there is no room for what is written."""
 
 
 def file_name(path: str) -> str:
@@ -58,21 +53,3 @@ def _looks_own(path: Path) -> bool:
     except OSError:
         return False
     return not head.strip() or (path.name in starts and head.startswith(starts[path.name]))
-
-
-def lock(file: Any, folder: Path) -> None:
-    """Keep other processes away from a folder until ``file`` is closed, where the system can do that.
-
-    Raises:
-        ConfigError: Another process is at work there.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ConfigError(f"{folder}: another run is writing here; wait for it, or use another --out.") from error
-    except OSError:  # a file system without locks, such as some network shares
-        return

@@ -17,7 +17,18 @@ from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.colour import colours
 
-__all__ = ["Scale", "draw", "draw_jpeg", "draw_legend", "font", "panel", "picture_box", "printable", "scale_of"]
+__all__ = [
+    "Scale",
+    "draw",
+    "draw_jpeg",
+    "draw_legend",
+    "font",
+    "opacity",
+    "panel",
+    "picture_box",
+    "printable",
+    "scale_of",
+]
 
 _LONGEST, _SHORTEST, _NARROWEST = 1600, 512, 360
 Basis: TypeAlias = Literal["normals", "picture", "given"]
@@ -139,18 +150,24 @@ def printable(text: str) -> str:
 
 def heated(picture: Image.Image, values: np.ndarray, scale: Scale) -> Image.Image:
     """Blend colours over a picture of the same size, and outline what lies above :attr:`Scale.normal`."""
+    alpha = opacity(values, scale)[..., None]
+    mixed = np.asarray(picture, dtype=np.float32) * (1 - alpha) + colours(scale.place(values)) * alpha
+    result = Image.fromarray(np.rint(mixed).astype(np.uint8))
+    if scale.normal is not None:
+        _outline(result, values > scale.normal)
+    return result
+
+
+def opacity(values: np.ndarray, scale: Scale) -> np.ndarray:
+    """Of the heat, in [0, 1]: rises fast above the highest normal value, or the middle of the scale if not known."""
     place = scale.place(values)
     knee = 0.5
     if scale.normal is not None and scale.basis != "picture":
         knee = float(scale.place(np.float32(scale.normal)))  # type: ignore[arg-type]
     knee = min(max(knee, 0.05), 0.95)
     rise = np.clip((place - knee) / (1 - knee), 0, 1)
-    alpha = np.where(place < knee, 0.12 * (place / knee) ** 2, 0.12 + 0.5 * np.sqrt(rise))[..., None]
-    mixed = np.asarray(picture, dtype=np.float32) * (1 - alpha) + colours(place) * alpha
-    result = Image.fromarray(np.rint(mixed).astype(np.uint8))
-    if scale.normal is not None:
-        _outline(result, values > scale.normal)
-    return result
+    alpha: np.ndarray = np.where(place < knee, 0.12 * (place / knee) ** 2, 0.12 + 0.5 * np.sqrt(rise))
+    return alpha
 
 
 def _outline(picture: Image.Image, inside: np.ndarray) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from vlmad_core.contracts import Layers
 from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 PAPER = "Ma et al., AA-CLIP: Enhancing Zero-Shot Anomaly Detection via Anomaly-Aware CLIP, CVPR 2025"
@@ -19,15 +20,17 @@ class AdaptersConfig(Config):
         None, ge=1, description="Adapters follow the first so many blocks. Empty: a quarter of the tower, rounded up."
     )
     weight: float = Field(
-        0.1, gt=0, lt=1, description="Share of the adapter in what goes on; the rest is what the block gave."
+        0.1, gt=0, lt=1, description="Share of the adapter in the result; the rest is the output of the block."
     )
 
 
 class AdaptedViewConfig(AdaptersConfig):
     """Options of 'adapted-patches'."""
 
-    layers: tuple[int, ...] = Field(
-        (), description="Blocks that are read, from 1; -1 is the last. Empty: the last of each quarter of the tower."
+    layers: Layers = Field(
+        "quarters",
+        description="Blocks that are read: numbers from 1, with -1 for the last one; or quarters, the last of each "
+        "quarter of the tower; or a range such as 50%-100%.",
     )
 
 
@@ -58,7 +61,7 @@ class AdaptedWordsConfig(AdaptersConfig):
 
 @hookimpl
 def vlmad_extractors() -> Iterable[Component]:
-    """The tower that sees, adapted."""
+    """The adapted image encoder."""
     yield Component(
         name="adapted-patches",
         target="vlmad_adapters.adapters:AdaptedPatches",
@@ -70,7 +73,7 @@ def vlmad_extractors() -> Iterable[Component]:
 
 @hookimpl
 def vlmad_prompts() -> Iterable[Component]:
-    """The tower that reads, adapted."""
+    """The adapted text encoder."""
     yield Component(
         name="adapted-words",
         target="vlmad_adapters.adapters:AdaptedWords",
@@ -81,10 +84,10 @@ def vlmad_prompts() -> Iterable[Component]:
 
 
 _SPEC: dict[str, Any] = {
-    "backbone": {"use": "open-clip", "config": {"model": "ViT-L-14-336", "image_size": 518}},
-    "extractor": {"use": "adapted-patches"},
-    "prompts": {"use": "adapted-words"},
-    "scorers": [{"use": "text-match", "config": {"combine": "mean", "image": "max"}}],
+    "backbone": {"use": "vlmad-core:open-clip", "config": {"model": "ViT-L-14-336", "image_size": 518}},
+    "extractor": {"use": "vlmad-adapters:adapted-patches"},
+    "prompts": {"use": "vlmad-adapters:adapted-words"},
+    "scorers": [{"use": "vlmad-core:text-match", "config": {"combine": "mean", "image": "max"}}],
     "output": {"smooth": 4.0},
 }
 
@@ -97,7 +100,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="adapters",
         spec=_SPEC,
-        summary="AA-CLIP-like: both towers adapted, patches against words; train it first.",
+        summary="AA-CLIP-like: both encoders adapted, patches against text; train it first.",
         paper=PAPER,
         needs={"pocket": "vlmad-pocket"},
         training=_TRAINING,

@@ -62,7 +62,7 @@ def test_a_study_writes_a_report_that_needs_nothing_else_and_measures_nothing_tw
     assert f"Take “{report.recommended}”" in page
     assert "vlmad predict NEW_IMAGES" in page
     assert "Nothing was tuned on this data" in page
-    assert {one["method"] for one in told["speed"]} >= {"words", "patch-memory"}
+    assert {one["method"] for one in told["speed"]} >= {"words", "patch-memory (tiny)"}
     assert any("pip install vlmad-winclip" in sentence for sentence in told["left_out"]["shots"])
 
     before = {path: path.read_bytes() for path in out.rglob("*.jsonl")}

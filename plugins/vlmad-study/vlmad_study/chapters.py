@@ -46,7 +46,7 @@ def alignment(study: Material) -> list[Block]:
     ranked = standings(study.rows["alignment"])
     blocks: list[Block] = [Heading("2 Alignment: what to hold it against"), Text(lead(study, "alignment", ranked))]
     joint = [one for one in ranked if one.method == "memory in the joint space"]
-    raw = [one for one in ranked if one.method == "patch-memory"]
+    raw = [one for one in ranked if one.method.partition(" (")[0] == "patch-memory"]
     if joint and raw:
         found = against(study.out / "alignment", raw[0], joint[0])
         blocks.append(

@@ -6,8 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from vlmad_core.benchmark.cells import Cell
-from vlmad_core.benchmark.run import build_cell
+from vlmad_core.benchmark.cells import Cell, build_cell
 from vlmad_core.benchmark.timing import time_detector
 from vlmad_core.contracts.images import ImageLike
 from vlmad_core.contracts.towers import Backbone
@@ -45,9 +44,9 @@ def ready(cell: Cell, registry: Registry, shared: dict[str, Backbone] | None = N
         if key not in shared:
             shared[key] = make_backbone(cell.spec.backbone, registry=registry)
         pipeline = build_cell(cell, shared[key], registry)
-    pipeline.class_name = cell.category.words
+    pipeline.class_name = cell.category.class_name
     if cell.shots:
-        pipeline.fit([sample.image for sample in cell.references], cell.category.words)
+        pipeline.fit([sample.image for sample in cell.references], cell.category.class_name)
     return pipeline
 
 
@@ -68,7 +67,7 @@ def time_all(
             progress(done, len(cells))
         if any((speed.method, speed.shots) == (cell.method, cell.shots) for speed in measured(folder)):
             continue
-        images: list[ImageLike] = [sample.image for sample in cell.category.judged[:16]]
+        images: list[ImageLike] = [sample.image for sample in cell.category.test_samples[:16]]
         write_speed(path, time_detector(cell, ready(cell, registry), images))
     return measured(folder)
 

@@ -168,7 +168,7 @@ def _read(cell: Cell, scores: Path) -> list[_Judged]:
         lines = [json.loads(line) for line in (scores / f"{cell.key}.jsonl").read_text(encoding="utf-8").splitlines()]
     except OSError:
         return []
-    samples = {path_of(sample, cell.category.root): sample for sample in cell.category.judged}
+    samples = {path_of(sample, cell.category.root): sample for sample in cell.category.test_samples}
     normal = np.array([line["score"] for line in lines if not line["label"]])
     if not normal.size:
         return []
@@ -196,7 +196,7 @@ def _predict(wanted: Sequence[_Judged], registry: Registry) -> dict[str, Predict
     for key, cell in cells.items():
         mine = [one for one in wanted if one.cell.key == key]
         pipeline = ready(cell, registry, shared)
-        predictions = pipeline.predict([one.sample.image for one in mine], cell.category.words)
+        predictions = pipeline.predict([one.sample.image for one in mine], cell.category.class_name)
         found |= zip([one.path for one in mine], predictions, strict=True)
     return found
 

@@ -87,21 +87,23 @@ def leave_one_out(
         progress: Called with images done, and with all.
     """
     assert eyes.words is not None
-    key = json.dumps([[c.name, c.words, c.images_sha256] for c in categories] + [eyes.words.model_dump(mode="json")])
+    key = json.dumps(
+        [[c.name, c.class_name, c.images_sha256] for c in categories] + [eyes.words.model_dump(mode="json")]
+    )
     kept = read_effects(path, key)
     if kept is not None:
         return kept
     backbone = make_backbone(eyes.words.backbone, registry=registry)
     pipeline = assemble(eyes.words, backbone=backbone, registry=registry)
     names = [("", ""), *_variants(eyes)]
-    total, done, judged = sum(len(c.judged) for c in categories), 0, []
+    total, done, judged = sum(len(c.test_samples) for c in categories), 0, []
     for category in categories:
-        text_embeddings = anchors_without(eyes, backbone.text, category.words)
+        text_embeddings = anchors_without(eyes, backbone.text, category.class_name)
         kept_scores, kept_maps, labels, masks = [], [], [], []
         for scores, maps, good in _judged(pipeline, category, text_embeddings):
             kept_scores.append(scores)
             kept_maps.append(maps)
-            labels += [bool(category.judged[i].label) for i in good]
+            labels += [bool(category.test_samples[i].label) for i in good]
             masks += [_mask(category, i) for i in good]
             done += maps.shape[1]
             if progress is not None:
@@ -191,7 +193,7 @@ def _judged(
     backbone, batch = pipeline.backbone, 8
     fuse = Fuse(pipeline.fuse.image, pipeline.fuse.map)  # without smoothing, which is meant for more pixels
     abnormal = torch.tensor([False, True], device=backbone.device)
-    images = [sample.image for sample in category.judged]
+    images = [sample.image for sample in category.test_samples]
     with torch.no_grad(), closing(read(images, backbone.preprocess, batch_size=batch)) as batches:
         for number, pictures in enumerate(batches):
             good = [i for i, picture in enumerate(pictures) if not picture.error]
@@ -209,7 +211,7 @@ def _judged(
 
 
 def _mask(category: Category, place: int) -> NDArray[np.bool_] | None:
-    sample = category.judged[place]
+    sample = category.test_samples[place]
     if not sample.label:
         return np.zeros((SIDE, SIDE), bool)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmad_core.benchmark.plan import BackboneChoice, Method
-from vlmad_core.pipeline.build import resolve
+from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.registry.registry import Registry
 from vlmad_study.probe import Eyes
 
@@ -67,14 +67,14 @@ def both(eyes: Eyes, label: str, shots: Sequence[int]) -> Method:
 
 def borrowed(eyes: Eyes, recipe: str, shots: Sequence[int], registry: Registry, *, label: str = "") -> Method:
     """A recipe on this backbone: with its own options where it is made for it, else with blocks equally deep."""
-    spec = resolve(recipe, registry=registry)
-    if spec.backbone.use == eyes.choice.use:
+    spec = resolve(recipe, registry=registry).spec
+    if spec.backbone.name == eyes.choice.name:
         config = {**spec.backbone.config, **eyes.choice.config}
         choice = BackboneChoice(use=eyes.choice.use, config=config, label=eyes.choice.label)
         return Method(label=label or recipe, recipe=recipe, shots=tuple(shots), backbones=(choice,))
     layers = spec.extractor.config.get("layers")
     deeper = {}
-    if layers:
+    if layers and not isinstance(layers, str):  # text chooses by relative depth already
         places = [layer if layer > 0 else _MADE_FOR + 1 + layer for layer in layers]
         moved = dict.fromkeys(min(eyes.depth, eyes.block(place / _MADE_FOR)) for place in places)
         deeper = {"extractor.config.layers": list(moved)}

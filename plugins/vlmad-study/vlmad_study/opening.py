@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.errors import VlmadError
-from vlmad_core.pipeline.build import assemble
-from vlmad_core.pipeline.recipes import save_recipe
+from vlmad_core.pipeline.build import assemble, save_recipe
 from vlmad_core.pipeline.spec import PipelineSpec
 from vlmad_core.registry.validate import validate
 from vlmad_study.advice import RULE, Advice, command, is_better

@@ -9,8 +9,9 @@ from typing import Any
 
 from vlmad_core.benchmark.plan import BackboneChoice, label_of
 from vlmad_core.errors import UnknownComponentError
-from vlmad_core.pipeline.build import assemble, make_backbone, resolve
+from vlmad_core.pipeline.build import assemble, make_backbone
 from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.pipeline.spec import PartSpec, PipelineSpec
 from vlmad_core.registry.component import Recipe
 from vlmad_core.registry.registry import Registry
@@ -68,7 +69,7 @@ class Eyes:
     @property
     def image_rule(self) -> str:
         """How words make an image score here: its own recipe knows whether its whole-image feature is any good."""
-        parts = [] if self.words is None else [part for part in self.words.scorers if part.use == "text-match"]
+        parts = [] if self.words is None else [part for part in self.words.scorers if part.name == "text-match"]
         return str(parts[0].config.get("image", "class")) if parts else "class"
 
     def block(self, share: float) -> int:
@@ -95,7 +96,7 @@ def look_at(choice: BackboneChoice, registry: Registry) -> Eyes:
     if model.text is None:
         return Eyes(reads=False, **about)
     own = _own(choice, registry)
-    spec = resolve(own or _plain(registry), {"backbone": choice.part}, registry=registry)
+    spec = resolve(own or _plain(registry), {"backbone": choice.part}, registry=registry).spec
     pipeline = assemble(spec, backbone=model, registry=registry)
     states, templates = _lists(pipeline)
     return Eyes(reads=True, own=own, words=spec, prompts=spec.prompts, states=states, templates=templates, **about)
@@ -121,10 +122,10 @@ def _own(choice: BackboneChoice, registry: Registry) -> str:
         return ""
     item = registry.get("recipe", choice.use).item
     assert isinstance(item, Recipe)
-    spec = resolve(choice.use, registry=registry)
+    spec = resolve(choice.use, registry=registry).spec
     parts = [part for part in (spec.extractor, spec.prompts) if part is not None]
     there = all(has(registry, kind, part.use) for kind, part in zip(("extractor", "prompts"), parts, strict=False))
-    return choice.use if spec.backbone.use == choice.use and spec.prompts is not None and there else ""
+    return choice.use if spec.backbone.name == choice.name and spec.prompts is not None and there else ""
 
 
 def _plain(registry: Registry) -> dict[str, Any]:

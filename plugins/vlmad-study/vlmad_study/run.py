@@ -10,7 +10,7 @@ from typing import Any
 
 from vlmad_core.benchmark.cells import Cell, find_cells
 from vlmad_core.benchmark.plan import Source
-from vlmad_core.benchmark.run import Progress, run_benchmark
+from vlmad_core.benchmark.run import BenchmarkProgress, run_benchmark
 from vlmad_core.registry.registry import Registry, default_registry
 from vlmad_core.registry.validate import validate
 from vlmad_core.report.rows import read_rows
@@ -217,11 +217,11 @@ class _Run:
         seconds = scope.seconds.get(name, 0.0) / max(1, len(planned.plans))
         for plan in planned.plans:
 
-            def show(now: Progress) -> None:
-                self._say(f"{name}: {now.what}", seconds * now.done / max(1, now.cells))
+            def show(now: BenchmarkProgress) -> None:
+                self._say(f"{name}: {now.message}", seconds * now.done / max(1, now.cells))
 
             results = run_benchmark(
-                plan, self.folder.path / name, extend=True, progress=show, tell=self.tell, registry=self.registry
+                plan, self.folder.path / name, extend=True, progress=show, on_message=self.tell, registry=self.registry
             )
             for error in dict.fromkeys(row["error"] for row in results.failed):
                 self.left_out[name].append(f"A run failed: {error}")

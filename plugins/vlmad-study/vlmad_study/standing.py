@@ -159,7 +159,7 @@ def shown_table(ranked: Sequence[Standing], caption: str, worse: Sequence[Standi
         count = len(one.rows.categories)
         trained = "Learned from the data set that it is judged on." if one.rows.trained_here else ""
         label = Cell(one.method, notes=(trained,) if trained else ())
-        image = number(one.image, count, one in best[0], intervals=True)
+        image = number(one.image, count, one in best[0])
         if is_perfect(one.image):
             image = replace(image, interval=None, spread=None, notes=(*image.notes, PERFECT))
         cells = [image]

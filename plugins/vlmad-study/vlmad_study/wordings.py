@@ -79,7 +79,7 @@ def _lists_of(eyes: Eyes) -> dict[str, Any]:
 def _free(eyes: Eyes) -> dict[str, Any]:
     """Options of the recipe's prompts that are no lists."""
     assert eyes.prompts is not None
-    if eyes.prompts.use != "compositional":
+    if eyes.prompts.name != "compositional":
         return {}
     return {key: value for key, value in eyes.prompts.config.items() if key not in ("states", "templates")}
 
