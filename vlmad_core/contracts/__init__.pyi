@@ -4,6 +4,7 @@ from .data import LevelSpec as LevelSpec
 from .data import Prediction as Prediction
 from .data import Scores as Scores
 from .data import TextEmbeddings as TextEmbeddings
+from .images import ImageLike as ImageLike
 from .images import Preprocess as Preprocess
 from .images import find_images as find_images
 from .images import open_image as open_image
@@ -15,6 +16,7 @@ from .ops import nearest_distance as nearest_distance
 from .ops import resize as resize
 from .ops import softmax_similarity as softmax_similarity
 from .ops import topk_mean as topk_mean
+from .parts import Ensemble as Ensemble
 from .parts import Extractor as Extractor
 from .parts import Prompts as Prompts
 from .parts import Scorer as Scorer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from vlmad_core.contracts.data import Features, LevelSpec, Scores, TextEmbedding
 from vlmad_core.contracts.towers import TextTower, VisionTower
 from vlmad_core.errors import IncompatibleError
 
-__all__ = ["Extractor", "Prompts", "Scorer", "select_levels"]
+__all__ = ["Ensemble", "Extractor", "Prompts", "Scorer", "select_levels"]
 
 
 class Extractor(nn.Module, ABC):
@@ -47,6 +48,19 @@ class Extractor(nn.Module, ABC):
         return features
 
 
+@dataclass(frozen=True)
+class Ensemble:
+    """The texts that prompts average over: every state in every template.
+
+    Args:
+        states: The normal states, then the abnormal ones of each kind, with ``{}`` for the class name.
+        templates: Sentences with ``{}`` for the state.
+    """
+
+    states: tuple[tuple[str, ...], ...]
+    templates: tuple[str, ...]
+
+
 class Prompts(nn.Module, ABC):
     """A way to say normal and abnormal: ``Prompts(config, backbone)``.
 
@@ -59,6 +73,15 @@ class Prompts(nn.Module, ABC):
     per_image: ClassVar[bool] = False
     needs_class_name: bool = True
     takes_class_name: bool = False
+
+    @property
+    def ensemble(self) -> Ensemble | None:
+        """States and templates, where these prompts are such an ensemble.
+
+        Such prompts have options ``states`` and ``templates`` that take other lists: ``{"normal": [...], "abnormal":
+        [...] or {kind: [...]}}`` and ``[...]``.
+        """
+        return None
 
     @abstractmethod
     def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:

@@ -1,4 +1,8 @@
+from .build import assemble as assemble
+from .build import make_backbone as make_backbone
+from .build import resolve as resolve
 from .fuse import Fuse as Fuse
 from .pipeline import Pipeline as Pipeline
 from .recipes import save_recipe as save_recipe
+from .spec import PartSpec as PartSpec
 from .spec import PipelineSpec as PipelineSpec
