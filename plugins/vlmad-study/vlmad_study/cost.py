@@ -1,0 +1,89 @@
+"""What each method costs, measured one by one; what was measured is not measured again."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from vlmad_core.benchmark import Cell, build_cell, measure
+from vlmad_core.contracts import Backbone, ImageLike
+from vlmad_core.pipeline import Pipeline, make_backbone
+from vlmad_core.registry import Registry
+from vlmad_core.report import SPEED, Speed, read_speed, write_speed
+
+__all__ = ["first_cells", "measure_costs", "measured", "ready"]
+
+_SECONDS = 5.0
+"""For each method, about."""
+_FEWEST, _MOST = 5, 60
+_IMAGES = 16
+
+
+def first_cells(cells: Iterable[Cell], shots: Sequence[int]) -> list[Cell]:
+    """One cell for each method and number of normal images: the first category, the first draw."""
+    found: dict[tuple[str, int], Cell] = {}
+    for cell in cells:
+        if cell.status == "waiting" and cell.shots in shots:
+            found.setdefault((cell.method, cell.shots), cell)
+    return list(found.values())
+
+
+def ready(cell: Cell, registry: Registry, shared: dict[str, Backbone] | None = None) -> Pipeline:
+    """The detector of a cell, fitted to its normal images.
+
+    Args:
+        cell: Which.
+        registry: Where to look for parts.
+        shared: Backbones that were built already, by their part as JSON; one that is built here is added.
+
+    Raises:
+        VlmadError: It cannot be built, or a normal image cannot be read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the benchmark passed them on
+        shared, key = {} if shared is None else shared, cell.spec.backbone.model_dump_json()
+        if key not in shared:
+            shared[key] = make_backbone(cell.spec.backbone, registry=registry)
+        pipeline = build_cell(cell, shared[key], registry)
+    pipeline.class_name = cell.category.words
+    if cell.shots:
+        pipeline.fit([sample.image for sample in cell.references], cell.category.words)
+    return pipeline
+
+
+def measure_costs(
+    cells: Sequence[Cell], folder: Path, registry: Registry, progress: Callable[[int, int], None]
+) -> list[Speed]:
+    """Measure every cell that has no measurement yet, at batch 1; each is on the disk before the next begins.
+
+    Args:
+        cells: Of :func:`first_cells`, the most important first.
+        folder: ``speed.jsonl`` is written there.
+        registry: Where to look for parts.
+        progress: Called with methods done and methods in all; what it raises stops the measurements.
+    """
+    known = {(speed.method, speed.shots) for speed in measured(folder)}
+    shared: dict[str, Backbone] = {}
+    for done, cell in enumerate(cells):
+        progress(done, len(cells))
+        if (cell.method, cell.shots) in known:
+            continue
+        pipeline, class_name = ready(cell, registry, shared), cell.category.words
+        images: list[ImageLike] = [sample.image for sample in cell.category.judged[:_IMAGES]]
+        pipeline.predict(images[0], class_name)
+        started = time.perf_counter()
+        pipeline.predict(images[-1], class_name)
+        repeats = int(min(_MOST, max(_FEWEST, _SECONDS / 2 / (time.perf_counter() - started))))
+        about = {"method": cell.method, "backbone": cell.backbone, "shots": cell.shots}
+        speeds = measure(
+            pipeline, images, name=class_name, batch_sizes=(1,), repeats=repeats, warmup=1, **about  # type: ignore[arg-type]
+        )
+        write_speed(folder / SPEED, speeds)
+    return measured(folder)
+
+
+def measured(folder: Path) -> list[Speed]:
+    """What was measured so far."""
+    return read_speed(folder / SPEED) if (folder / SPEED).exists() else []
