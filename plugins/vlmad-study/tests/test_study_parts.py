@@ -7,14 +7,6 @@ import json
 import numpy as np
 import pytest
 import torch
-
-from vlmad_core.benchmark.plan import BackboneChoice
-from vlmad_core.contracts.ops import l2_normalize
-from vlmad_core.contracts.towers import encode_text
-from vlmad_core.registry.registry import default_registry
-from vlmad_core.report.render import Cell, Table
-from vlmad_core.report.speed import Speed
-from vlmad_core.testing import tiny_backbone
 from vlmad_study.advice import advise, command
 from vlmad_study.document import Bullets, Code, Fold, Heading, Shown, Text
 from vlmad_study.facts import told_apart
@@ -23,6 +15,14 @@ from vlmad_study.leave_out import anchors_without, effects
 from vlmad_study.markdown import as_markdown
 from vlmad_study.page import as_page
 from vlmad_study.probe import Eyes
+
+from vlmad_core.benchmark.plan import BackboneChoice
+from vlmad_core.contracts.ops import l2_normalize
+from vlmad_core.contracts.towers import encode_text
+from vlmad_core.registry.registry import default_registry
+from vlmad_core.report.render import Cell, Table
+from vlmad_core.report.speed import Speed
+from vlmad_core.testing import tiny_backbone
 from vlmad_study.settings import Scope, StudySettings
 
 EYES = Eyes(

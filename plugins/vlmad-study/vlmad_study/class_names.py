@@ -1,5 +1,4 @@
-"""Class names: synonyms for the objects of well-known data sets, names that fit anything,
-invented words, and groups of categories."""
+"""Class names: synonyms for well-known data sets, names that fit anything, invented words, and groups of categories."""
 
 from __future__ import annotations
 

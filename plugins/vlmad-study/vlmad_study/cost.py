@@ -78,7 +78,13 @@ def measure_costs(
         repeats = int(min(_MOST, max(_FEWEST, _SECONDS / 2 / (time.perf_counter() - started))))
         about = {"method": cell.method, "backbone": cell.backbone, "shots": cell.shots}
         speeds = measure(
-            pipeline, images, name=class_name, batch_sizes=(1,), repeats=repeats, warmup=1, **about  # type: ignore[arg-type]
+            pipeline,
+            images,
+            name=class_name,
+            batch_sizes=(1,),
+            repeats=repeats,
+            warmup=1,
+            **about,  # type: ignore[arg-type]
         )
         write_speed(folder / SPEED, speeds)
     return measured(folder)

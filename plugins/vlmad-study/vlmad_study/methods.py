@@ -81,9 +81,7 @@ def recipe_on(info: BackboneInfo, recipe: RecipeInfo, shots: Sequence[int]) -> M
     """A recipe on this backbone: with its own options where it was made for it, else with layers at equal depth."""
     choice, overrides = _choice_and_overrides(info, recipe)
     label = recipe_label(info, recipe)
-    return Method(
-        label=label, recipe=recipe.full_name, shots=tuple(shots), backbones=(choice,), overrides=overrides
-    )
+    return Method(label=label, recipe=recipe.full_name, shots=tuple(shots), backbones=(choice,), overrides=overrides)
 
 
 def recipe_label(info: BackboneInfo, recipe: RecipeInfo) -> str:

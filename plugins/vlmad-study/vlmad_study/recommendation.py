@@ -59,9 +59,7 @@ class Recommendation:
         return (value if interval is None else interval[0]) > _CHANCE
 
 
-def recommend(
-    folder: Path, rows: Sequence[Row], speeds: Sequence[Speed], reference: int
-) -> Recommendation | None:
+def recommend(folder: Path, rows: Sequence[Row], speeds: Sequence[Speed], reference: int) -> Recommendation | None:
     """Apply :data:`RULE` to the rows of section `shots`; None where no method was tested.
 
     Args:

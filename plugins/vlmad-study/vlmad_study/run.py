@@ -14,12 +14,12 @@ from vlmad_core.pipeline import assemble
 from vlmad_core.registry import Registry, default_registry, validate
 from vlmad_core.report import ROWS, read_rows
 from vlmad_core.version import __version__
+from vlmad_study.ablation import ablate_prompts
 from vlmad_study.backbone import BackboneInfo, inspect_backbone
 from vlmad_study.cost import first_cells, measure_costs
 from vlmad_study.data import StudyData, read_data, with_distinct_names
 from vlmad_study.folder import StudyFolder, check_rows, drop_partial_rows
 from vlmad_study.gallery import draw_gallery
-from vlmad_study.prompt_ablation import ablate_prompts
 from vlmad_study.recommendation import main_methods, recommend
 from vlmad_study.report.content import StudyReport
 from vlmad_study.report.write import write_report
@@ -221,7 +221,14 @@ class _Run:
             self.on_message(" ".join([f"{name}: {seconds}; {passed} of {minutes(self.limit.seconds)} passed.", *cuts]))
         self._notify("writing the report")
         report = write_report(
-            self.folder.path, self.settings, self.scope, self.info, self.planned, self.left_out, self.folder.record
+            self.folder.path,
+            self.settings,
+            self.scope,
+            self.info,
+            self.planned,
+            self.left_out,
+            self.folder.record,
+            self.registry,
         )
         self.folder.save_time()
         return report

@@ -193,7 +193,7 @@ def _features(section: PlannedSection, scope: Scope, info: BackboneInfo, registr
     quarters = list(dict.fromkeys(info.block(share) for share in (0.25, 0.5, 0.75, 1.0)))
     for block in quarters:
         add(f"patches of block {block}", patches([block], "raw"), for_text=False)
-    if len(quarters) > 2:
+    if len(quarters) > 3:
         add(f"patches of blocks {' + '.join(map(str, quarters[1:-1]))}", patches(quarters[1:-1], "raw"), for_text=False)
     add("patches of all quarters", patches(quarters, "raw"), for_text=False)
     if info.has_text:

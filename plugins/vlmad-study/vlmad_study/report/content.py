@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlmad_core.registry import Registry
 from vlmad_core.report import Row, Speed
+from vlmad_study.ablation import Effect
 from vlmad_study.backbone import BackboneInfo
-from vlmad_study.prompt_ablation import Effect
 from vlmad_study.recommendation import Recommendation
 from vlmad_study.settings import Scope, StudySettings
 
@@ -32,6 +33,7 @@ class Content:
         effects: Of states and templates.
         recommendation: None where section `shots` tested nothing.
         record: Of the folder: seconds and versions.
+        registry: Where to look for parts.
     """
 
     out: Path
@@ -45,6 +47,7 @@ class Content:
     effects: Sequence[Effect]
     recommendation: Recommendation | None
     record: Mapping[str, Any]
+    registry: Registry
 
     @property
     def datasets(self) -> list[str]:

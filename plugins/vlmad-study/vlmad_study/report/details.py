@@ -74,7 +74,9 @@ def appendix(content: Content) -> list[Markdown]:
     """What is missing, and everything that is needed to repeat it."""
     missing = [*content.scope.cuts.values()]
     missing += dict.fromkeys(sentence for some in content.left_out.values() for sentence in some)
-    unread = {(f["path"], f["error"]) for some in content.rows.values() for r in some for f in r.get("unreadable") or ()}
+    unread = {
+        (f["path"], f["error"]) for some in content.rows.values() for r in some for f in r.get("unreadable") or ()
+    }
     missing += [f"Could not be read: {path} ({error})" for path, error in sorted(unread)]
     blocks = [heading("What was left out"), bullets(missing) if missing else paragraph("Nothing.")]
     blocks += [heading("How it was done"), paragraph(NOT_TUNED), bullets(_facts(content))]
@@ -97,8 +99,8 @@ def _weakest(best: Ranked) -> str:
     apart = low.interval[1] < high.interval[0]
     return (
         f"{text} ({100 * low.interval[0]:.1f} to {100 * low.interval[1]:.1f}), and strongest on “{order[-1]}”, "
-        f"{100 * (high.value or 0):.1f} % ({100 * high.interval[0]:.1f} to {100 * high.interval[1]:.1f}). The intervals "
-        + ("do not overlap." if apart else "overlap, so these images do not show that one is harder.")
+        f"{100 * (high.value or 0):.1f} % ({100 * high.interval[0]:.1f} to {100 * high.interval[1]:.1f}). "
+        "The intervals " + ("do not overlap." if apart else "overlap, so these images do not show that one is harder.")
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from vlmad_core.files import write_whole
 from vlmad_core.report.canvas import FAINT, GRID, INK, figure, shorten
-from vlmad_study.prompt_ablation import Effect
+from vlmad_study.ablation import Effect
 from vlmad_study.ranking import Ranked
 
 __all__ = ["LEGEND", "draw_effects", "draw_ranking"]
@@ -17,7 +17,9 @@ __all__ = ["LEGEND", "draw_effects", "draw_ranking"]
 _FIRST, _OPEN, _WORSE = "#0072B2", "#56B4E9", "#9a9a9a"
 _EFFECTS = {"helps": "#0072B2", "hurts": "#D55E00", "": "#9a9a9a"}
 _TITLES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
-LEGEND = "Dark blue: the first. Light blue: not shown to be worse. Grey: shown to be worse. Hollow: trained on this data."
+LEGEND = (
+    "Dark blue: the first. Light blue: not shown to be worse. Grey: shown to be worse. Hollow: trained on this data."
+)
 
 
 def draw_ranking(ranked: Sequence[Ranked], worse: Sequence[Ranked], out: Path) -> Path:
@@ -79,7 +81,9 @@ def draw_effects(effects: Sequence[Effect], out: Path) -> Path:
         out: A ``.png`` file.
     """
     metrics = [name for name in _TITLES if any(effect.metric == name for effect in effects)]
-    size = {(e.kind, e.text): max(abs(o.value) for o in effects if (o.kind, o.text) == (e.kind, e.text)) for e in effects}
+    size = {
+        (e.kind, e.text): max(abs(o.value) for o in effects if (o.kind, o.text) == (e.kind, e.text)) for e in effects
+    }
     parts = sorted(size, key=lambda part: -size[part])
     with figure(9, 1.4 + 0.235 * len(parts)) as made:
         panels = made.subplots(1, len(metrics), sharey=True, squeeze=False)[0]

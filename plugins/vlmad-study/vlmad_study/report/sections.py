@@ -28,7 +28,7 @@ def features(content: Content) -> list[Markdown]:
     how = (
         "All lines of a table are the same but for the features: compared with the text of the backbone's own recipe "
         "(the image score is the highest cell), or with a memory of "
-        f"{content.scope.reference} normal images of one draw (the mean of the highest 1 % of the cells)."
+        f"{content.scope.reference} normal image(s) of one draw (the mean of the highest 1 % of the cells)."
     )
     blocks.append(paragraph(how))
     for kind, about in (("text", "Compared with text"), ("memory", "Compared with a memory of normal images")):
@@ -39,7 +39,7 @@ def features(content: Content) -> list[Markdown]:
 
 
 def alignment(content: Content) -> list[Markdown]:
-    """Text, learned text, a memory in the joint space, a memory of raw patches, a subspace: with one number of shots."""
+    """Text, learned text, memories in the joint space and of raw patches, a subspace; with one number of shots."""
     ranked = [one for one in rank(content.rows["shots"]) if one.shots in (0, content.scope.reference)]
     blocks = [heading("2 Alignment: what features are compared with")]
     joint = [one for one in ranked if content.groups["shots"].get(one.method) == "joint"]
@@ -146,9 +146,7 @@ def cross_domain(content: Content) -> list[Markdown]:
     return blocks
 
 
-def _comparison(
-    content: Content, section: str, name: str, ranked: Sequence[Ranked], caption: str
-) -> list[Markdown]:
+def _comparison(content: Content, section: str, name: str, ranked: Sequence[Ranked], caption: str) -> list[Markdown]:
     """Which is first and whether that is shown, the table, and the plot."""
     honest = [one for one in ranked if not one.rows.trained_here]
     if not honest:
@@ -158,7 +156,7 @@ def _comparison(
     blocks.append(table(ranking_table(ranked, f"{caption} {_MARKS}", worse)))
     if len(ranked) > 1:
         path = content.images / f"{section}{'-' * bool(name)}{name}.png"
-        blocks.append(image(draw_ranking(ranked, worse, path), f"{caption} {LEGEND}", content.out))
+        blocks.append(image(draw_ranking(ranked, worse, path), caption, content.out))
         blocks.append(paragraph(LEGEND))
     return blocks
 
@@ -207,7 +205,7 @@ def _effects(content: Content) -> list[Markdown]:
             more = f" and {len(some) - 8} more" if len(some) > 8 else ""
             if some:
                 these = paragraph(f"{'; '.join(texts)}{more}.")
-                items.append(Markdown(f"{bold(f'{name}, {verdict.removesuffix("s")}:')} {these}"))
+                items.append(Markdown(f"{bold(f'{name}, this {verdict}:')} {these}"))
         if own and not any(effect.verdict for effect in own):
             items.append(Markdown(f"{bold(f'{name}:')} no single one is shown to help or to hurt."))
     count = len({(effect.kind, effect.text) for effect in content.effects})

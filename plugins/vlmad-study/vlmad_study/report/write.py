@@ -11,11 +11,12 @@ from typing import Any
 
 from vlmad_core.errors import VlmadError
 from vlmad_core.files import write_whole
+from vlmad_core.registry import Registry
 from vlmad_core.report import ROWS, Row, read_rows
 from vlmad_core.version import __version__
+from vlmad_study.ablation import read_effects
 from vlmad_study.backbone import BackboneInfo
 from vlmad_study.cost import measured
-from vlmad_study.prompt_ablation import read_effects
 from vlmad_study.ranking import Ranked, rank
 from vlmad_study.recommendation import recommend
 from vlmad_study.report import sections
@@ -48,6 +49,7 @@ def write_report(
     planned: Mapping[str, PlannedSection],
     left_out: Mapping[str, Sequence[str]],
     record: Mapping[str, Any],
+    registry: Registry,
 ) -> StudyReport:
     """Write ``report.md``, the same as ``report.html``, and ``study.json``.
 
@@ -59,6 +61,7 @@ def write_report(
         planned: Section to its plan.
         left_out: Section to sentences.
         record: Of the folder: versions, seconds.
+        registry: Where to look for parts.
     """
     rows = {name: list[Row](_rows(out / name)) for name in SECTIONS}
     speeds = measured(out / "efficiency")
@@ -74,6 +77,7 @@ def write_report(
         effects=read_effects(out / "prompts" / "ablation.json") or [],
         recommendation=recommend(out / "shots", rows["shots"], speeds, scope.reference) if rows["shots"] else None,
         record=record,
+        registry=registry,
     )
     content.images.mkdir(parents=True, exist_ok=True)
     blocks = first_page(content)

@@ -93,7 +93,9 @@ def ablate_prompts(
         progress: Called with images done and images in all.
     """
     assert info.zero_shot is not None
-    key = json.dumps([[c.name, c.words, c.images_sha256] for c in categories] + [info.zero_shot.model_dump(mode="json")])
+    key = json.dumps(
+        [[c.name, c.words, c.images_sha256] for c in categories] + [info.zero_shot.model_dump(mode="json")]
+    )
     kept = read_effects(path, key)
     if kept is not None:
         return kept
@@ -239,7 +241,7 @@ def effects(
 def _scored(
     pipeline: Pipeline, category: Category, text_embeddings: Tensor
 ) -> Iterator[tuple[Numbers, Numbers, list[int]]]:
-    """For each batch: scores ``[V, B]``, maps ``[V, B, SIDE, SIDE]``, and the numbers of the images that could be read."""
+    """For each batch: scores ``[V, B]``, maps ``[V, B, SIDE, SIDE]``, and the numbers of the images in them."""
     backbone, batch = pipeline.backbone, 8
     fuse = Fuse(pipeline.fuse.image, pipeline.fuse.map)  # without smoothing, which is meant for more pixels
     states = text_embeddings.shape[1]
@@ -255,7 +257,9 @@ def _scored(
             scores, maps = [], []
             for one in text_embeddings:
                 embeddings = TextEmbeddings(one.expand(len(good), -1, -1), abnormal)
-                fused = fuse([scorer(features, embeddings, (SIDE, SIDE)) for scorer in pipeline.scorers], pipeline.labels)
+                fused = fuse(
+                    [scorer(features, embeddings, (SIDE, SIDE)) for scorer in pipeline.scorers], pipeline.labels
+                )
                 scores.append(fused.image.float().cpu().numpy())
                 maps.append(fused.anomaly_map.float().cpu().numpy())
             yield np.stack(scores), np.stack(maps), [number * batch + i for i in good]
