@@ -140,7 +140,10 @@ def write_parquet(rows: Iterable[Row], path: Path) -> bool:
         from pyarrow import parquet
     except ImportError:
         return False
-    flat = [{**row, "spec": json.dumps(row.get("spec"), sort_keys=True)} for row in rows]
+    texts = (
+        json.dumps({**row, "spec": json.dumps(row.get("spec"), sort_keys=True)}, ensure_ascii=False) for row in rows
+    )
+    flat = [json.loads(text.encode("utf-8", "replace")) for text in texts]  # Parquet has no names in other encodings
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(pyarrow.Table.from_pylist(flat, schema=_schema(pyarrow)), sink)
     write_whole(path, sink.getvalue().to_pybytes())

@@ -1,50 +1,30 @@
-"""`vlmad study`: options become a study, and what it says stays apart from what it prints."""
+"""`vlmad study`: options become a study, results go to stdout, messages to stderr, and the exit code is right."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
-import numpy as np
 import pytest
-from PIL import Image
 
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    monkeypatch.setattr("vlmad_core.benchmark.folder.present", lambda rows, folder: iter(()))
+from vlmad_core.registry import default_registry
 
 
 @pytest.fixture
-def typed(tmp_path):
-    rng, root = np.random.default_rng(0), tmp_path / "things"
-    for kind, count in (("train/good", 2), ("test/good", 3), ("test/hole", 3)):
-        folder = root / "plate" / kind
-        folder.mkdir(parents=True)
-        for i in range(count):
-            Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(folder / f"{i}.png")
-    return [
-        "study",
-        "--data",
-        root,
-        "--backbone",
-        "tiny",
-        "--sections",
-        "alignment,shots",
-        "--shots",
-        "0,1",
-        "--seeds",
-        "1",
-    ]
+def typed(data):
+    words = "study --backbone tiny --sections alignment,shots --shots 0,1 --seeds 1 --data"
+    return [*words.split(), data]
 
 
-def test_a_plan_is_told_and_nothing_is_written(vlmad, typed, tmp_path):
+def test_a_plan_is_printed_and_nothing_is_written(vlmad, typed, tmp_path):
     done = vlmad(*typed, "--plan")
     assert done.code == 0
-    assert "alignment" in done.out
-    assert "left out: Learned words and projections are left out" in done.out
+    assert "shots" in done.out
+    assert "left out: Methods that must be trained are left out" in done.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "things"]
-    told = json.loads(vlmad(*typed, "--plan", "--json").out)
-    assert [step["name"] for step in told["steps"]] == ["shots", "alignment", "gallery"]
+    plan = json.loads(vlmad(*typed, "--plan", "--json").out)
+    assert [step["name"] for step in plan["steps"]] == ["shots"]
 
 
 def test_the_report_is_named_and_json_is_one_document(vlmad, typed, tmp_path):
@@ -65,11 +45,32 @@ def test_the_report_is_named_and_json_is_one_document(vlmad, typed, tmp_path):
     [
         ([], "say where the report goes"),
         (["--plan", "--set", "scorers.0.config.top=0"], "takes backbone.config.OPTION=VALUE alone"),
-        (["--plan", "-c", "=x"], "wants WORDS or CATEGORY=WORDS"),
-        (["--plan", "--shots", "few"], "wants whole numbers"),
+        (["--plan", "-c", "=x"], "takes NAME or CATEGORY=NAME"),
+        (["--plan", "--shots", "few"], "takes whole numbers"),
     ],
 )
-def test_wrong_usage_is_told(vlmad, typed, more, words):
+def test_wrong_usage_is_refused(vlmad, typed, more, words):
     done = vlmad(*typed, *more)
     assert done.code == 2
     assert words in " ".join(done.err.replace("│", " ").split())
+
+
+def test_nothing_read_is_a_failure(vlmad, typed, data, tmp_path):
+    for path in data.rglob("*.png"):
+        path.write_bytes(b"no image")
+    done = vlmad(*typed, "--out", tmp_path / "out")
+    assert done.code == 1
+    assert "no image could be tested" in done.err
+
+
+def test_some_images_not_read_has_its_own_exit_code(vlmad, typed, data, tmp_path):
+    (data / "plate/test/good/0.png").write_bytes(b"no image")
+    done = vlmad(*typed, "--out", tmp_path / "out")
+    assert done.code == 3
+    assert "1 image could not be read" in done.err
+
+
+def test_the_command_is_found_through_its_hook_without_torch():
+    code = "import sys, vlmad_study.plugin; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert default_registry().get("command", "study").plugin == "vlmad-study"

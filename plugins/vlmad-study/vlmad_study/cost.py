@@ -7,13 +7,16 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import torch
+
 from vlmad_core.benchmark import Cell, build_cell, measure
-from vlmad_core.contracts import Backbone, ImageLike
+from vlmad_core.contracts import Backbone, ImageLike, open_image
+from vlmad_core.contracts.images import to_pixels
 from vlmad_core.pipeline import Pipeline, make_backbone
 from vlmad_core.registry import Registry
 from vlmad_core.report import SPEED, Speed, read_speed, write_speed
 
-__all__ = ["first_cells", "measure_costs", "measured", "ready"]
+__all__ = ["first_cells", "measure_costs", "measured", "ready", "time_features"]
 
 _SECONDS = 5.0
 """For each method, about."""
@@ -51,6 +54,30 @@ def ready(cell: Cell, registry: Registry, shared: dict[str, Backbone] | None = N
     if cell.shots:
         pipeline.fit([sample.image for sample in cell.references], cell.category.words)
     return pipeline
+
+
+def time_features(cell: Cell, image: ImageLike, registry: Registry, shared: dict[str, Backbone]) -> float:
+    """Seconds for the features of one image, after a first one.
+
+    Args:
+        cell: Brings backbone and extractor.
+        image: Which.
+        registry: Where to look for parts.
+        shared: As for :func:`ready`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        key = cell.spec.backbone.model_dump_json()
+        if key not in shared:
+            shared[key] = make_backbone(cell.spec.backbone, registry=registry)
+        backbone = shared[key]
+        extractor = build_cell(cell, backbone, registry).extractor
+    pixels = to_pixels(open_image(image), backbone.preprocess)[None].to(backbone.device, backbone.dtype)
+    with torch.no_grad():
+        extractor(backbone.vision, pixels)
+        started = time.perf_counter()
+        extractor(backbone.vision, pixels)
+    return time.perf_counter() - started
 
 
 def measure_costs(

@@ -10,13 +10,14 @@ from typing import Any
 
 from vlmad_core.benchmark import Cell, Progress, Source, find_cells, run_benchmark
 from vlmad_core.benchmark.estimate import estimate
+from vlmad_core.contracts import Backbone
 from vlmad_core.pipeline import assemble
 from vlmad_core.registry import Registry, default_registry, validate
 from vlmad_core.report import ROWS, read_rows
 from vlmad_core.version import __version__
 from vlmad_study.ablation import ablate_prompts
 from vlmad_study.backbone import BackboneInfo, inspect_backbone
-from vlmad_study.cost import first_cells, measure_costs
+from vlmad_study.cost import first_cells, measure_costs, time_features
 from vlmad_study.data import StudyData, read_data, with_distinct_names
 from vlmad_study.folder import StudyFolder, check_rows, drop_partial_rows
 from vlmad_study.gallery import draw_gallery
@@ -293,6 +294,8 @@ class _Run:
             if fits.seconds > 1.5 * room and name != "shots":
                 self._cut(f"{name}, time", f"{name}: left out for lack of time; it needs {minutes(fits.seconds)}.")
                 return
+            if fits.seconds > room and name == "shots":
+                self._drop_slowest(room / fits.seconds)
             self.scope = _with_fit(self.scope, name, fits.max_images, fits.seeds)
             self.scope = self.folder.save_scope(self.scope)
             self._cut(name, f"{name}: {fits.cut}." if fits.cut else "")
@@ -319,6 +322,23 @@ class _Run:
                 planned.leave_out(f"A run failed: {error}")
         if fits is not None and not before and fits.seconds > 1:
             self.pace *= max(0.2, min(5.0, (time.perf_counter() - started) / fits.seconds))
+
+    def _drop_slowest(self, share: float) -> None:
+        """Leave out methods whose features take longest, since a few images of all methods would show nothing."""
+        cells = first_cells(self._shots_cells(), range(max(self.scope.shots) + 1))
+        image = cells[0].category.judged[0].image
+        seconds: dict[str, float] = {}
+        methods: dict[str, dict[str, None]] = {}
+        shared: dict[str, Backbone] = {}
+        for cell in cells:
+            key = cell.spec.backbone.model_dump_json() + cell.spec.extractor.model_dump_json()
+            methods.setdefault(key, {})[cell.method] = None
+            if key not in seconds and cell.detector is None:
+                seconds[key] = time_features(cell, image, self.registry, shared)
+        dropped = tuple(method for key in drop_slowest(seconds, share) for method in methods[key])
+        if dropped:
+            self.scope = self.folder.save_scope(self.scope.model_copy(update={"dropped": dropped}))
+            self._cut("shots, methods", f"shots: left out for lack of time: {', '.join(dropped)}.")
 
     def _plan(self, name: str) -> PlannedSection:
         names = self.data.class_names

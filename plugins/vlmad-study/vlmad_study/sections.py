@@ -122,6 +122,7 @@ def plan_section(
         _cross_domain(section, scope, info, registry, trained)
     elif name == "cross-domain":
         section.leave_out("There is no second data set to train on and test on; --other FOLDER names one.")
+    section.methods = [method for method in section.methods if name != "shots" or method.name not in scope.dropped]
     if not section.methods:
         return section
     plan = BenchmarkPlan(

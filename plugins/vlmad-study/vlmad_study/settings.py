@@ -73,6 +73,7 @@ class Scope(Config):
         default_factory=dict, description="Section to test images of each label and category; null: all."
     )
     seeds: int = Field(gt=0, description="Draws of normal images.")
+    dropped: tuple[str, ...] = Field((), description="Methods of section `shots` that take too long.")
     train_images: int = Field(gt=0, description="Images that each training uses, at most.")
     cuts: dict[str, str] = Field(default_factory=dict, description="Step to what was cut of it, as a sentence.")
 

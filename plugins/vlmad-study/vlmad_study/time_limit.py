@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["FEWEST", "Fit", "TimeIsUpError", "TimeLimit", "fit", "minutes"]
+__all__ = ["FEWEST", "Fit", "TimeIsUpError", "TimeLimit", "drop_slowest", "fit", "minutes"]
 
 FEWEST = 8
 """Test images of each label and category below which a comparison shows nothing."""
@@ -94,6 +95,23 @@ def fit(seconds: float, room: float, images: int, *, limit: int | None, seeds: i
         cuts.append(f"at most {count} test images of each label and category are used, of up to {available}")
         limit = count
     return Fit(limit, seeds, seconds, " and ".join(cuts))
+
+
+def drop_slowest(costs: Mapping[str, float], share: float) -> list[str]:
+    """Names to leave out, the most expensive first, so that the rest costs no more than a share of all.
+
+    The cheapest always stays.
+
+    >>> drop_slowest({"windows": 0.8, "patches": 0.1, "second path": 0.1}, 0.5)
+    ['windows']
+    """
+    order = sorted(costs, key=lambda name: -costs[name])
+    total = rest = sum(costs.values())
+    dropped: list[str] = []
+    while len(dropped) < len(order) - 1 and rest > share * total:
+        dropped.append(order[len(dropped)])
+        rest -= costs[dropped[-1]]
+    return dropped
 
 
 def minutes(seconds: float) -> str:

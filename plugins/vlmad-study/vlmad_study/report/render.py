@@ -99,9 +99,8 @@ def photo_rows(photos: Sequence[tuple[Path, str]], folder: Path) -> Markdown:
     rows = []
     for start in range(0, len(photos), _COLUMNS):
         some = photos[start : start + _COLUMNS]
-        cells = [[image(path, caption, folder) for path, caption in some], ["---"] * len(some)]
-        cells.append([escape(caption) for _, caption in some])
-        rows.append("\n".join(f"| {' | '.join(row)} |" for row in cells))
+        images, captions = [image(path, text, folder) for path, text in some], [escape(text) for _, text in some]
+        rows.append("\n".join(f"| {' | '.join(row)} |" for row in (images, ["---"] * len(some), captions)))
     return Markdown("\n\n".join(rows))
 
 

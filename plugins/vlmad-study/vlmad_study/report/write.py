@@ -63,7 +63,7 @@ def write_report(
         record: Of the folder: versions, seconds.
         registry: Where to look for parts.
     """
-    rows = {name: list[Row](_rows(out / name)) for name in SECTIONS}
+    rows: dict[str, list[Row]] = {name: _rows(out / name) for name in SECTIONS}
     speeds = measured(out / "efficiency")
     content = Content(
         out=out,

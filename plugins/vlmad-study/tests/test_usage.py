@@ -1,0 +1,69 @@
+"""The command that a report prints gives the very scores that the report is about."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import warnings
+
+import pytest
+
+from vlmad_core.pipeline import PipelineSpec, resolve
+from vlmad_core.registry import validate
+from vlmad_core.report import read_rows
+from vlmad_study import study
+from vlmad_study.ranking import rank
+from vlmad_study.usage import command, save_method
+
+
+@pytest.fixture
+def measured(data, tmp_path, vlmad):
+    """Rows of section `shots` on the tiny backbone with an option, by label."""
+    out = tmp_path / "out"
+    backbone = {"use": "tiny", "config": {"image_size": 48}}
+    study(data, out, backbone=backbone, sections=("shots", "alignment"), shots=(0, 1), seeds=1)
+    return {one.method: one for one in rank(read_rows(out / "shots"))}, out
+
+
+@pytest.mark.parametrize("method", ["text", "text + memory", "patch-memory (tiny)", "clip (tiny)"])
+def test_a_printed_command_repeats_the_scores_that_were_measured(method, measured, data, tmp_path, vlmad):
+    methods, out = measured
+    one = methods[method]
+    row = one.rows.done[0]
+    path = save_method(one, tmp_path / "own.yaml")
+    assert resolve(path) == validate(PipelineSpec, row["spec"])
+    normal = tmp_path / "normal"
+    normal.mkdir()
+    for name in row["references"]:
+        shutil.copy(data / name, normal)
+    places = {"NEW_IMAGES": str(data / "plate/test"), "NORMAL_IMAGES": str(normal), "RESULTS": str(tmp_path / "new")}
+    words = [places.get(word, word) for word in shlex.split(command(one, path, None))]
+    done = vlmad(*words[1:], "-q")
+    assert done.code == 0, done.err
+    lines = (out / f"shots/scores/{row['cell']}.jsonl").read_text().splitlines()
+    expected = {line["path"]: line["score"] for line in map(json.loads, lines)}
+    results = [json.loads(line) for line in (tmp_path / "new/results.jsonl").read_text().splitlines()]
+    found = {one["path"][-10:]: one["score"] for one in results}
+    scores = {name: found[name[-10:]] for name in expected}
+    assert scores == pytest.approx(expected, abs=1e-5)
+
+
+def test_each_command_of_a_report_names_a_recipe_file_of_its_own(measured):
+    _, out = measured
+    text = (out / "report.md").read_text()
+    commands = [line for line in text.splitlines() if line.startswith("vlmad predict")]
+    files = [words[words.index("--recipe") + 1] for words in map(shlex.split, commands)]
+    assert len(files) == len(set(files)) == 2
+    for file, words in zip(files, map(shlex.split, commands), strict=True):
+        memory = any(part.use == "memory" for part in resolve(file).scorers)
+        assert memory == ("--normal" in words)
+
+
+def test_a_recipe_that_was_not_written_is_not_named(measured, tmp_path):
+    methods, _ = measured
+    one = methods["text"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert save_method(one, tmp_path / "recipe.txt") is None
+    assert command(one, None, None) is None
