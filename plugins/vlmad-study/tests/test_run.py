@@ -6,12 +6,12 @@ import json
 import os
 import re
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
 from vlmad_core.errors import ConfigError
 from vlmad_study import run as running
+from vlmad_study.cost import Estimate
 from vlmad_study.folder import drop_partial_rows
 from vlmad_study.run import plan_study, study
 from vlmad_study.time_limit import TimeIsUpError, TimeLimit
@@ -145,7 +145,7 @@ def test_what_does_not_fit_is_cut_and_named_and_completed_by_a_call_with_more_ti
     seconds = {"shots": 5.0}  # of all plans; whatever else there is takes too long
     with monkeypatch.context() as patch:
         patch.setattr(running, "TimeLimit", Hurried)
-        patch.setattr(running, "estimate", lambda plan, registry: SimpleNamespace(seconds=seconds.pop("shots", 1e5)))
+        patch.setattr(running, "estimate_cells", lambda *_: Estimate(seconds.pop("shots", 1e5), {}))
         short = study(data, out, registry=registry, minutes=0.5, **ASKED)
     cuts = json.loads((out / "study-plan.json").read_text())["scope"]["cuts"]
     assert set(cuts) == {"features, time", "prompts, time"}

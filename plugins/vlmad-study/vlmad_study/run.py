@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.benchmark import Cell, Progress, Source, find_cells, run_benchmark
-from vlmad_core.benchmark.estimate import estimate
-from vlmad_core.contracts import Backbone
 from vlmad_core.pipeline import assemble
 from vlmad_core.registry import Registry, default_registry, validate
 from vlmad_core.report import ROWS, read_rows
 from vlmad_core.version import __version__
 from vlmad_study.ablation import ablate_prompts
 from vlmad_study.backbone import BackboneInfo, inspect_backbone
-from vlmad_study.cost import first_cells, measure_costs, time_features
+from vlmad_study.cost import Estimate, estimate_cells, first_cells, measure_costs
 from vlmad_study.data import StudyData, read_data, with_distinct_names
 from vlmad_study.folder import StudyFolder, check_rows, drop_partial_rows
 from vlmad_study.gallery import draw_gallery
@@ -26,7 +24,7 @@ from vlmad_study.report.content import StudyReport
 from vlmad_study.report.write import write_report
 from vlmad_study.sections import PlannedSection, TrainedMethod, plan_section
 from vlmad_study.settings import Scope, StudySettings
-from vlmad_study.time_limit import FEWEST, TimeIsUpError, TimeLimit, fit, minutes
+from vlmad_study.time_limit import FEWEST, TimeIsUpError, TimeLimit, drop_slowest, fit, minutes
 from vlmad_study.training_jobs import TrainingJob, plan_training, run_training
 
 __all__ = ["Step", "StudyProgress", "plan_study", "study"]
@@ -129,7 +127,7 @@ def plan_study(
             continue
         notify(f"trying {name}")
         planned = plan_section(name, chosen, scope, info, registry, class_names=found.class_names)
-        seconds = sum(estimate(plan, registry=registry).seconds for plan in planned.plans)
+        seconds = estimate_cells(_cells(planned, registry), registry, lambda: None).seconds
         share = room * _SHARES.get(name, 1 / (len(names) - place)) if len(names) > 1 else room
         seeds = scope.seeds if name == "shots" else 1
         fits = fit(seconds, share, found.most_of_a_label(), limit=chosen.max_images, seeds=seeds)
@@ -140,8 +138,7 @@ def plan_study(
             cuts[name] = f"{name}: left out; it needs about {minutes(fits.seconds)}."
             continue
         planned = plan_section(name, chosen, scope, info, registry, class_names=found.class_names)
-        rows = sum(len(find_cells(plan, registry)) for plan in planned.plans)
-        steps.append(Step(name, fits.seconds, rows, tuple(planned.left_out)))
+        steps.append(Step(name, fits.seconds, len(_cells(planned, registry)), tuple(planned.left_out)))
         room -= fits.seconds
     return scope.model_copy(update={"cuts": cuts}), steps
 
@@ -159,6 +156,10 @@ def _has_step(name: str, settings: StudySettings, data: StudyData, info: Backbon
     if name == "ablation" and info.ensemble is None:
         return False
     return bool(needs.get(name, {name}) & sections)
+
+
+def _cells(planned: PlannedSection, registry: Registry) -> list[Cell]:
+    return [cell for plan in planned.plans for cell in find_cells(plan, registry)]
 
 
 def _settings(data: Any, settings: Mapping[str, Any]) -> StudySettings:
@@ -211,6 +212,9 @@ class _Run:
             self.limit.start_step(max(0.0, self.limit.left * min(1.0, 1.5 * share)))
             started = time.perf_counter()
             self._cut(f"{name}, time", "")
+            if self.limit.left < 0 and name != "shots":
+                self._cut(f"{name}, time", f"{name}: left out for lack of time.")
+                continue
             try:
                 self._step(name, max(0.0, self.limit.left) * share)
             except TimeIsUpError:
@@ -287,7 +291,8 @@ class _Run:
         fits = None
         if planned.plans and name not in self.scope.max_images:
             self._notify(f"trying {name}")
-            seconds = self.pace * sum(estimate(plan, registry=self.registry).seconds for plan in planned.plans)
+            found = estimate_cells(_cells(planned, self.registry), self.registry, self.limit.check)
+            seconds = self.pace * found.seconds
             limit = self.settings.max_images
             seeds = self.scope.seeds if name == "shots" else 1
             fits = fit(seconds, room, self.data.most_of_a_label(), limit=limit, seeds=seeds)
@@ -295,12 +300,12 @@ class _Run:
                 self._cut(f"{name}, time", f"{name}: left out for lack of time; it needs {minutes(fits.seconds)}.")
                 return
             if fits.seconds > room and name == "shots":
-                self._drop_slowest(room / fits.seconds)
+                self._drop_slowest(found, room / fits.seconds)
             self.scope = _with_fit(self.scope, name, fits.max_images, fits.seeds)
             self.scope = self.folder.save_scope(self.scope)
             self._cut(name, f"{name}: {fits.cut}." if fits.cut else "")
             planned = self._plan(name)
-        cells = [cell for plan in planned.plans for cell in find_cells(plan, self.registry)]
+        cells = _cells(planned, self.registry)
         check_rows(self.folder.path / name, [cell.key for cell in cells])
         started, before = time.perf_counter(), self._count_rows(name)
         for plan in planned.plans:
@@ -323,19 +328,9 @@ class _Run:
         if fits is not None and not before and fits.seconds > 1:
             self.pace *= max(0.2, min(5.0, (time.perf_counter() - started) / fits.seconds))
 
-    def _drop_slowest(self, share: float) -> None:
+    def _drop_slowest(self, found: Estimate, share: float) -> None:
         """Leave out methods whose features take longest, since a few images of all methods would show nothing."""
-        cells = first_cells(self._shots_cells(), range(max(self.scope.shots) + 1))
-        image = cells[0].category.judged[0].image
-        seconds: dict[str, float] = {}
-        methods: dict[str, dict[str, None]] = {}
-        shared: dict[str, Backbone] = {}
-        for cell in cells:
-            key = cell.spec.backbone.model_dump_json() + cell.spec.extractor.model_dump_json()
-            methods.setdefault(key, {})[cell.method] = None
-            if key not in seconds and cell.detector is None:
-                seconds[key] = time_features(cell, image, self.registry, shared)
-        dropped = tuple(method for key in drop_slowest(seconds, share) for method in methods[key])
+        dropped = tuple(method for methods in drop_slowest(found.features, share) for method in methods)
         if dropped:
             self.scope = self.folder.save_scope(self.scope.model_copy(update={"dropped": dropped}))
             self._cut("shots, methods", f"shots: left out for lack of time: {', '.join(dropped)}.")
@@ -364,7 +359,7 @@ class _Run:
         return () if found is None else main_methods(found)
 
     def _shots_cells(self) -> list[Cell]:
-        return [cell for plan in self.planned["shots"].plans for cell in find_cells(plan, self.registry)]
+        return _cells(self.planned["shots"], self.registry)
 
     def _has_rows(self, name: str) -> bool:
         return (self.folder.path / name / ROWS).exists()

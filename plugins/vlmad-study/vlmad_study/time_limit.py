@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 __all__ = ["FEWEST", "Fit", "TimeIsUpError", "TimeLimit", "drop_slowest", "fit", "minutes"]
 
@@ -15,6 +16,9 @@ _ONE_DRAW = 0.6
 _REPORT = 0.06
 """Share of the limit that is kept for plots and the report, which must always be written."""
 _REPORT_SECONDS = 8.0
+
+
+Name = TypeVar("Name")
 
 
 class TimeIsUpError(Exception):
@@ -97,7 +101,7 @@ def fit(seconds: float, room: float, images: int, *, limit: int | None, seeds: i
     return Fit(limit, seeds, seconds, " and ".join(cuts))
 
 
-def drop_slowest(costs: Mapping[str, float], share: float) -> list[str]:
+def drop_slowest(costs: Mapping[Name, float], share: float) -> list[Name]:
     """Names to leave out, the most expensive first, so that the rest costs no more than a share of all.
 
     The cheapest always stays.
@@ -107,7 +111,7 @@ def drop_slowest(costs: Mapping[str, float], share: float) -> list[str]:
     """
     order = sorted(costs, key=lambda name: -costs[name])
     total = rest = sum(costs.values())
-    dropped: list[str] = []
+    dropped: list[Name] = []
     while len(dropped) < len(order) - 1 and rest > share * total:
         dropped.append(order[len(dropped)])
         rest -= costs[dropped[-1]]
