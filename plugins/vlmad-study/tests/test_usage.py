@@ -21,7 +21,7 @@ from vlmad_study.usage import command, save_method
 def measured(data, tmp_path, vlmad):
     """Rows of section `shots` on the tiny backbone with an option, by label."""
     out = tmp_path / "out"
-    backbone = {"use": "tiny", "config": {"image_size": 48}}
+    backbone = {"use": "tiny", "config": {"image_size": (48, 48)}}
     study(data, out, backbone=backbone, sections=("shots", "alignment"), shots=(0, 1), seeds=1)
     return {one.method: one for one in rank(read_rows(out / "shots"))}, out
 
