@@ -10,10 +10,15 @@ import shutil
 import pytest
 
 from vlmad_core.errors import ConfigError
+from vlmad_study import planning
 from vlmad_study import run as running
-from vlmad_study.cost import Estimate
+from vlmad_study.backbone import inspect_backbone
+from vlmad_study.cost import Timing
+from vlmad_study.data import read_data
 from vlmad_study.folder import drop_partial_rows
-from vlmad_study.run import plan_study, study
+from vlmad_study.planning import Planner, first_scope, plan_study
+from vlmad_study.run import study
+from vlmad_study.settings import StudySettings
 from vlmad_study.time_limit import TimeIsUpError, TimeLimit
 
 ASKED = {"backbone": "tiny", "shots": (0, 1), "seeds": 1, "class_names": {"*": "steel plate"}}
@@ -85,7 +90,7 @@ def test_a_backbone_without_text_leaves_words_out_and_says_so(data, tmp_path, re
 def test_less_is_judged_where_the_time_is_short_and_the_plan_says_so(data, registry):
     scope, steps = plan_study(data, registry=registry, sections=("alignment",), minutes=0.001, **{**ASKED, "seeds": 2})
     assert scope.seeds == 1
-    assert "one draw of normal images is made in place of 2" in scope.cuts["shots"]
+    assert "one draw of normal images in place of 2" in scope.cuts["shots"]
     assert [step.name for step in steps] == ["shots"]
     whole, _ = plan_study(data, registry=registry, sections=("alignment",), minutes=60, **ASKED)
     assert (whole.max_images, whole.cuts) == ({"shots": None}, {})
@@ -142,10 +147,10 @@ def test_what_does_not_fit_is_cut_and_named_and_completed_by_a_call_with_more_ti
     data, tmp_path, registry, monkeypatch
 ):
     out = tmp_path / "out"
-    seconds = {"shots": 5.0}  # of all plans; whatever else there is takes too long
+    slow = [Timing({}, 0.0)]  # of section shots; whatever else there is takes too long
     with monkeypatch.context() as patch:
         patch.setattr(running, "TimeLimit", Hurried)
-        patch.setattr(running, "estimate_cells", lambda *_: Estimate(seconds.pop("shots", 1e5), {}))
+        patch.setattr(planning, "time_cells", lambda *_: slow.pop() if slow else Timing({}, 1e4))
         short = study(data, out, registry=registry, minutes=0.5, **ASKED)
     cuts = json.loads((out / "study-plan.json").read_text())["scope"]["cuts"]
     assert set(cuts) == {"features, time", "prompts, time"}
@@ -212,3 +217,16 @@ def test_names_that_are_not_utf_8_do_not_end_a_study(data, tmp_path, registry):
     assert report.tested == 8
     assert "\ufffd" in report.markdown.read_text(encoding="utf-8")
     assert "<b>" not in report.html.read_text(encoding="utf-8")
+
+
+def test_what_takes_longest_is_left_out_first_but_never_the_backbone_s_own(data, registry):
+    settings = StudySettings(data=data, **{**ASKED, "shots": (0, 1, 2), "seeds": 2})
+    planner = Planner(settings, read_data(settings, registry), inspect_backbone(settings.backbone, registry), registry)
+    scope = first_scope(settings, planner.data)
+    chosen = planner.choose("shots", scope, 1e-6, 1.0, lambda: None)
+    assert (chosen.scope.seeds, chosen.scope.shots) == (1, (0, 2))
+    assert "one draw of normal images in place of 2; 2 normal images alone in place of 0, 1, 2" in chosen.cuts["shots"]
+    assert {method.name for method in chosen.planned.methods} == {"text", "text + memory"}
+    assert "patch-memory (tiny)" in chosen.cuts["shots, methods"]
+    whole = planner.choose("shots", scope, 1e6, 1.0, lambda: None)
+    assert (whole.scope.seeds, whole.scope.shots, whole.cuts) == (2, (0, 1, 2), {})

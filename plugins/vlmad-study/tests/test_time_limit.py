@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from vlmad_study.time_limit import FEWEST, TimeIsUpError, TimeLimit, fit
+from vlmad_study.time_limit import FEWEST, Fit, TimeIsUpError, TimeLimit, fit_images
 
 
 def test_everything_is_done_where_it_fits():
-    assert fit(50, 100, 40, limit=None, seeds=3).max_images is None
-    assert fit(50, 100, 40, limit=None, seeds=3).cut == ""
+    assert fit_images(50, 100, 40, None) == Fit(None, 50)
+    assert fit_images(50, 100, 40, 20) == Fit(20, 50)
 
 
-def test_draws_are_cut_before_images():
-    found = fit(120, 100, 40, limit=None, seeds=3)
-    assert (found.max_images, found.seeds) == (None, 1)
-    found = fit(400, 100, 40, limit=None, seeds=3)
-    assert found.seeds == 1
-    assert found.max_images == int(40 * 100 / 240)
-    assert found.seconds <= 100
-    assert "of up to 40" in found.cut
+def test_as_many_images_are_taken_as_fit():
+    found = fit_images(200, 100, 40, None)
+    assert (found.max_images, found.seconds) == (20, 100)
+    assert found.cut == "at most 20 test images of each label and category in place of 40"
 
 
 def test_images_are_never_cut_below_what_shows_something():
-    found = fit(1e6, 1, 40, limit=None, seeds=1)
-    assert found.max_images == FEWEST
-    assert fit(1e6, 1, 5, limit=None, seeds=1).max_images is None
-    assert fit(1e6, 1, 40, limit=4, seeds=1).max_images == 4
+    assert fit_images(1e6, 1, 40, None).max_images == FEWEST
+    assert fit_images(1e6, 1, 5, None).max_images is None
+    assert fit_images(1e6, 1, 40, 4).max_images == 4
 
 
 def test_a_step_stops_when_its_time_is_over_and_never_after_all_time_is():

@@ -108,7 +108,7 @@ def extractions(info: BackboneInfo, registry: Registry) -> Iterator[Extraction]:
 def missing(registry: Registry) -> list[str]:
     """A sentence for each method of published comparisons that is not installed, with the command that brings it."""
     return [
-        f"'{name}' is not installed; `pip install {distribution}` brings it."
+        f"'{name}' is not installed; pip install {distribution} brings it."
         for name in _WANTED
         if not registry.find(name) and (distribution := registry.to_install(name))
     ]

@@ -15,7 +15,8 @@ from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
 
 if TYPE_CHECKING:
-    from vlmad_study.run import Step, StudyProgress
+    from vlmad_study.planning import Step
+    from vlmad_study.run import StudyProgress
     from vlmad_study.settings import Scope
 
 __all__ = ["study_command"]
@@ -160,7 +161,7 @@ def study_command(
 
 
 def _plan(chosen: dict[str, Any], as_json: bool, show_bar: bool | None) -> None:
-    from vlmad_study.run import plan_study
+    from vlmad_study.planning import plan_study
 
     with bar("plan", 1, show_bar) as line:
         scope, steps = plan_study(chosen, progress=line.say)

@@ -155,13 +155,13 @@ def _shots(
     if "shots" not in settings.sections:
         shots = tuple(number for number in shots if number == scope.reference)
     if info.has_text and 0 in scope.shots:
-        section.add(zero_shot(info))
+        section.add(zero_shot(info), "own")
         for one in fair:
             section.add(one.planned(), "learned")
         if not fair:
             section.leave_out(NOT_TRAINED)
     if info.has_text and shots:
-        section.add(with_text_and_memory(info, shots))
+        section.add(with_text_and_memory(info, shots), "own")
     for recipe in main_recipes(registry):
         needs_text = recipe.spec.prompts is not None and not recipe.is_few_shot
         is_own = recipe.name in (info.recipe, f"{info.recipe}-few-shot")

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
-__all__ = ["FEWEST", "Fit", "TimeIsUpError", "TimeLimit", "drop_slowest", "fit", "minutes"]
+__all__ = ["FEWEST", "Fit", "TimeIsUpError", "TimeLimit", "fit_images", "minutes"]
 
 FEWEST = 8
 """Test images of each label and category below which a comparison shows nothing."""
-_ONE_DRAW = 0.6
-"""Work that is left with one draw of normal images in place of three: features are computed once in both cases."""
-_REPORT = 0.06
+_REPORT = 0.08
 """Share of the limit that is kept for plots and the report, which must always be written."""
-_REPORT_SECONDS = 8.0
-
-
-Name = TypeVar("Name")
+_REPORT_SECONDS = 10.0
 
 
 class TimeIsUpError(Exception):
@@ -67,55 +60,30 @@ class Fit:
 
     Args:
         max_images: Test images of each label and category; None: all.
-        seeds: Draws of normal images.
         seconds: About how long it takes.
-        cut: What was reduced, as part of a sentence; empty where nothing was.
+        cut: What was reduced; empty where nothing was.
     """
 
     max_images: int | None
-    seeds: int
     seconds: float
-    cut: str
+    cut: str = ""
 
 
-def fit(seconds: float, room: float, images: int, *, limit: int | None, seeds: int) -> Fit:
-    """The largest comparison that fits: one draw in place of several first, then fewer test images.
+def fit_images(seconds: float, room: float, images: int, limit: int | None) -> Fit:
+    """As many test images as fit, and never fewer than a comparison needs.
 
     Args:
-        seconds: That everything takes, at the pace measured so far.
-        room: Seconds that it may take.
+        seconds: That all of them take.
+        room: Seconds that they may take.
         images: Test images of one label in the category that has the most.
         limit: Asked for, of each label and category; None: all.
-        seeds: Draws of normal images, at most.
     """
     available = max(1, min(images, limit or images))
-    cuts = []
-    if seconds > room and seeds > 1:
-        cuts.append(f"one draw of normal images is made in place of {seeds}")
-        seeds, seconds = 1, seconds * _ONE_DRAW
-    if seconds > room and available > FEWEST:
-        count = max(FEWEST, int(available * room / seconds))
-        seconds *= count / available
-        cuts.append(f"at most {count} test images of each label and category are used, of up to {available}")
-        limit = count
-    return Fit(limit, seeds, seconds, " and ".join(cuts))
-
-
-def drop_slowest(costs: Mapping[Name, float], share: float) -> list[Name]:
-    """Names to leave out, the most expensive first, so that the rest costs no more than a share of all.
-
-    The cheapest always stays.
-
-    >>> drop_slowest({"windows": 0.8, "patches": 0.1, "second path": 0.1}, 0.5)
-    ['windows']
-    """
-    order = sorted(costs, key=lambda name: -costs[name])
-    total = rest = sum(costs.values())
-    dropped: list[Name] = []
-    while len(dropped) < len(order) - 1 and rest > share * total:
-        dropped.append(order[len(dropped)])
-        rest -= costs[dropped[-1]]
-    return dropped
+    if seconds <= room or available <= FEWEST:
+        return Fit(limit, seconds)
+    count = max(FEWEST, int(available * room / seconds))
+    cut = f"at most {count} test images of each label and category in place of {available}"
+    return Fit(count, seconds * count / available, cut)
 
 
 def minutes(seconds: float) -> str:

@@ -14,7 +14,7 @@ from vlmad_study.ranking import Ranked
 
 __all__ = ["LEGEND", "draw_effects", "draw_ranking"]
 
-_FIRST, _OPEN, _WORSE = "#0072B2", "#56B4E9", "#9a9a9a"
+_FIRST, _OPEN, _WORSE, _UNTESTED = "#0072B2", "#56B4E9", "#9a9a9a", "#5c4a72"
 _EFFECTS = {"helps": "#0072B2", "hurts": "#D55E00", "": "#9a9a9a"}
 _TITLES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
 LEGEND = (
@@ -45,7 +45,7 @@ def draw_ranking(ranked: Sequence[Ranked], worse: Sequence[Ranked], out: Path) -
                 if mean.value is None:
                     continue
                 colour = _FIRST if one is ranked[0] else _WORSE if one in worse else _OPEN
-                colour = colour if name == "image" else _FIRST if one is ranked[0] else _WORSE
+                colour = colour if name == "image" else _UNTESTED
                 low, high = mean.interval or (mean.value, mean.value)
                 if mean.interval is None and mean.spread is not None:
                     low, high = mean.value - mean.spread, mean.value + mean.spread
@@ -69,8 +69,7 @@ def _axis(axes: Any, ends: Sequence[float], *, chance: bool) -> None:
     axes.set_xlim(max(0.0, low - pad), min(100.6, high + pad))
     if chance and low - pad < 50:
         axes.axvline(50, color=FAINT, linewidth=1, linestyle="--", zorder=0)
-        axes.annotate("chance", (50, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=7.5,
-                      color=FAINT)  # fmt: skip
+        axes.annotate("chance", (50, 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize=7.5, color=FAINT)
 
 
 def draw_effects(effects: Sequence[Effect], out: Path) -> Path:

@@ -25,10 +25,11 @@ def features(content: Content) -> list[Markdown]:
     """Blocks, second paths and windows; compared with text and with a memory."""
     ranked, groups = rank(content.rows["features"]), content.groups["features"]
     blocks = [heading("1 Features: which layers and regions")]
+    shots = content.scope.reference
     how = (
         "All lines of a table are the same but for the features: compared with the text of the backbone's own recipe "
-        "(the image score is the highest cell), or with a memory of "
-        f"{content.scope.reference} normal image(s) of one draw (the mean of the highest 1 % of the cells)."
+        f"(the image score is the highest cell), or with a memory of {shots} normal image{'s' * (shots > 1)} of one "
+        "draw (the mean of the highest 1 % of the cells)."
     )
     blocks.append(paragraph(how))
     for kind, about in (("text", "Compared with text"), ("memory", "Compared with a memory of normal images")):
@@ -174,7 +175,9 @@ def _first(content: Content, section: str, ranked: Sequence[Ranked], worse: Sequ
     others = [one for one in rest if one not in ties]
     if others:
         count = len([one for one in others if one in worse])
-        text += f" Of the {len(others)} others, {count or 'none'} {'is' if count == 1 else 'are'} shown to be worse."
+        verb = "is" if count == 1 else "are"
+        many = f" Of the {len(others)} others, {count or 'none'} {verb} shown to be worse."
+        text += many if len(others) > 1 else f" The other one is {'' if count else 'not '}shown to be worse."
     masked = sorted((o for o in ranked if o.aupro.value is not None), key=lambda one: -(one.aupro.value or 0.0))
     if len(masked) > 1:
         top, last = masked[0], masked[-1]

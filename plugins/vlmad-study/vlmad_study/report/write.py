@@ -23,7 +23,7 @@ from vlmad_study.report import sections
 from vlmad_study.report.content import Content, StudyReport
 from vlmad_study.report.details import appendix, categories, examples
 from vlmad_study.report.headline import first_page, reason
-from vlmad_study.report.render import Markdown, heading, page, paragraph
+from vlmad_study.report.render import Markdown, bullets, heading, page, paragraph
 from vlmad_study.sections import PlannedSection
 from vlmad_study.settings import SECTIONS, Scope, StudySettings
 
@@ -122,7 +122,7 @@ def _section(name: str, content: Content) -> list[Markdown]:
             blocks.append(paragraph(f"This section could not be written: {error}"))
     lacks = [*content.left_out.get(name, ())]
     lacks += [s for key, s in content.scope.cuts.items() if key.partition(",")[0] == name and s not in lacks]
-    return [*blocks, paragraph("Left out here:", *lacks)] if lacks else blocks
+    return [*blocks, paragraph("Left out here:"), bullets(lacks)] if lacks else blocks
 
 
 def _summary(content: Content) -> dict[str, Any]:
