@@ -157,7 +157,7 @@ class _Run:
             chosen = first_cells(cells, (0, self.scope.reference))
             chosen.sort(key=lambda cell: order.get((cell.method, cell.shots), len(order)))
             measure_costs(chosen, self.folder.path / "efficiency", self.registry, self._counter("costs"))
-        elif self.planned["prompts"].plans and self._has_rows("prompts"):
+        elif "prompts" in self.planned and self._has_rows("prompts"):
             cells = find_cells(self.planned["prompts"].plans[0], self.registry)
             categories = list({id(cell.category): cell.category for cell in cells}.values())
             path = self.folder.path / "prompts" / "ablation.json"
@@ -244,7 +244,7 @@ class _Run:
         return () if found is None else main_methods(found)
 
     def _shots_cells(self) -> list[Cell]:
-        return cells_of(self.planned["shots"], self.registry)
+        return cells_of(self.planned["shots"], self.registry) if "shots" in self.planned else []
 
     def _has_rows(self, name: str) -> bool:
         return (self.folder.path / name / ROWS).exists()
