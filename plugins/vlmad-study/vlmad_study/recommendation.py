@@ -118,7 +118,7 @@ def headline(found: Recommendation) -> tuple[str, str]:
         names = (", " if rest else " and ").join(one.name for one in undecided[:2]) + rest
         first = f"Take {best.name}, though these images do not show it to be better than {names}."
     else:
-        first = f"Take {best.name}."
+        first = f"Only {best.name} was tested, so there is nothing to choose from."
     good, bad = best.images
     facts = [f"Image AUROC {percent(best.image)}{_aupro(best)}, on {good} normal and {bad} defective images."]
     if not found.is_above_chance:

@@ -93,6 +93,8 @@ def _weakest(best: Ranked) -> str:
     known = {name: mean for name, mean in means.items() if mean.value is not None}
     order = sorted(known, key=lambda name: known[name].value or 0.0)
     low, high = known[order[0]], known[order[-1]]
+    if low.value == high.value:
+        return "The recommended method has the same image AUROC on every category."
     text = f"The recommended method is weakest on “{order[0]}”, image AUROC {100 * (low.value or 0):.1f} %"
     if low.interval is None or high.interval is None:
         return f"{text}, and strongest on “{order[-1]}”, {100 * (high.value or 0):.1f} %."
