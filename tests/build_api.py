@@ -14,9 +14,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -38,7 +38,12 @@ def surface() -> dict[str, Any]:
     """All of it, as JSON has it."""
     registry = own_registry()
     return {
-        "names": {name: _described(getattr(vlmad_core, name)) for name in vlmad_core.__all__},
+        "names": {name: _described(value) for name, value in _public(vlmad_core)},
+        "rooms": {
+            room.__name__: {name: _described(value) for name, value in _public(room)}
+            for room in map(partial(getattr, vlmad_core), sorted(vlmad_core.__all__))
+            if isinstance(room, ModuleType) and hasattr(room, "__all__")
+        },
         "testing": {name: _described(getattr(testing, name)) for name in testing.__all__},
         "fixtures": sorted(fixtures.__all__),
         "entry point": GROUP,
@@ -46,12 +51,20 @@ def surface() -> dict[str, Any]:
         "parts": {
             f"{entry.kind} {entry.full_name}": {"options": _options(entry.component.config)}
             for entry in registry.entries()
-            if entry.kind != "recipe"
+            if entry.kind not in ("recipe", "command")
         },
         "recipes": {entry.full_name: _recipe(entry.item) for entry in registry.entries("recipe")},
         "commands": dict(_commands(typer.main.get_command(app))),
         "records": _records(),
     }
+
+
+def _public(room: ModuleType) -> Iterator[tuple[str, Any]]:
+    """What a room lists in ``__all__``, without the rooms inside it."""
+    for name in sorted(room.__all__):
+        value = getattr(room, name)
+        if not isinstance(value, ModuleType):
+            yield name, value
 
 
 def own_registry() -> Registry:

@@ -1,3 +1,14 @@
+from . import benchmark as benchmark
+from . import contracts as contracts
+from . import datasets as datasets
+from . import errors as errors
+from . import inspection as inspection
+from . import metrics as metrics
+from . import pipeline as pipeline
+from . import registry as registry
+from . import report as report
+from . import run as run
+from . import training as training
 from .benchmark.plan import BenchmarkPlan as BenchmarkPlan
 from .benchmark.run import run_benchmark as run_benchmark
 from .contracts.data import Prediction as Prediction

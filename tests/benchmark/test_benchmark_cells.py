@@ -141,7 +141,7 @@ def test_the_key_changes_with_everything_that_decides_a_row_and_with_nothing_els
         key(resolution=16),
         key(max_images=1),
         key(class_names={"kind_0": "thing"}),
-        key(methods=[{"label": "m", "recipe": "remember", "set": {"scorers.0.config.top": 0.1}}]),
+        key(methods=[{"label": "m", "recipe": "remember", "overrides": {"scorers.0.config.top": 0.1}}]),
         key(backbones=[{"label": "tiny", "use": "tiny", "config": {"seed": 1}}]),
         key(aupro_200=True),
     ]
@@ -178,7 +178,7 @@ def test_a_plan_is_the_same_from_yaml_json_and_python(make_plan, tmp_path):
             "plan.references: no image 'kind_0/train/good/9.png'",
         ),
         ({"references": {"kind_0": ["kind_0/test/hole/000.png"]}}, "is defective; references are normal images"),
-        ({"methods": [{"recipe": "words", "set": {"scorers.0.config.topp": 1}}]}, "topp: no such option"),
+        ({"methods": [{"recipe": "words", "overrides": {"scorers.0.config.topp": 1}}]}, "topp: no such option"),
         ({"methods": [{"detector": "nowhere"}]}, "nowhere: holds no detector that can be read"),
     ],
 )

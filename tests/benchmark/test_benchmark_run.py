@@ -233,7 +233,9 @@ def test_other_weights_of_the_same_name_are_refused(make_plan, registry, tmp_pat
 
 
 def test_a_cell_that_fails_is_a_row_and_the_others_go_on(run):
-    results = run(methods=["words", {"label": "beyond", "recipe": "words", "set": {"extractor.config.layers": [99]}}])
+    results = run(
+        methods=["words", {"label": "beyond", "recipe": "words", "overrides": {"extractor.config.layers": [99]}}]
+    )
     assert [row["status"] for row in results.rows] == ["done", "failed"] * 2
     assert results.failed[0]["error"].startswith("extractor 'patches' on backbone 'tiny': layers [99] leave this tower")
     assert results.failed[0]["image_auroc"] is None
@@ -250,7 +252,7 @@ def test_running_out_of_memory_is_a_row_and_other_extractors_go_on(make_plan, re
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
         return real(self, vision, images)
 
-    big = {"label": "big", "recipe": "words", "set": {"extractor.config.layers": [1]}}
+    big = {"label": "big", "recipe": "words", "overrides": {"extractor.config.layers": [1]}}
     with monkeypatch.context() as patch:
         patch.setattr(Patches, "forward", forward)
         results = vlmad_core.run_benchmark(
@@ -419,7 +421,10 @@ def test_settings_of_a_detector_are_those_of_the_plan(registry, data, make_plan,
     detector = build("remember", registry=registry).fit(str(data / "kind_0/train/good"), "thing")
     save(detector, tmp_path / "fitted")
     folder = str(tmp_path / "fitted")
-    plain, sharp = {"label": "a", "detector": folder}, {"label": "b", "detector": folder, "set": {"output.smooth": 2.0}}
+    plain, sharp = (
+        {"label": "a", "detector": folder},
+        {"label": "b", "detector": folder, "overrides": {"output.smooth": 2.0}},
+    )
     rows = vlmad_core.run_benchmark(
         make_plan(methods=[plain, sharp], shots=[1]), tmp_path / "out", registry=registry, tables=False
     ).rows
@@ -428,7 +433,7 @@ def test_settings_of_a_detector_are_those_of_the_plan(registry, data, make_plan,
 
 
 def test_the_estimate_counts_what_the_run_then_does(run, make_plan, registry):
-    beyond = {"label": "beyond", "recipe": "words", "set": {"extractor.config.layers": [99]}}
+    beyond = {"label": "beyond", "recipe": "words", "overrides": {"extractor.config.layers": [99]}}
     changes = {"methods": ["words", "remember", beyond], "shots": [0, 1, 2], "seeds": 2}
     told = estimate(vlmad_core.BenchmarkPlan(**make_plan(**changes)), registry=registry)
     results = run(**changes)

@@ -15,7 +15,7 @@ from vlmad_core.cli import __main__, terminal
 from vlmad_core.registry.registry import default_registry
 
 PLUGIN = """
-from vlmad_core import Recipe, hookimpl
+from vlmad_core.registry import Recipe, hookimpl
 from vlmad_core.testing.registry import TINY
 
 PATCHES = {"use": "patches", "config": {"space": "both"}}

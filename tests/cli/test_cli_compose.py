@@ -14,8 +14,8 @@ from vlmad_core.pipeline.diagram_picture import draw
 
 import vlmad_core
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline import diagram
 from vlmad_core.pipeline.compose import compose
-from vlmad_core.pipeline.pipeline import diagram
 from vlmad_core.pipeline.recipes import recipe_text
 from vlmad_core.testing import memory_registry, tiny_backbone
 

@@ -14,13 +14,13 @@ PARTS = """
 import torch
 from dataclasses import replace
 from torch import nn
-from vlmad_core import Extractor, Features
+from vlmad_core.contracts import Extractor, Features
 from vlmad_core.builtin.patches import Patches
 
 class Map(Patches):
     def __init__(self, config, backbone):
         super().__init__(config, backbone)
-        self.anomaly_map = nn.Linear(backbone.vision.dim, backbone.vision.dim)
+        self.map = nn.Linear(backbone.vision.dim, backbone.vision.dim)
 
     def look(self, vision, images):
         return Patches.forward(self, vision, images)
@@ -33,10 +33,10 @@ class Map(Patches):
         return self.refine(self.look(vision, images))
 
 def convert(path):
-    return {f"extractor.anomaly_map.{name}": t for name, t in torch.load(path, weights_only=True).items()}
+    return {f"extractor.map.{name}": t for name, t in torch.load(path, weights_only=True).items()}
 """
 PLUGIN = """
-from vlmad_core import Component, Recipe, hookimpl
+from vlmad_core.registry import Component, Recipe, hookimpl
 from vlmad_core.builtin.plugin import PatchesConfig
 from vlmad_core.testing.registry import TINY
 

@@ -14,7 +14,7 @@ from vlmad_core.contracts import Preprocess, find_images, open_image
 from vlmad_core.contracts.images import read, to_pixels
 from vlmad_core.errors import ConfigError
 
-PARITY = Path(__file__).with_name("parity")
+PARITY = Path(__file__).parents[1].joinpath("parity")
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 SMALL = Preprocess((8, 8))
 

@@ -13,7 +13,7 @@ import torch
 from vlmad_core import Pipeline, build
 from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentError
 from vlmad_core.pipeline.build import resolve
-from vlmad_core.pipeline.pipeline import PipelineSpec
+from vlmad_core.pipeline.spec import PipelineSpec
 from vlmad_core.registry import Component, Config, Recipe
 from vlmad_core.registry.validate import validate
 from vlmad_core.testing import TINY, memory_registry, tiny_backbone

@@ -16,8 +16,8 @@ from torch import nn
 from vlmad_core import Pipeline, build, load
 from vlmad_core.builtin.templates import Templates
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline import checkpoint as store
 from vlmad_core.pipeline.checkpoint import save
-from vlmad_core.pipeline.pipeline import checkpoint as store
 from vlmad_core.registry import Component, Config
 from vlmad_core.testing import memory_registry, tiny_backbone
 

@@ -14,7 +14,7 @@ from vlmad_core.builtin.plugin import MemoryConfig, PatchesConfig, TextMatchConf
 from vlmad_core.builtin.text_match import TextMatch
 from vlmad_core.contracts import Backbone, Extractor, Features, Level, LevelSpec, Prompts, Scores, TextEmbeddings
 from vlmad_core.contracts.ops import combine, gaussian_blur, l2_normalize
-from vlmad_core.pipeline.pipeline import Fuse
+from vlmad_core.pipeline.fuse import Fuse
 from vlmad_core.testing import memory_registry, tiny_backbone
 
 REGISTRY = memory_registry()

@@ -10,8 +10,7 @@ from pydantic import Field, field_validator
 
 from vlmad_core.builtin.plugin import MemoryConfig, PatchesConfig, TemplatesConfig, TextMatchConfig
 from vlmad_core.errors import ConfigError, did_you_mean
-from vlmad_core.pipeline.pipeline import PipelineSpec
-from vlmad_core.pipeline.spec import override, read_spec
+from vlmad_core.pipeline.spec import PipelineSpec, override, read_spec
 from vlmad_core.registry import Config
 from vlmad_core.registry.validate import validate
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 import vlmad_core
+from vlmad_core.cli import terminal
 from vlmad_core.errors import UnknownComponentError
 from vlmad_core.registry import Component, installed
 from vlmad_core.registry.ours import OURS
 from vlmad_core.registry.registry import Entry, Plugin, Problem, Registry
 from vlmad_core.testing import memory_registry
 
-BROKEN = Path(__file__).with_name("broken_plugins")
+BROKEN = Path(__file__).parents[1] / "broken_plugins"
 
 # folder: distribution, stage, words of the problem; what still works of it
 FAILS = {
@@ -123,8 +124,9 @@ def test_interrupt_by_the_user_is_not_swallowed(install):
         install("interrupts")
 
 
-def test_what_a_plugin_prints_goes_to_stderr(install, capsys):
-    install("prints")
+def test_what_a_plugin_prints_goes_to_stderr_on_the_command_line(install, capsys):
+    with terminal.stdout_to_stderr():
+        install("prints")
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "hello from the import\nhello from the hook\n"
@@ -246,7 +248,7 @@ def test_missing_part_of_a_recipe_says_what_to_install(install):
 
 
 def test_recipe_is_not_a_part(install):
-    with pytest.raises(UnknownComponentError, match="'vlmad-good-plugin:good-recipe' is a recipe, not a part"):
+    with pytest.raises(UnknownComponentError, match="'vlmad-good-plugin:good-recipe' is a recipe"):
         install("good").get("recipe", "good-recipe").load()
 
 

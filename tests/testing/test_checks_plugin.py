@@ -23,7 +23,7 @@ from vlmad_core.testing import check_component, memory_registry
 from vlmad_core.testing.run import subjects
 
 PLUGIN = """
-from vlmad_core import Component, hookimpl
+from vlmad_core.registry import Component, hookimpl
 {top}
 @hookimpl
 def vlmad_scorers():
@@ -62,9 +62,8 @@ def distribution(tmp_path, monkeypatch):
         ("import time; time.sleep(2.2)", RANGE, "imports_quickly"),
         ("print('welcome')", RANGE, "imports_quietly"),
         ("import warnings; warnings.warn('old')", RANGE, "imports_quietly"),
-        ("from vlmad_core.registry.registry import Registry", RANGE, "imports_public_names")(
-            "import vlmad_core.contracts.ops", RANGE, "imports_public_names"
-        ),
+        ("from vlmad_core.registry.registry import Registry", RANGE, "imports_public_names"),
+        ("import vlmad_core.contracts.ops", RANGE, "imports_public_names"),
         ("from vlmad_core import registry", RANGE, "imports_public_names"),
         ("def later(): import vlmad_winclip.plugin", RANGE, "imports_public_names"),
         ("raise SystemExit(3)", RANGE, "registers"),

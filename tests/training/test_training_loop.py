@@ -68,8 +68,8 @@ def test_only_the_parts_own_tensors_are_learned_and_saved(make, data, tmp_path):
     import safetensors.torch
 
     assert set(safetensors.torch.load_file(state)) == {
-        "extractor.anomaly_map.weight",
-        "extractor.anomaly_map.bias",
+        "extractor.map.weight",
+        "extractor.map.bias",
         "normal_range",
     }
 

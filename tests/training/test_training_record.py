@@ -80,7 +80,7 @@ def test_a_published_checkpoint_becomes_a_detector(make, tmp_path, checkpoint, r
     )
     detector.save(tmp_path / "out")
     loaded = vlmad_core.load(tmp_path / "out", backbone=detector.backbone, registry=registry)
-    assert torch.equal(loaded.extractor.anomaly_map.bias, torch.arange(16.0))
+    assert torch.equal(loaded.extractor.map.bias, torch.arange(16.0))
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     expected = {"how": "imported", "paper": "Nobody, 2020", "epoch": 3, "file": "epoch_3.pth", "sha256": digest}
     assert expected.items() <= loaded.trained.items()
@@ -105,10 +105,10 @@ def test_a_published_checkpoint_becomes_a_detector(make, tmp_path, checkpoint, r
 def test_a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing(make, tmp_path, registry, content, told):
     torch.save(content, tmp_path / "a.pth")
     detector = make()
-    before = detector.extractor.anomaly_map.weight.clone()
+    before = detector.extractor.map.weight.clone()
     with pytest.raises(ConfigError, match=f"does not fit this detector: .*{told}"):
         import_checkpoint(detector, tmp_path / "a.pth", recipe="tiny-map", trained_on="visa", registry=registry)
-    assert torch.equal(detector.extractor.anomaly_map.weight, before) and not detector.trained
+    assert torch.equal(detector.extractor.map.weight, before) and not detector.trained
 
 
 def test_a_recipe_without_checkpoints_names_those_with(make, tmp_path, registry):

@@ -114,7 +114,7 @@ def test_a_loss_that_is_no_number_stops(make, data, tmp_path, monkeypatch):
         return {name: term * (math.nan if len(calls) == 5 else 1) for name, term in loss_terms(*given).items()}
 
     monkeypatch.setattr("vlmad_core.training.loop.loss_terms", breaks_down)
-    with pytest.raises(VlmadError, match=r"the loss is nan in epoch 2, step 2\. Lower training\.rate"):
+    with pytest.raises(VlmadError, match=r"the loss is nan in epoch 2, step 2\. Lower training\.lr"):
         train(make(), data, tmp_path / "out", epochs=20, batch_size=4)
 
 

@@ -130,7 +130,7 @@ def test_what_is_finished_is_not_done_again(make, data, tmp_path):
     steps, again = [], make()
     report = vlmad_core.train(again, data, tmp_path / "out", epochs=2, lr=0.05, progress=steps.append)
     assert steps == [] and report.resumed and report.epochs == 2
-    assert torch.equal(again.extractor.anomaly_map.weight, first.extractor.anomaly_map.weight)
+    assert torch.equal(again.extractor.map.weight, first.extractor.map.weight)
     assert again.trained == first.trained
     assert (tmp_path / "out" / "detector.json").read_bytes() == before
 
@@ -145,7 +145,7 @@ def test_a_run_that_may_only_take_longer_goes_on(make, data, tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"lr": 0.5}, r"training\.rate was 0\.001 and is now 0\.5"),
+        ({"lr": 0.5}, r"training\.lr was 0\.001 and is now 0\.5"),
         ({"seed": 3}, r"training\.seed was 0 and is now 3"),
         ({"epochs": 9}, r"training\.epochs was 2 and is now 9"),
     ],

@@ -26,7 +26,7 @@ class Map(Extractor):
         super().__init__()
         dim = backbone.vision.dim
         self.levels = (LevelSpec("mapped", dim, True),)
-        self.anomaly_map = nn.Linear(dim, dim)
+        self.map = nn.Linear(dim, dim)
 
     def forward(self, vision, images):
         return self.refine(self.look(vision, images))
@@ -91,4 +91,4 @@ class Word(Prompts):
 def convert(path):
     """Reads the checkpoints of these parts."""
     saved = torch.load(path, weights_only=True)
-    return {f"extractor.anomaly_map.{name}": value for name, value in saved.items()}
+    return {f"extractor.map.{name}": value for name, value in saved.items()}

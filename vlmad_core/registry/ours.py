@@ -13,6 +13,7 @@ _NAMES = {
     "vlmad-learned-prompts": "learned anomalyclip",
     "vlmad-musc": "musc",
     "vlmad-pocket": "pocket pocket-few-shot",
+    "vlmad-study": "study",
     "vlmad-subspace": "subspace",
     "vlmad-timm": "timm",
     "vlmad-winclip": "windows winclip winclip-few-shot winclip-anomalib winclip-anomalib-few-shot winclip-zq "

@@ -233,9 +233,9 @@ imported = time.perf_counter()
 pocket = Pocket(vlmad_pocket.plugin.PocketConfig(words=False))
 built = time.perf_counter()
 import torch
-from vlmad_core import walk
+from vlmad_core.contracts import forward_blocks
 with torch.inference_mode():
-    walk(pocket.vision.blocks, pocket.vision.embed(torch.zeros(1, 3, 224, 224))[0])
+    forward_blocks(pocket.vision.blocks, pocket.vision.embed(torch.zeros(1, 3, 224, 224))[0])
 done = time.perf_counter()
 heavy = sorted({"timm", "open_clip", "torchvision", "onnx"} & set(sys.modules))
 print(json.dumps({"light": light, "heavy": heavy, "import": imported - start, "build": built - imported,
