@@ -231,3 +231,20 @@ def test_what_takes_longest_is_left_out_first_but_never_the_backbone_s_own(data,
     assert "patch-memory (tiny)" in chosen.cuts["shots, methods"]
     whole = planner.choose("shots", scope, 1e6, 1.0, lambda: None)
     assert (whole.scope.seeds, whole.scope.shots, whole.cuts) == (2, (0, 1, 2), {})
+
+
+@pytest.mark.slow
+def test_trained_methods_take_part_and_are_marked_where_they_are_tested_on_their_own_data(data, tmp_path, registry):
+    for name in ("learned-prompts", "dpam", "compositional"):
+        registry.add(f"vlmad_{name.replace('-', '_')}.plugin", f"vlmad-{name}")
+    other = tmp_path / "second"
+    shutil.copytree(data, other)
+    asked = {**ASKED, "sections": ("alignment", "prompts", "cross-domain"), "other": other, "epochs": 1}
+    report = study(data, tmp_path / "out", registry=registry, **asked)
+    summary = json.loads(report.json.read_text())
+    methods = {one["method"]: one for one in summary["sections"]["cross-domain"]["things"]}
+    assert methods["anomalyclip (tiny), trained on things"]["trained_on_this"]
+    assert not methods["anomalyclip (tiny), trained on second"]["trained_on_this"]
+    tested = {one["method"] for one in summary["sections"]["prompts"]["things"]}
+    assert "anomalyclip (tiny) on plain patches, trained on second" in tested
+    assert {effect["kind"] for effect in summary["effects"]} == {"normal state", "abnormal state", "template"}
