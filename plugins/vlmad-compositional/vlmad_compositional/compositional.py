@@ -12,7 +12,16 @@ import torch
 from torch import Tensor
 
 from vlmad_compositional.lists import read_states, read_templates
-from vlmad_core.contracts import Backbone, Ensemble, Features, Prompts, TextEmbeddings, TextTower, encode_text, l2_normalize
+from vlmad_core.contracts import (
+    Backbone,
+    Ensemble,
+    Features,
+    Prompts,
+    TextEmbeddings,
+    TextTower,
+    encode_text,
+    l2_normalize,
+)
 
 if TYPE_CHECKING:
     from vlmad_compositional.plugin import CompositionalConfig
