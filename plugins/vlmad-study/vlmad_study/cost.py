@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -48,16 +47,20 @@ def ready(cell: Cell, registry: Registry, shared: dict[str, Backbone] | None = N
     Raises:
         VlmadError: It cannot be built, or a normal image cannot be read.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the benchmark passed them on
-        shared, key = {} if shared is None else shared, cell.spec.backbone.model_dump_json()
-        if key not in shared:
-            shared[key] = make_backbone(cell.spec.backbone, registry=registry)
-        pipeline = build_cell(cell, shared[key], registry)
+    pipeline = _built(cell, registry, {} if shared is None else shared)
     pipeline.class_name = cell.category.words
     if cell.shots:
         pipeline.fit([sample.image for sample in cell.references], cell.category.words)
     return pipeline
+
+
+def _built(cell: Cell, registry: Registry, shared: dict[str, Backbone]) -> Pipeline:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the benchmark passed them on
+        key = cell.spec.backbone.model_dump_json()
+        if key not in shared:
+            shared[key] = make_backbone(cell.spec.backbone, registry=registry)
+        return build_cell(cell, shared[key], registry)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Timing:
 
 
 def time_cells(cells: Sequence[Cell], registry: Registry, check: Callable[[], None]) -> Timing:
-    """Time every way to extract features on one image, and some methods as a whole.
+    """Time every way to extract features on one image, and the scores of one method.
 
     Args:
         cells: Of all plans of a section.
@@ -97,40 +100,45 @@ def time_cells(cells: Sequence[Cell], registry: Registry, check: Callable[[], No
     shared: dict[str, Backbone] = {}
     seconds: dict[str, float] = {}
     methods: dict[str, dict[str, None]] = {}
-    scoring = []
-    for cell in cells:
-        if cell.status != "waiting":
-            continue
+    waiting = sorted((c for c in cells if c.status == "waiting"), key=lambda c: c.spec.prompts is not None)
+    scoring = 0.0
+    for cell in waiting:  # those without text first: encoding it costs much, and is done once a class name
         key = json.dumps([cell.spec.backbone.model_dump(), cell.spec.extractor.model_dump(), str(cell.detector)])
         methods.setdefault(key, {})[cell.method] = None
         if key in seconds:
             continue
         check()
         try:
-            seconds[key], whole = _time_image(cell, registry, shared)
-            scoring.append(max(0.0, whole - seconds[key]))
+            pipeline = _built(cell, registry, shared)
+            seconds[key] = _time_features(pipeline, cell.category.judged[0].image)
+            if not scoring:
+                scoring = _time_scores(pipeline, cell, seconds[key])
         except VlmadError:  # the benchmark says why
             seconds[key] = 0.0
-    features = {tuple(methods[key]): value for key, value in seconds.items()}
-    return Timing(features, statistics.median(scoring) if scoring else 0.0)
+    return Timing({tuple(methods[key]): value for key, value in seconds.items()}, scoring)
 
 
-def _time_image(cell: Cell, registry: Registry, shared: dict[str, Backbone]) -> tuple[float, float]:
-    """Seconds for the features of one image, and for all that a method does with it; the first time is not counted."""
-    image, class_name = cell.category.judged[0].image, cell.category.words
-    pipeline = ready(replace(cell, shots=min(1, cell.shots)), registry, shared)
-    backbone = pipeline.backbone
+def _time_features(pipeline: Pipeline, image: ImageLike) -> float:
+    """Seconds for one image; the lower of two, since another program may have run meanwhile."""
+    backbone, times = pipeline.backbone, []
     pixels = to_pixels(open_image(image), backbone.preprocess)[None].to(backbone.device, backbone.dtype)
-    pipeline.predict(image, class_name)
-    features, whole = [], []
-    for _ in range(2):  # the lower one counts: another program may have run meanwhile
+    for _ in range(2):
         started = time.perf_counter()
         with torch.no_grad():
             pipeline.extractor(backbone.vision, pixels)
-        features.append(time.perf_counter() - started)
-        pipeline.predict(image, class_name)
-        whole.append(time.perf_counter() - started - features[-1])
-    return min(features), min(whole)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _time_scores(pipeline: Pipeline, cell: Cell, features: float) -> float:
+    """Seconds for all that a method does with the features of one image."""
+    image, class_name = cell.category.judged[0].image, cell.category.words
+    if cell.shots:
+        pipeline.fit([image], class_name)
+    pipeline.predict(image, class_name)
+    started = time.perf_counter()
+    pipeline.predict(image, class_name)
+    return max(1e-4, time.perf_counter() - started - features)
 
 
 def measure_costs(

@@ -115,7 +115,8 @@ class _Run:
         names = steps_of(self.planner)
         for place, name in enumerate(names):
             room = max(0.0, self.limit.left) * share(names, place)
-            self.limit.start_step(1.5 * room)
+            # Nothing is worth anything without the section that the recommendation is made of.
+            self.limit.start_step(self.limit.left if name == "shots" else 1.5 * room)
             started = time.perf_counter()
             self._cut({f"{name}, time": ""})
             if self.limit.left < 0 and name != "shots":
