@@ -142,6 +142,7 @@ def test_of_methods_that_are_alike_the_better_map_wins_then_fewer_normals_then_s
     path, rows = folder({"a": (3.0, 0.90, 4), "b": (3.0, 0.90, 4)})
     speeds = [_speed("a", 20.0), _speed("b", 10.0)]
     assert recommend(path, rows, speeds, 4).best.method == "b"
+    assert recommend(path, rows, speeds[1:], 4).best.method == "a"  # of which nothing is known to be slower
 
 
 def test_what_learned_from_the_tested_data_is_never_recommended(folder):

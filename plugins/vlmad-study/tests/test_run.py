@@ -24,6 +24,11 @@ from vlmad_study.time_limit import TimeIsUpError, TimeLimit
 ASKED = {"backbone": "tiny", "shots": (0, 1), "seeds": 1, "class_names": {"*": "steel plate"}}
 
 
+@pytest.fixture(autouse=True)
+def short_measurements(monkeypatch):
+    monkeypatch.setattr("vlmad_study.cost._SECONDS", 0.05)
+
+
 def test_a_study_writes_a_report_that_needs_nothing_else_and_measures_nothing_twice(
     data, tmp_path, registry, monkeypatch
 ):
@@ -146,18 +151,18 @@ class Hurried(TimeLimit):
 def test_what_does_not_fit_is_cut_and_named_and_completed_by_a_call_with_more_time(
     data, tmp_path, registry, monkeypatch
 ):
-    out = tmp_path / "out"
+    out, asked = tmp_path / "out", {**ASKED, "sections": ("shots", "features", "prompts")}
     slow = [Timing({}, 0.0)]  # of section shots; whatever else there is takes too long
     with monkeypatch.context() as patch:
         patch.setattr(running, "TimeLimit", Hurried)
         patch.setattr(planning, "time_cells", lambda *_: slow.pop() if slow else Timing({}, 1e4))
-        short = study(data, out, registry=registry, minutes=0.5, **ASKED)
+        short = study(data, out, registry=registry, minutes=0.5, **asked)
     cuts = json.loads((out / "study-plan.json").read_text())["scope"]["cuts"]
     assert set(cuts) == {"features, time", "prompts, time"}
     assert "The limit of 0.5 minutes allowed less than everything" in short.markdown.read_text()
     assert "features: left out for lack of time; it needs" in short.html.read_text()
     rows = (out / "shots/rows.jsonl").read_bytes()
-    whole = study(data, out, registry=registry, minutes=5, **ASKED)
+    whole = study(data, out, registry=registry, minutes=5, **asked)
     assert json.loads((out / "study-plan.json").read_text())["scope"]["cuts"] == {}
     assert (out / "shots/rows.jsonl").read_bytes() == rows
     assert json.loads(whole.json.read_text())["sections"]["features"]
@@ -213,7 +218,8 @@ def test_names_that_are_not_utf_8_do_not_end_a_study(data, tmp_path, registry):
         (root / broken / "test/good/0.png").rename(root / broken / os.fsdecode(b"test/good/=1+\xfe`<b>.png"))
     except OSError:
         pytest.skip("this file system takes UTF-8 alone")
-    report = study(root, tmp_path / "out", registry=registry, **{**ASKED, "class_names": {}})
+    asked = {**ASKED, "class_names": {}, "sections": ("alignment", "shots")}
+    report = study(root, tmp_path / "out", registry=registry, **asked)
     assert report.tested == 8
     assert "\ufffd" in report.markdown.read_text(encoding="utf-8")
     assert "<b>" not in report.html.read_text(encoding="utf-8")

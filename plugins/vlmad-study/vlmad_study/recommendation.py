@@ -79,11 +79,13 @@ def recommend(folder: Path, rows: Sequence[Row], speeds: Sequence[Speed], refere
     top = max(one.aupro.value or 0.0 for one in equals)
     close = [one for one in equals if (one.aupro.value or 0.0) >= top - _EQUAL]
 
-    def order(one: Ranked) -> tuple[int, float]:
-        speed = known.get((one.method, one.shots))
-        return one.shots, speed.p50_ms or 0.0 if speed is not None else 0.0
-
-    best = min(close, key=order)
+    fewest = min(one.shots for one in close)
+    last = [one for one in close if one.shots == fewest]
+    times = [known[one.method, one.shots].p50_ms for one in last if (one.method, one.shots) in known]
+    # Speed decides only where it is known of all of them; else the higher image AUROC, in whose order they are.
+    best = last[0]
+    if len(times) == len(last):
+        best = min(last, key=lambda one: known[one.method, one.shots].p50_ms or 0.0)
     others = [one for one in ranked if one is not best]
     runner_up = others[0] if others else None
     return Recommendation(
@@ -167,7 +169,9 @@ def _preference(best: Ranked, top: Ranked) -> str:
     own, other = best.aupro.value, top.aupro.value
     if own is not None and other is not None and own > other + _EQUAL:
         return f"it marks defects better (AUPRO {100 * own:.1f} against {100 * other:.1f} %)"
-    return "it needs fewer normal images" if best.shots < top.shots else "it is faster"
+    if best.shots < top.shots:
+        return "it needs fewer normal images"
+    return "it is faster at an equal AUPRO"
 
 
 def _aupro(one: Ranked) -> str:

@@ -18,7 +18,8 @@ _FIRST, _OPEN, _WORSE, _UNTESTED = "#0072B2", "#56B4E9", "#9a9a9a", "#5c4a72"
 _EFFECTS = {"helps": "#0072B2", "hurts": "#D55E00", "": "#9a9a9a"}
 _TITLES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
 LEGEND = (
-    "Dark blue: the first. Light blue: not shown to be worse. Grey: shown to be worse. Hollow: trained on this data."
+    "Image AUROC, dark blue: the first; light blue: not shown to be worse; grey: shown to be worse. AUPRO, purple: not "
+    "tested. Hollow: trained on this data."
 )
 
 

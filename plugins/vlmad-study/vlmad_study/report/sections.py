@@ -116,7 +116,7 @@ def efficiency(content: Content) -> list[Markdown]:
     blocks += [paragraph(text if len(speeds) > 1 else ""), table(speed_table.speed_table(speeds))]
     known = {(one.method, one.shots) for one in speeds}
     rows = [r for r in content.rows["shots"] if r["status"] == "done" and (r["method"], r["shots"]) in known]
-    if rows:
+    if rows and len(known) > 1:
         try:
             made = plots.speed(rows, speeds, content.images / "efficiency", by=["method", "shots"])[0]
             blocks.append(image(made, "Image AUROC against images a second", content.out))
