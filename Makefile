@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 PLUGINS = $(wildcard plugins/vlmad-*)
 CODE    = vlmad_core plugins tests docs benchmarks
 
-.PHONY: help demo test test-all venv check lint types layers unit format wheels docs pages parity wheelhouse sbom release benchmark accuracy learned clean
+.PHONY: help demo test test-all venv check lint types layers unit format wheels docs gallery pages parity wheelhouse runtime sbom licences release benchmark accuracy learned clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -25,7 +25,7 @@ test-all: venv wheelhouse  ## the same with the slow tests
 venv:  ## a fresh environment with everything, the plugins editable
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) torch torchvision
-	$(PIP) --requirement .ci/requirements.txt --editable ".[open-clip,evaluation,training,tensorboard,distributed]" $(addprefix --editable ./,$(PLUGINS))
+	$(PIP) --requirement .ci/requirements.txt --editable ".$(ALL)" $(addprefix --editable ./,$(PLUGINS))
 
 check: lint types layers unit  ## lint, types, layers and tests in the environment that is there
 
@@ -60,8 +60,22 @@ wheelhouse: wheels  ## all that an offline machine of this kind needs, in wheelh
 	  --dest wheelhouse dist/*.whl "$$(ls dist/vlmad_core-*.whl)[$(EXTRAS)]"
 	cd wheelhouse && sha256sum *.whl > SHA256SUMS
 
-sbom:  ## bill of materials of what is installed to run, in sbom.json (CycloneDX)
-	$(BIN)/python .ci/sbom.py --out sbom.json
+# An environment with what runs and no tool, for the two lists below; RUN=[extras] of the core.
+RUN ?=
+RUNTIME = .runtime/bin/python
+runtime:
+	$(PYTHON) -m venv --clear --without-pip .runtime
+	$(BIN)/python -m pip --python $(RUNTIME) install --quiet --disable-pip-version-check --constraint .ci/constraints.txt torch torchvision
+	$(BIN)/python -m pip --python $(RUNTIME) install --quiet --disable-pip-version-check --constraint .ci/constraints.txt ".$(RUN)" $(addprefix ./,$(PLUGINS))
+
+sbom: runtime  ## bill of materials of what is installed to run, in sbom.json (CycloneDX, by cyclonedx-py)
+	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml $(RUNTIME) | $(BIN)/python .ci/sbom.py > sbom.json
+
+ALL = [open-clip,evaluation,training,tensorboard,distributed]
+licences:  ## write docs/licences.md again (by pip-licenses)
+	$(MAKE) runtime RUN="$(ALL)"
+	$(BIN)/pip-licenses --python $(RUNTIME) --from=mixed --no-version --format=markdown --ignore-packages $(notdir $(PLUGINS)) vlmad-core > .runtime/licences.md
+	$(BIN)/python .ci/licences.py < .runtime/licences.md
 
 release:  ## set the version everywhere: make release VERSION=x.y.z
 	$(BIN)/python .ci/release.py $(VERSION)
@@ -71,6 +85,9 @@ docs:  ## the docs as a site in .site/, which needs nothing but itself; a dead l
 
 pages:  ## write the pages again that are written from the code
 	for script in checks cli concepts published reference tables training troubleshooting; do $(BIN)/python docs/build_$$script.py || exit 1; done
+
+gallery:  ## run the commands of the pages on real images and show what they print and draw: make gallery DATA=folder
+	$(BIN)/python docs/build_gallery.py --data $(DATA)
 
 parity:  ## measure the differences from all recorded numbers again, in docs/results/parity.json; then `make pages`
 	$(BIN)/python tests/parity/measure.py
@@ -98,4 +115,4 @@ learned:  ## what training brings: generated pictures, five seeds, across domain
 	$(BIN)/python plugins/vlmad-pocket/benchmarks/learned.py --data $(DATA) --generated $(GENERATED)/train --held $(GENERATED)/held
 
 clean:  ## remove what these commands made
-	rm -rf .venv .demo .site .generated dist wheelhouse sbom.json .mypy_cache .ruff_cache .pytest_cache .coverage
+	rm -rf .venv .runtime .demo .site .generated dist wheelhouse sbom.json .mypy_cache .ruff_cache .pytest_cache .coverage

@@ -1,4 +1,4 @@
-"""The distributions of this repository, what they ask for, and what is installed for them with its licence.
+"""The distributions of this repository, what they need, and what is installed for them.
 
 For the scripts beside it and for the tests; no part of any distribution.
 """
@@ -20,15 +20,6 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 CORE = "vlmad-core"
 
-_SPDX = {  # classifiers name licences in their own words
-    "Apache Software License": "Apache-2.0",
-    "BSD License": "BSD",
-    "ISC License (ISCL)": "ISC",
-    "MIT License": "MIT",
-    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
-    "Python Software Foundation License": "PSF-2.0",
-}
-
 
 @dataclass(frozen=True)
 class Distribution:
@@ -48,8 +39,12 @@ class Distribution:
 
     @property
     def version(self) -> str:
-        """As it is written down."""
-        return str(self.project["version"])
+        """Read by hatchling where its ``pyproject.toml`` says; a version of its own would be found here."""
+        if "version" in self.project:
+            return str(self.project["version"])
+        source = tomllib.loads((self.folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["version"]
+        text = (self.folder / source["path"]).resolve().read_text(encoding="utf-8")
+        return re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)[0]
 
     @property
     def package(self) -> Path:
@@ -69,17 +64,11 @@ def distributions(root: Path = ROOT) -> list[Distribution]:
     return [Distribution(folder) for folder in [root, *folders]]
 
 
-def third_party(ours: Iterable[Distribution]) -> dict[str, list[str]]:
-    """What others made and ours ask for, by name; each with who asks: ``vlmad-core``, ``vlmad-core[open-clip]``."""
+def third_party(ours: Iterable[Distribution]) -> set[str]:
+    """Names of what others made and ours need, with all extras."""
     ours = list(ours)
-    own = {distribution.name for distribution in ours}
-    asked: dict[str, list[str]] = {}
-    for distribution in ours:
-        for extra, requirements in distribution.extras.items():
-            for requirement in requirements:
-                if (name := canonicalize_name(requirement.name)) not in own:
-                    asked.setdefault(name, []).append(distribution.name + (f"[{extra}]" if extra else ""))
-    return {name: asked[name] for name in sorted(asked)}
+    needed = {canonicalize_name(r.name) for each in ours for needs in each.extras.values() for r in needs}
+    return needed - {distribution.name for distribution in ours}
 
 
 @dataclass(frozen=True)
@@ -116,42 +105,3 @@ def closure(wanted: Iterable[str]) -> dict[str, Installed]:
             known.extras.update(extras)
             waiting += known.needs
     return dict(sorted(found.items()))
-
-
-def licence(distribution: metadata.Distribution) -> str:
-    """What its metadata say, as SPDX where they say it so."""
-    about = distribution.metadata
-    if expression := about.get("License-Expression"):
-        return str(expression)
-    classifiers = [line for line in about.get_all("Classifier") or () if line.startswith("License ::")]
-    named = " AND ".join(_SPDX.get(word, word) for word in (line.rpartition(" :: ")[2] for line in classifiers))
-    said = " ".join((about.get("License") or "").split())
-    is_short = bool(said) and len(said) <= 40  # some put the whole text there
-    return said if is_short and named in ("", "BSD") else named or "see its files"
-
-
-_FAMILIES = {
-    "Apache": r"apache",
-    "BSD": r"\b0?bsd",
-    "Boost": r"\bbsl|boost",
-    "CC0": r"\bcc0",
-    "CNRI": r"\bcnri",
-    "ISC": r"\bisc\b",
-    "MIT": r"\bmit\b",
-    "MPL": r"\bmpl|mozilla",
-    "PSF": r"\bpsf|python software foundation",
-    "Zlib": r"\bzlib\b",
-}
-
-
-def families(licence: str) -> set[str]:
-    """Families of licences named in a text, all of them free to use and pass on; ``unknown`` for a part of no such.
-
-    >>> sorted(families("BSD-3-Clause AND Apache-2.0 WITH LLVM-exception")), sorted(families("GPL-3.0-only AND MIT"))
-    (['Apache', 'BSD'], ['MIT', 'unknown'])
-    """
-    parts = re.split(r" (?:AND|OR) |[()]", licence)
-    found = {
-        part: {name for name, words in _FAMILIES.items() if re.search(words, part, re.I)} for part in parts if part
-    }
-    return set().union(*(names or {"unknown"} for names in found.values()))

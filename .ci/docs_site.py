@@ -1,11 +1,13 @@
-"""Makes a site of the docs: the order of pages, the READMEs beside the docs, and links that lead out of them.
+"""Makes a site of the docs: the order of pages, READMEs of plugins, links to files of the repository, docstrings.
 
-A hook of mkdocs, see mkdocs.yml. Links in the Markdown lead to files of the repository, so that they work where the
-files lie; here those to files that are pages of the site are turned to the pages, and others become plain text.
+A hook of mkdocs, see mkdocs.yml. Links in the Markdown lead to files of the repository, so that they work there. Here a
+link to a file that is a page of the site becomes a link to that page, and any other becomes plain text. The comment
+``<!-- names: PACKAGE -->`` becomes the public names of the package, for mkdocstrings.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from pathlib import Path
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 _LINK = re.compile(r"\[([^\]\n]+(?:\[[^\]]*\])?[^\]\n]*)\]\(([^)\s]+)\)")
+_NAMES = re.compile(r"<!-- names: ([\w.]+) -->")
+_CONTRACTS = ("vlmad_core.contracts", "vlmad_core.registry", "vlmad_core.datasets")
+"""These are documented on the page of contracts; elsewhere their names are links to it."""
 _PICTURES = {".jpg", ".png", ".svg"}
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
@@ -35,6 +40,39 @@ def pictures() -> dict[str, Path]:
     }
     beside = [path for path in sorted(named) if path.suffix in _PICTURES and path.exists() and DOCS not in path.parents]
     return {f"pictures/{path.relative_to(ROOT).as_posix()}": path for path in beside}
+
+
+def public_names(package: str) -> dict[str, str]:
+    """The public names of a package and where each is defined: ``{"build": "vlmad_core.pipeline.build.build"}``.
+
+    Read from ``__init__.pyi`` where there is one, else from the imports and ``__all__`` of the source.
+    """
+    folder = ROOT / package.replace(".", "/")
+    choices = (folder / "__init__.pyi", folder / "__init__.py", folder.with_suffix(".py"))
+    tree = ast.parse(next(path for path in choices if path.exists()).read_text(encoding="utf-8"))
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module not in (None, "__future__"):  # None: `from . import room`
+            home = f"{package}.{node.module}" if node.level else node.module
+            found |= {alias.asname or alias.name: f"{home}.{alias.name}" for alias in node.names}
+    listed = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    names = (
+        ast.literal_eval(listed[0]) if listed else [name for name, home in found.items() if home.startswith("vlmad")]
+    )
+    return {name: found.get(name, f"{package}.{name}") for name in names if name != "__version__"}
+
+
+def document(package: str, documented: set[str]) -> str:
+    """Blocks of mkdocstrings for the public names of a package; a name that has its block elsewhere is a link."""
+    parts = []
+    for name, home in public_names(package).items():
+        if home in documented:
+            parts.append(f"[`{name}`][{home}]: see there.")
+        else:
+            parts.append(f"::: {home}")
+    return "\n\n".join(parts)
 
 
 def expand(nav: list[Any], left: list[str]) -> list[Any]:
@@ -99,5 +137,15 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         there = os.path.relpath(place, Path(page.file.src_uri).parent)
         return f"[{text}]({Path(there).as_posix()}{'#' * bool(anchor)}{anchor})"
 
+    done: set[str] = set()
+    if page.file.src_uri != "reference/contracts.md":
+        done.update(home for package in _CONTRACTS for home in public_names(package).values())
+
+    def put(found: re.Match[str]) -> str:
+        text = document(found[1], done)
+        done.update(public_names(found[1]).values())
+        return text
+
+    markdown = _NAMES.sub(put, markdown)
     parts = _FENCE.split(markdown)  # every second one is a block of code
     return "".join(part if i % 2 else _LINK.sub(turn, part) for i, part in enumerate(parts))

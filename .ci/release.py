@@ -1,8 +1,8 @@
 """Set the version of every distribution: ``python .ci/release.py 0.2.0``, or ``make release VERSION=0.2.0``.
 
-All distributions move together. What changes: the core's ``__version__``, each ``version``, each range that one of
-ours asks of another (also in the examples of the docs), and the heading of what was not released yet. Nothing is
-written unless all of it can be.
+All distributions have the version of ``vlmad_core/version.py``, which hatchling reads. What changes: that line, each
+range that one of ours asks of another (also in the examples of the docs), and the heading of the unreleased changes.
+Nothing is written unless all of it can be.
 """
 
 from __future__ import annotations
@@ -68,12 +68,10 @@ def set_version(version: str, root: Path = ROOT, *, today: datetime.date | None 
             raise Refused(f"{path.relative_to(root)}: {pattern} should be there {times} times, is {count} times.")
         texts[path] = text
 
-    replace(root / "vlmad_core" / "__init__.py", r'(?m)^__version__ = ".*"$', f'__version__ = "{version}"', 1)
+    replace(root / "vlmad_core" / "version.py", r'(?m)^__version__ = ".*"$', f'__version__ = "{version}"', 1)
     date = (today or datetime.date.today()).isoformat()
     replace(root / "CHANGELOG.md", _UNRELEASED, f"## {version}, {date}", 1)
     ranges = contract_range(version)
-    for distribution in ours:
-        replace(distribution.folder / "pyproject.toml", r'(?m)^version = ".*"$', f'version = "{version}"', 1)
     for path in [*(ours.folder / "pyproject.toml" for ours in ours), *sorted(root.glob("docs/**/*.md"))]:
         if "decisions" not in path.parts:  # those say what was true then
             replace(path, _RANGE, lambda found: f'"{found[1]}{ranges}"', 0)

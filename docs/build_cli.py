@@ -18,20 +18,17 @@ Written by `docs/build_cli.py`. `vlmad --install-completion` adds completion of 
 
 | exit code | meaning |
 |---|---|
-| 0 | all judged |
+| 0 | success |
 | 1 | refused or failed; one sentence on stderr says why and what to do (`VLMAD_DEBUG=1`: the traceback) |
 | 2 | wrong usage |
-| 3 | some images could not be judged; the others were |
+| 3 | some images could not be scored; the others were |
 | 130 | interrupted; the same command goes on |
 
 | variable | meaning |
 |---|---|
 | `VLMAD_PLUGINS` | the only plugins to load; empty: none |
 | `VLMAD_DISABLE_PLUGINS` | plugins to leave out |
-| `VLMAD_ISOLATE` | 0: import all plugins in this process at once, as a debugger wants it |
-| `VLMAD_PLUGIN_SECONDS` | seconds that a plugin may take to be imported, where 3 are too few |
-| `VLMAD_CACHE` | folder in which `plugins-….json` remembers what plugins offer; `~/.cache/vlmad` by default |
-| `VLMAD_TRACE` | tell each stage of loading plugins on stderr |
+| `VLMAD_TRACE` | print each stage of loading plugins on stderr as it begins |
 | `VLMAD_DEBUG` | show tracebacks |
 """
 

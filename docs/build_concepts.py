@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from html import escape
 from pathlib import Path
 
-from signatures import documentation, members
-
 from vlmad_core.contracts import data, parts, towers
-from vlmad_core.pipeline.pipeline import fuse
+from vlmad_core.pipeline import fuse
 from vlmad_core.registry.registry import default_registry
 
 DOCS = Path(__file__).parent
@@ -75,19 +74,32 @@ def _data(kind: type) -> Box:
     for field in fields(kind):
         shape = re.match(r"``([\[(].*?[\])])``( bool)?", said.get(field.name, ""))
         lines.append(f"{field.name}: {(shape[1] + (shape[2] or '')) if shape else field.type}")
-    made = [name for name, member in members(kind) if not name.startswith("__")]
+    made = [name for name in members(kind) if not name.startswith("__")]
     return Box(kind.__name__, "data", (*lines, *([f"can give: {', '.join(made)}"] if made else ())))
 
 
+def documentation(thing: object) -> str:
+    """Its docstring without indentation; empty where it has none, or the one that a dataclass makes."""
+    text = inspect.cleandoc(getattr(thing, "__doc__", None) or "")
+    return "" if text.startswith(f"{getattr(thing, '__name__', '')}(") else text
+
+
+def members(kind: type) -> list[str]:
+    """Names of its public methods and properties with a docstring, in the order of the source."""
+    kinds = (property, classmethod, staticmethod, types.FunctionType)
+    public = {name: member for name, member in vars(kind).items() if not name.startswith("_") or name == "__call__"}
+    return [n for n, m in public.items() if (isinstance(m, kinds) or hasattr(m, "func")) and documentation(m)]
+
+
 def _tower(kind: type, title: str) -> Box:
-    verbs = [name for name, _ in members(kind)]
+    verbs = members(kind)
     return Box(title, "part", (*_wrapped(list(kind.__annotations__)), *_wrapped(verbs, "()")))
 
 
 def _part(kind: type, name: str) -> Box:
     called = [argument for argument in inspect.signature(kind.forward).parameters if argument != "self"]
     gives = inspect.signature(kind.forward).return_annotation
-    verbs = [verb for verb, _ in members(kind) if verb not in ("forward", "is_fitted")]
+    verbs = [verb for verb in members(kind) if verb not in ("forward", "is_fitted")]
     there = sorted(entry.name for entry in default_registry().entries(name) if _ours(entry.plugin))
     lines = [f"({', '.join(called)}) → {gives}"]
     lines += [f"may: {', '.join(verbs)}"] if verbs else []

@@ -94,7 +94,7 @@ def equal_rows_joined(name: str) -> Iterator[str]:
             image = f"{row['auroc']:.3f}{spread} ({_interval(row)})"
             joined.setdefault((image, f"{row['ap']:.3f}", _pixels(row)), []).append(row)
         for cells, same in joined.items():
-            normals = f"{same[0]['shots']} normals" if same[0]["shots"] else "words alone"
+            normals = f"{same[0]['shots']} normals" if same[0]["shots"] else "texts alone"
             names = " and ".join(f"`{row['recipe']}`" for row in same)
             yield _line([real, _counts(same[0]), f"{names}, {normals}", *cells])
 

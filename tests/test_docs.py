@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,21 @@ def test_the_plugin_in_the_docs_works(tmp_path, monkeypatch):
     pictures = [np.random.default_rng(i).integers(0, 255, (32, 32, 3), dtype=np.uint8) for i in range(3)]
     detector.fit(pictures)
     assert 0 < detector.predict(pictures[0]).score < 1
+
+
+def test_the_map_in_contributing_has_the_layers_and_rooms_that_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    assert "\n".join(layer.replace("vlmad_core.", "") for layer in layers) in text
+    rooms = [path.parent.name for path in (ROOT / "vlmad_core").glob("*/__init__.py")]
+    assert [room for room in rooms if f"`{room}/`" not in text] == []
+
+
+def test_the_page_of_benchmarks_has_each_field_of_a_plan_and_no_other():
+    text = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (`.*?) \| .* \|$", text.partition("| field |")[2].partition("\n\n")[0], re.MULTILINE)
+    named = [name for cell in table for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(vlmad_core.BenchmarkPlan.model_fields)

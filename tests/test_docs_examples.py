@@ -203,7 +203,7 @@ def check_build(call: ast.Call) -> None:
     changes = {
         kind: given[kind] for kind in ("backbone", "extractor", "prompts", "scorers") if given.get(kind) is not None
     }
-    check_spec(resolve(recipe, {**changes, **(given.get("set") or {})}))
+    check_spec(resolve(recipe, {**changes, **(given.get("overrides") or {})}))
 
 
 def literal(node: ast.expr) -> object:
@@ -241,7 +241,11 @@ def test_commands_exist_with_their_options(block):
         elif words[0] == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
         elif words[:2] == ["pip", "install"]:
-            check_install([word for word in words[2:] if not word.startswith("-")])
+            options = {
+                i for i, word in enumerate(words) if words[i - 1] in ("--constraint", "--find-links", "--wheel-dir")
+            }
+            given = [word for i, word in enumerate(words) if i > 1 and i not in options and not word.startswith("-")]
+            check_install(given)
         elif words[0] == "python" and not words[1].startswith("-"):
             there = [ROOT, block.page.parent, ROOT / "plugins/vlmad-pocket/build"]
             written = f"`{words[1]}`" in block.page.read_text(encoding="utf-8")  # by the reader, from the page

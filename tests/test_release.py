@@ -13,7 +13,6 @@ import venv
 import zipfile
 from pathlib import Path
 
-import distributions as repository
 import pytest
 import release
 from distributions import CORE, ROOT, closure, distributions
@@ -29,9 +28,8 @@ each = pytest.mark.parametrize("ours", OURS, ids=IDS)
 each_plugin = pytest.mark.parametrize("ours", PLUGINS, ids=IDS[1:])
 
 
-@pytest.mark.parametrize("module", [repository, release])
-def test_the_examples_in_the_scripts_hold(module):
-    found = doctest.testmod(module)
+def test_the_examples_in_the_script_hold():
+    found = doctest.testmod(release)
     assert found.attempted > 0
     assert found.failed == 0
 
@@ -111,7 +109,7 @@ def files(folder: Path) -> list[str]:
 def copy(tmp_path):
     """A repository with what a release touches, all of it committed."""
     root = tmp_path / "copy"
-    for path in [ROOT / "CHANGELOG.md", ROOT / "vlmad_core" / "__init__.py", *ROOT.glob("docs/**/*.md")]:
+    for path in [ROOT / "CHANGELOG.md", ROOT / "vlmad_core" / "version.py", *ROOT.glob("docs/**/*.md")]:
         place = root / path.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
@@ -143,7 +141,7 @@ def texts(root: Path) -> dict[Path, str]:
 def test_a_release_sets_the_version_everywhere(copy, version, ranges):
     written = release.set_version(version, copy, today=datetime.date(2030, 1, 31))
     assert {ours.version for ours in distributions(copy)} == {version}
-    assert f'__version__ = "{version}"' in (copy / "vlmad_core" / "__init__.py").read_text()
+    assert f'__version__ = "{version}"' in (copy / "vlmad_core" / "version.py").read_text()
     assert f"\n## {version}, 2030-01-31\n" in (copy / "CHANGELOG.md").read_text()
     asked = [
         r for ours in distributions(copy) for rs in ours.extras.values() for r in rs if r.name.startswith("vlmad-")
@@ -151,7 +149,7 @@ def test_a_release_sets_the_version_everywhere(copy, version, ranges):
     assert {requirement.specifier for requirement in asked} == {SpecifierSet(ranges)}
     assert f'dependencies = ["vlmad-core{ranges}"]' in (copy / "docs" / "plugins.md").read_text()
     assert copy / "docs" / "plugins.md" in written
-    assert {extra for requirement in asked for extra in requirement.extras} == {"open-clip"}
+    assert {extra for requirement in asked for extra in requirement.extras} == {"open-clip", "evaluation", "training"}
 
 
 def test_a_second_release_needs_something_to_release(copy):
@@ -185,13 +183,27 @@ def test_a_tree_with_changes_is_refused(copy, name):
 
 
 def test_a_place_that_is_not_as_it_should_be_stops_all_of_it(copy):
-    path = copy / "plugins" / PLUGINS[-1].name / "pyproject.toml"
-    path.write_text(path.read_text() + '\n[tool.other]\nversion = "1"\n')
+    path = copy / "vlmad_core" / "version.py"
+    path.write_text(path.read_text() + '__version__ = "1"\n')
     commit(copy)
     before = texts(copy)
-    with pytest.raises(release.Refused, match=rf"{PLUGINS[-1].name}/pyproject\.toml: .* should be there 1 times"):
+    with pytest.raises(release.Refused, match=r"version\.py: .* should be there 1 times"):
         release.set_version("3.0.0", copy)
     assert texts(copy) == before
+
+
+@each
+def test_the_version_stands_in_one_place(ours):
+    """And hatchling finds it, also where it builds a wheel from an sdist, which has no other folder beside it."""
+    metadata = pytest.importorskip("hatchling.metadata.core").ProjectMetadata(str(ours.folder), plugins())
+    assert metadata.version == vlmad_core.__version__
+    assert "version" not in ours.project
+
+
+def plugins():
+    from hatchling.plugin.manager import PluginManager
+
+    return PluginManager()
 
 
 def built(folder: Path, out: Path, *what: str) -> list[Path]:

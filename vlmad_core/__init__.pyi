@@ -17,9 +17,9 @@ from .datasets.base import Sample as Sample
 from .datasets.read import read_dataset as read_dataset
 from .errors import VlmadError as VlmadError
 from .pipeline.build import build as build
-from .pipeline.checkpoint import load as load
+from .pipeline.build import load as load
+from .pipeline.build import save_recipe as save_recipe
 from .pipeline.pipeline import Pipeline as Pipeline
-from .pipeline.recipes import save_recipe as save_recipe
 from .training.options import TrainingOptions as TrainingOptions
 from .training.published import import_checkpoint as import_checkpoint
 from .training.train import train as train

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 import vlmad_core
-from vlmad_core import VlmadError, build
+from vlmad_core import VlmadError, build, metrics
 from vlmad_core.benchmark import run as runner
+from vlmad_core.benchmark.cells import find_cells
 from vlmad_core.benchmark.estimate import estimate
 from vlmad_core.contracts import images
+from vlmad_core.datasets.content import contents_of
 from vlmad_core.datasets.masks import mask_of
 from vlmad_core.errors import ConfigError
-from vlmad_core.metrics import image as metrics
 from vlmad_core.pipeline.checkpoint import save
 from vlmad_core.report.rows import Row, read_rows
 
@@ -45,17 +47,21 @@ def test_rows_are_what_a_detector_by_itself_gives(run, make_plan, registry):
     assert {row["status"] for row in results.rows} == {"done", "skipped"}
     cells = {
         cell.key: cell
-        for cell in vlmad_core.BenchmarkPlan(**make_plan(shots=[0, 2], seeds=2, image_sizes=[(32, 48)])).cells(registry)
+        for cell in find_cells(
+            vlmad_core.BenchmarkPlan(**make_plan(shots=[0, 2], seeds=2, image_sizes=[(32, 48)])), registry
+        )
     }
     for row in results.done:
         cell = cells[row["cell"]]
         detector = build(cell.spec, registry=registry)
         if row["shots"]:
-            detector.fit([sample.image for sample in cell.references], cell.category.words)
-        found = detector.predict([sample.image for sample in cell.category.judged], cell.category.words)
-        labels = [sample.label for sample in cell.category.judged]
+            detector.fit([sample.image for sample in cell.references], cell.category.class_name)
+        found = detector.predict([sample.image for sample in cell.category.test_samples], cell.category.class_name)
+        labels = [sample.label for sample in cell.category.test_samples]
         maps = np.stack([one.map_at((32, 32)) for one in found])
-        masks = np.stack([np.asarray(Image.fromarray(mask_of(s)).resize((32, 32), 0)) for s in cell.category.judged])
+        masks = np.stack(
+            [np.asarray(Image.fromarray(mask_of(s)).resize((32, 32), 0)) for s in cell.category.test_samples]
+        )
         seen = [json.loads(line) for line in (results.folder / "scores" / f"{cell.key}.jsonl").read_text().splitlines()]
         assert [one["score"] for one in seen] == pytest.approx([one.score for one in found], abs=1e-6)
         assert [bool(one["label"]) for one in seen] == labels
@@ -116,7 +122,7 @@ def test_what_does_not_fit_into_memory_goes_to_the_disk_and_away(run, monkeypatc
     wanted = without_times(run("whole", shots=[0, 2]).rows)
     written = []
     monkeypatch.setattr(
-        "vlmad_core.benchmark.kept.write_whole",
+        "vlmad_core.benchmark.feature_store.write_whole",
         lambda path, data: (written.append(path), path.write_bytes(data)),
     )
     results = run(shots=[0, 2], memory_gb=0)
@@ -132,7 +138,7 @@ def test_a_full_disk_means_another_look_and_the_same_rows(run, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vlmad_core.benchmark.kept.write_whole", full)
+    monkeypatch.setattr("vlmad_core.benchmark.feature_store.write_whole", full)
     results = run(shots=[0, 2], memory_gb=0)
     assert without_times(results.rows) == without_times(wanted.rows)
     (before,), (after,) = wanted.passes.values(), results.passes.values()
@@ -142,7 +148,7 @@ def test_a_full_disk_means_another_look_and_the_same_rows(run, monkeypatch):
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_stopped(run, monkeypatch, stop):
     wanted = without_times(run("whole", shots=[0, 2], seeds=2).rows)
-    real, calls = runner.judge_cell, []
+    real, calls = runner.evaluate_cell, []
 
     def judge(*arguments):
         calls.append(arguments)
@@ -150,7 +156,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_stopped(run, monkeypatc
             raise stop
         return real(*arguments)
 
-    monkeypatch.setattr(runner, "judge_cell", judge)
+    monkeypatch.setattr(runner, "evaluate_cell", judge)
     with pytest.raises(stop) as stopped:
         run(shots=[0, 2], seeds=2)
     if stop is KeyboardInterrupt:
@@ -196,6 +202,48 @@ def test_another_plan_is_refused_unless_it_extends_or_overwrites(run):
     alone = run(methods=["remember"], shots=[1], options={"overwrite": True})
     assert len(read_rows(alone.folder)) == 2
     assert len(list((alone.folder / "scores").iterdir())) == 2
+
+
+@pytest.mark.parametrize("what", ["test/good/000.png", "ground_truth/hole/001_mask.png", "train/good/*.png"])
+def test_replaced_images_and_masks_are_evaluated_again_and_old_rows_go(run, data, what):
+    first = run(methods=["remember"], shots=[2])
+    for path in (data / "kind_0").glob(what):
+        pixels = np.asarray(Image.open(path))
+        Image.fromarray(pixels[:, ::-1] if "mask" in what else pixels // 2).save(path)
+    messages = []
+    again = run(methods=["remember"], shots=[2], options={"on_message": messages.append})
+    assert "1 cell is run again: images, masks or labels have changed since." in messages
+    fresh = run("fresh", methods=["remember"], shots=[2])
+    assert without_times(again.rows) == without_times(fresh.rows)
+    assert without_times(again.rows)[1] == without_times(first.rows)[1]
+    assert again.rows[0]["cell"] != first.rows[0]["cell"]
+    assert [row["cell"] for row in read_rows(again.folder)] == [first.rows[1]["cell"], again.rows[0]["cell"]]
+    assert len(list((again.folder / "scores").iterdir())) == 2
+
+
+def test_a_relabelled_image_is_evaluated_again(run, data):
+    before = run(methods=["words"], shots=[0]).rows[0]
+    (data / "kind_0/test/hole/000.png").rename(data / "kind_0/test/good/009.png")
+    (data / "kind_0/ground_truth/hole/000_mask.png").unlink()
+    after = run(methods=["words"], shots=[0]).rows[0]
+    assert (before["good"], before["defective"], after["good"], after["defective"]) == (3, 3, 4, 2)
+
+
+def test_problems_of_the_data_are_reported_and_recorded(run, data):
+    mask = data / "kind_0/ground_truth/hole/000_mask.png"
+    Image.open(mask).filter(ImageFilter.GaussianBlur(3)).save(mask)
+    small = data / "kind_0/ground_truth/hole/001_mask.png"
+    Image.open(small).resize((24, 20), 0).save(small)
+    (data / "kind_1/ground_truth/hole/777_mask.png").write_bytes(mask.read_bytes())
+    messages = []
+    rows = run(methods=["words"], shots=[0], options={"on_message": messages.append}).rows
+    grey, other = rows[0]["problems"]
+    assert grey.startswith("1 mask with shades of grey") and "000_mask.png" in grey
+    assert other.startswith("1 mask of another size than the image") and "24 x 20 pixels, the image 48 x 40" in other
+    assert rows[1]["problems"] == []
+    text = "\n".join(messages)
+    assert f"things/kind_0: {grey}" in text
+    assert "777_mask.png" in text
 
 
 def test_batch_size_may_change_between_two_parts_of_a_run(run):
@@ -334,6 +382,32 @@ def test_a_detector_is_judged_and_marked_where_it_was_trained(registry, data, ma
         assert [words_row[name] for name in NUMBERS] == pytest.approx([mine[name] for name in NUMBERS])
 
 
+def test_what_a_detector_was_trained_on_is_known_by_content(registry, data, make_data, make_plan, tmp_path):
+    """A renamed copy is recognised; other images under the same name are not."""
+    known = vlmad_core.read_dataset(data, "mvtec-layout")
+    copy = tmp_path / "copy" / "renamed"
+    shutil.copytree(data / "kind_0", copy / "other")
+    for path in sorted(copy.rglob("*.png"), reverse=True):
+        path.rename(path.with_name(f"x{path.name}"))
+    other = make_data(name="elsewhere/things")
+    for path in other.rglob("test/*/*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) ^ 1).save(path)
+    for path in other.rglob("train/*/*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) ^ 1).save(path)
+    words = {**build("words-few-shot", registry=registry).spec.model_dump(mode="json")}
+    detector = build(words, registry=registry).fit(str(data / "kind_0/train/good"), "thing")
+    contents = contents_of(known.select(split="test"))
+    detector.trained = {"data": {"name": "things", "contents": contents}}
+    save(detector, tmp_path / "trained")
+    method = {"label": "mine", "detector": str(tmp_path / "trained")}
+    found = {}
+    for name, root in (("same", data), ("copy", copy), ("other", other)):
+        plan = make_plan(data={"path": str(root), "layout": "mvtec-layout"}, methods=[method], shots=[1])
+        rows = vlmad_core.run_benchmark(plan, tmp_path / name, registry=registry, tables=False).rows
+        found[name] = {row["trained_on_this"] for row in rows if row["status"] == "done"}
+    assert found == {"same": {True}, "copy": {True}, "other": {False}}
+
+
 def test_parts_that_have_learned_nothing_fail_with_what_to_do(run, registry, monkeypatch):
     from torch import nn
 
@@ -348,7 +422,7 @@ def test_parts_that_have_learned_nothing_fail_with_what_to_do(run, registry, mon
     monkeypatch.setattr(Patches, "__init__", init)
     rows = run(methods=["words"]).rows
     assert {row["status"] for row in rows} == {"failed"}
-    assert "'words' has parts that learn, and they have learned nothing yet. Train it with" in rows[0]["error"]
+    assert "'words' has parts that learn, and they are not trained yet. Train it with" in rows[0]["error"]
 
 
 def test_a_backbone_that_cannot_be_built_fails_its_cells(run, monkeypatch):
@@ -379,7 +453,7 @@ def test_parquet_holds_the_same_rows(run):
 def test_without_pyarrow_there_is_a_note_and_no_failure(run, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     notes = []
-    results = run(options={"tell": notes.append})
+    results = run(options={"on_message": notes.append})
     assert results.done
     assert any("pyarrow is not installed" in note for note in notes)
     assert not (results.folder / "rows.parquet").exists()
@@ -391,6 +465,26 @@ def test_tables_and_plots_are_written(run):
     assert {path.suffix for path in tables.iterdir()} == {".md", ".tex", ".csv", ".html"}
     assert "words" in (tables / "means.md").read_text()
     assert {path.suffix for path in plots.iterdir()} == {".png", ".svg"}
+
+
+def test_names_that_are_not_utf8_and_formulas_survive_to_the_last_file(run, data):
+    try:
+        (data / "kind_0").rename(data / os.fsdecode(b"=k\xff`<b>"))
+    except OSError:
+        pytest.skip("this file system has UTF-8 names alone")
+    first = data / os.fsdecode(b"=k\xff`<b>") / "test/good/000.png"
+    first.rename(first.with_name(os.fsdecode(b"\xfe.png")))
+    results = run(methods=["words"], shots=[0], options={"tables": True})
+    assert [row["status"] for row in results.rows] == ["done", "done"], results.failed
+    assert {row["category"] for row in read_rows(results.folder)} == {os.fsdecode(b"=k\xff`<b>"), "kind_1"}
+    for path in [*results.folder.glob("tables/*"), *results.folder.glob("plots/*.svg")]:
+        text = path.read_bytes().decode("utf-8")
+        assert "<b>" not in text or path.suffix in {".csv", ".tex"}
+    assert (results.folder / "plots/image-auroc.png").is_file()
+    text = (results.folder / "tables/image_auroc-by-category.csv").read_text()
+    assert "\n'=k\\xff`<b>," in text
+    again = run(methods=["words"], shots=[0], options={"tables": True})
+    assert again.passes == {}
 
 
 def test_a_disk_that_cannot_be_written_to_says_what_is_safe(run, monkeypatch):
@@ -438,14 +532,14 @@ def test_the_estimate_counts_what_the_run_then_does(run, make_plan, registry):
     told = estimate(vlmad_core.BenchmarkPlan(**make_plan(**changes)), registry=registry)
     results = run(**changes)
     assert told.cells == len(results.rows)
-    assert told.looks == sum(counts["passes"] for counts in results.passes.values())
+    assert told.images == sum(counts["passes"] for counts in results.passes.values())
     assert sum(told.failing.values()) == len(results.failed) > 0
     assert sum(told.skipped.values()) == len(results.rows) - len(results.done) - len(results.failed) > 0
     assert told.seconds > 0
     again = estimate(
         vlmad_core.BenchmarkPlan(**make_plan(**changes)), done={row["cell"] for row in results.rows}, registry=registry
     )
-    assert (again.waiting, again.looks, again.failing) == (0, 0, {})
+    assert (again.waiting, again.images, again.failing) == (0, 0, {})
 
 
 def test_a_method_that_cannot_be_timed_is_told_and_the_others_are(run, monkeypatch, tmp_path):
@@ -461,7 +555,7 @@ def test_a_method_that_cannot_be_timed_is_told_and_the_others_are(run, monkeypat
     monkeypatch.setattr(timing, "_SECONDS", 0.01)
     monkeypatch.setattr(timing, "measure", broken)
     said = []
-    run(shots=[0, 1], options={"speed": True, "tell": said.append})
+    run(shots=[0, 1], options={"speed": True, "on_message": said.append})
     assert [(one.method, one.shots, one.backbone) for one in read_speed(tmp_path / "out/speed.jsonl")] == [
         ("remember", 1, "tiny")
     ]

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 import vlmad_core
 from vlmad_core.benchmark.flops import count_flops
 from vlmad_core.benchmark.speed import measure
-from vlmad_core.contracts import ops
+from vlmad_core.contracts import kernels
 from vlmad_core.errors import ConfigError, ImageError, NotFittedError
 from vlmad_core.report.speed import read_speed, write_speed
 from vlmad_core.testing import memory_registry, tiny_backbone
@@ -57,10 +57,10 @@ def test_tower_equals_its_closed_form():
 def test_onednn_linear_and_plain_linear_count_alike(monkeypatch):
     x, weight, bias = torch.ones(2, 5, 8), torch.ones(6, 8), torch.ones(6)
     counts = []
-    for onednn in (ops._ONEDNN, False):
-        monkeypatch.setattr(ops, "_ONEDNN", onednn)
-        counts.append(count_flops(lambda: ops.linear(x, weight, bias, gelu=True)))
-        counts.append(count_flops(lambda: ops.linear(x, weight)))
+    for onednn in (kernels._ONEDNN, False):
+        monkeypatch.setattr(kernels, "_ONEDNN", onednn)
+        counts.append(count_flops(lambda: kernels.linear(x, weight, bias, gelu=True)))
+        counts.append(count_flops(lambda: kernels.linear(x, weight)))
     assert set(counts) == {2 * 2 * 5 * 8 * 6}
 
 
@@ -103,7 +103,7 @@ def test_a_detector_counts_its_tower_and_its_memory_once_an_image(memory):
 def test_words_are_not_counted_with_the_image():
     spec = {"backbone": "tiny", "extractor": "patches", "prompts": "templates", "scorers": ["text-match"]}
     made = vlmad_core.build(spec, backbone=tiny_backbone(), registry=memory_registry())
-    (speed,) = measure(made, pictures(1), name="nut", batch_sizes=(1,), repeats=1, warmup=1)
+    (speed,) = measure(made, pictures(1), class_name="nut", batch_sizes=(1,), repeats=1, warmup=1)
     cells = GRID**2
     # The class token is projected too; both are compared with two sentences.
     assert speed.flops == tower_flops() + 2 * (cells + 1) * WIDTH * DIM + 2 * (cells + 1) * DIM * 2

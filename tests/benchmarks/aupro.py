@@ -162,21 +162,21 @@ def timed(folder: Path, work: Callable[[np.ndarray, np.ndarray], float]) -> dict
 
 def side_exact(folder: Path, _: int) -> dict[str, float]:
     """Exact AUPRO here."""
-    from vlmad_core.metrics.image import aupro
+    from vlmad_core.metrics import aupro
 
     return timed(folder, lambda maps, masks: aupro(maps, masks, limit=LIMIT))
 
 
 def side_all(folder: Path, _: int) -> dict[str, float]:
     """AUROC, AP, F1max and AUPRO at two limits, all exact."""
-    from vlmad_core.metrics.image import pixel_metrics
+    from vlmad_core.metrics import pixel_metrics
 
     return timed(folder, lambda maps, masks: pixel_metrics(maps, masks, limits=(LIMIT, 0.05)).aupro[LIMIT])
 
 
 def side_stepped(folder: Path, _: int) -> dict[str, float]:
     """The 200-step variant here."""
-    from vlmad_core.metrics.aupro_200 import stepped_aupro
+    from vlmad_core.metrics import stepped_aupro
 
     return timed(folder, lambda maps, masks: stepped_aupro(maps, masks, steps=STEPS, limit=LIMIT).value)
 
@@ -230,7 +230,7 @@ def side_loop(folder: Path, _: int) -> dict[str, float]:
 
 def side_sketch(folder: Path, _: int) -> dict[str, float]:
     """The same maps, binned from the first on."""
-    from vlmad_core.metrics.sketch import PixelSketch
+    from vlmad_core.metrics import PixelSketch
 
     bound = 0.0
 
@@ -248,7 +248,7 @@ def side_sketch(folder: Path, _: int) -> dict[str, float]:
 
 def side_stream(_: Path, stream: int) -> dict[str, float]:
     """Many maps, each made, taken in and forgotten, with 256 MiB to keep scores in."""
-    from vlmad_core.metrics.sketch import PixelSketch
+    from vlmad_core.metrics import PixelSketch
 
     sketch, seconds, early = PixelSketch(memory=256 << 20), 0.0, 0.0
     for index, (values, mask) in enumerate(pictures(stream)):

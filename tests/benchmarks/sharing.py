@@ -1,7 +1,7 @@
 """What sharing features brings: a benchmark of 3 methods on 2 backbones with 3 numbers of shots and 3 seeds, both ways.
 
 With sharing it is :func:`vlmad_core.benchmark`, with its tables and plots. Without, a plain loop fits and judges for
-every cell by itself; it is given every other advantage (weights once a backbone, words once a method, the same metrics
+every cell by itself; it is given every other advantage (weights once a backbone, text once a method, the same metrics
 from the same code). Numbers of both must agree. ``python tests/benchmarks/sharing.py --data FOLDER``.
 """
 
@@ -23,8 +23,8 @@ import torch
 
 import vlmad_core
 from vlmad_core import BenchmarkPlan, Pipeline
-from vlmad_core.benchmark.cells import Cell
-from vlmad_core.benchmark.truth import PixelCount, Truth
+from vlmad_core.benchmark.cells import Cell, find_cells
+from vlmad_core.benchmark.ground_truth import GroundTruth, PixelScores
 from vlmad_core.contracts import Backbone
 from vlmad_core.contracts.images import open_image
 from vlmad_core.metrics.image import image_metrics
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Features shared, and not.")
     parser.add_argument("--data", type=Path, required=True, help="a data set")
     parser.add_argument("--category", help="only this one; the first by default")
-    parser.add_argument("--max-images", type=int, default=24, help="judged images of each label")
+    parser.add_argument("--max-images", type=int, default=24, help="test images of each label")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -66,7 +66,7 @@ def main() -> None:
         seeds=3,
         max_images=arguments.max_images,
     )
-    for part in {cell.backbone: cell.spec.backbone for cell in plan.cells()}.values():
+    for part in {cell.backbone: cell.spec.backbone for cell in find_cells(plan)}.values():
         make_backbone(part)  # what libraries import once is no part of either
     with tempfile.TemporaryDirectory() as folder:
         shared, results = timed(lambda: vlmad_core.run_benchmark(plan, Path(folder) / "out"))
@@ -82,7 +82,7 @@ def main() -> None:
     aurocs = max(abs(alone[row["cell"]][1]["pixel_auroc"] - (row["pixel_auroc"] or 0.0)) for row in results.done)
     told = [
         f"{len(results.done)} of {len(results.rows)} cells, {results.done[0]['good'] + results.done[0]['defective']} "
-        f"judged images of {category}, {arguments.threads} threads"
+        f"test images of {category}, {arguments.threads} threads"
     ]
     for name, counts in results.passes.items():
         told.append(
@@ -107,7 +107,7 @@ def plain(plan: BenchmarkPlan) -> tuple[dict[str, tuple[list[float], dict[str, A
     passes: Counter[str] = Counter()
     backbones: dict[str, Backbone] = {}
     detectors: dict[str, Pipeline] = {}
-    for cell in plan.cells():
+    for cell in find_cells(plan):
         if cell.backbone not in backbones:
             backbones[cell.backbone] = make_backbone(cell.spec.backbone)
         backbone = backbones[cell.backbone]
@@ -116,17 +116,17 @@ def plain(plan: BenchmarkPlan) -> tuple[dict[str, tuple[list[float], dict[str, A
             detectors[key] = assemble(cell.spec, backbone=backbone)
         found[cell.key] = judge(cell, detectors[key])
         height, width = backbone.preprocess.size
-        passes[f"{cell.backbone} {height} x {width}"] += len(cell.references) + len(cell.category.judged)
+        passes[f"{cell.backbone} {height} x {width}"] += len(cell.references) + len(cell.category.test_samples)
     return found, passes
 
 
 def judge(cell: Cell, detector: Pipeline) -> tuple[list[float], dict[str, Any]]:
     """As a user would: fit, stream, and the metrics."""
-    samples = cell.category.judged
-    detector.fit([sample.image for sample in cell.references], cell.category.words)
+    samples = cell.category.test_samples
+    detector.fit([sample.image for sample in cell.references], cell.category.class_name)
     sizes = {place: open_image(sample.image).size[::-1] for place, sample in enumerate(samples)}
-    truth = Truth(samples, {}, sizes, cell.resolution)
-    pixels, scores = PixelCount(truth), []
+    truth = GroundTruth(samples, {}, sizes, cell.resolution)
+    pixels, scores = PixelScores(truth), []
     for place, one in enumerate(detector.stream([sample.image for sample in samples])):
         scores.append(one.score)
         pixels.add([place], torch.from_numpy(one.raw_map)[None])

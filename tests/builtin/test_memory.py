@@ -55,3 +55,20 @@ def test_all_of_the_distance_is_twice_the_half():
     whole, half = (fitted(halve=halve)(features(2), None, SIZE) for halve in (False, True))
     assert torch.equal(whole.anomaly_map, 2 * half.anomaly_map)
     assert torch.equal(whole.image, 2 * half.image)
+
+
+@pytest.mark.parametrize(
+    ("options", "maximum"),
+    [({}, 1), ({"halve": False}, 2), ({"combine": "sum"}, 2), ({"halve": False, "combine": "sum"}, 4)],
+)
+def test_the_memory_states_the_highest_value_of_its_maps(options, maximum):
+    specs = [LevelSpec("raw1", 3, False), LevelSpec("raw2", 3, False)]
+    scorer = Memory(MemoryConfig(**options), specs, None)
+    assert scorer.maximum == maximum
+    vectors = torch.tensor([[[1.0, 0, 0]]])
+
+    def features(sign):
+        return Features(tuple(Level(spec, sign * vectors, (1, 1)) for spec in specs))
+
+    scorer.fit(features(1))
+    torch.testing.assert_close(scorer(features(-1), None, (1, 1)).anomaly_map, torch.full((1, 1, 1), float(maximum)))

@@ -105,3 +105,27 @@ def test_gradients_through_the_resize_are_right(upsample):
         return judge(Features((level, seen.levels[1]), seen.image), words, (5, 6)).anomaly_map
 
     assert torch.autograd.gradcheck(map_of, seen.levels[0].vectors.requires_grad_())
+
+
+def test_it_states_the_highest_value_of_its_maps():
+    assert scorer().maximum == 1 and scorer(combine="sum").maximum == 2
+
+
+@pytest.mark.parametrize("upsample", ["probability", "logits"])
+def test_predicting_asks_nothing_of_the_device(upsample):
+    part, seen = scorer(upsample=upsample), []
+
+    class Counter(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            name = getattr(function, "__name__", "")
+            indexed = name == "__getitem__" and any(
+                isinstance(index, torch.Tensor) and index.dtype == torch.bool
+                for index in (args[1] if isinstance(args[1], tuple) else (args[1],))
+            )
+            if indexed or name in {"__bool__", "__float__", "__int__", "item", "cpu", "nonzero", "tolist"}:
+                seen.append(name)
+            return function(*args, **(kwargs or {}))
+
+    with Counter():
+        part(features(), text_embeddings(4), SIZE)
+    assert seen == []

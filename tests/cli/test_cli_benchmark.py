@@ -63,10 +63,10 @@ def test_plan_says_what_would_run_and_writes_nothing(vlmad, typed, tmp_path):
     done = vlmad(*typed, "--plan")
     assert done.code == 0
     assert done.out.startswith("1 of 2 cells to run, 1 makes no sense; 4 images through backbones, about ")
-    assert "no cell (1): 'remember' compares with normal images, so it has no 0 shots." in done.out
+    assert "no cell (1): 'remember' compares with normal images, so it does not run with 0 shots." in done.out
     assert not (tmp_path / "out").exists()
     told = json.loads(vlmad(*typed, "--plan", "--json").out)
-    assert (told["cells"], told["waiting"], told["looks"]) == (2, 1, 4)
+    assert (told["cells"], told["waiting"], told["images"]) == (2, 1, 4)
     assert told["seconds"] > 0
 
 
@@ -116,9 +116,9 @@ def test_failed_cells_give_3_and_a_sentence(vlmad, typed, data):
     [
         ([], "give a plan, or at least --data FOLDER and --recipe NAME"),
         (["--shots", "few"], "--shots wants whole numbers such as 0,1,4; got 'few'."),
-        (["--class-name", "steel"], "--class-name wants CATEGORY=WORDS"),
-        (["--extractor", "patches"], "say which with --recipe"),
-        (["--data", "x", "--recipe", "words"], "say where the results go: --out FOLDER"),
+        (["--class-name", "steel"], "--class-name wants CATEGORY=NAME"),
+        (["--extractor", "patches"], "name it with --recipe"),
+        (["--data", "x", "--recipe", "words"], "give a folder for the results: --out FOLDER"),
     ],
 )
 def test_wrong_usage_is_told(vlmad, arguments, said):
@@ -140,6 +140,24 @@ def test_another_plan_in_the_folder_is_refused(vlmad, typed):
     assert done.code == 1
     assert "was made by another plan: plan.shots was [0] and is now [1]" in done.err
     assert vlmad(*typed, "--shots", "1", "-q", "--extend").code == 0
+
+
+def test_own_folders_are_fitted_on_a_share_and_their_problems_are_printed(vlmad, tmp_path):
+    rng, root = np.random.default_rng(0), tmp_path / "own"
+    for kind, count in (("good", 4), ("defects", 2), ("masks", 3)):
+        (root / kind).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(root / kind / f"{kind[:1]}{i}.png")
+    done = vlmad(
+        *("benchmark", "--data", root, "--recipe", "remember", "--shots", "2", "--out", tmp_path / "out"),
+        *("--train-share", "0.5", "--workers", "1"),
+    )
+    assert done.code == 0, done.err
+    (row,) = [json.loads(line) for line in (tmp_path / "out/rows.jsonl").read_text().splitlines()]
+    assert (row["good"], row["defective"], len(row["references"])) == (2, 2, 2)
+    assert "is a mask without an image" in done.err
+    assert json.loads((tmp_path / "out/plan.json").read_text())["settings"]["plan"]["train_share"] == 0.5
+    assert " to " in done.out  # the interval of the image AUROC
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")

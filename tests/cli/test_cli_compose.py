@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
-from vlmad_core.pipeline.diagram_picture import draw
 
 import vlmad_core
 from vlmad_core.errors import ConfigError
@@ -117,7 +115,7 @@ def test_choice_is_saved_shared_and_built_again(vlmad: Vlmad, tmp_path: Path) ->
 def test_python_saves_the_same(vlmad: Vlmad, tmp_path: Path) -> None:
     built = vlmad_core.build("words", scorers="memory", prompts=None)
     path = vlmad_core.save_recipe(built, tmp_path / "new" / "mine.yaml")
-    assert path.read_text() == recipe_text(built)
+    assert path.read_text() == recipe_text(built.spec, built.plugins)
     assert vlmad_core.build(path).spec == built.spec
 
 
@@ -138,7 +136,7 @@ def test_recipe_is_saved_as_yaml_or_refused(vlmad: Vlmad, tmp_path: Path) -> Non
     [
         (
             "{vlmad-far: '>=0.1,<0.2'}",
-            "needs plugin vlmad-far<0.2,>=0.1. Install it: pip install 'vlmad-far<0.2,>=0.1'.",
+            "needs plugin vlmad-far>=0.1,<0.2. Install it: pip install 'vlmad-far>=0.1,<0.2'.",
         ),
         ("{vlmad-far: }", "needs plugin vlmad-far. Install it: pip install 'vlmad-far'."),
         ("{vlmad-tinytest: '>=7'}", "needs vlmad-tinytest>=7, this is 0.1.0. Try: pip install 'vlmad-tinytest>=7'."),
@@ -158,7 +156,7 @@ def test_recipe_whose_plugins_are_not_there_is_refused(vlmad: Vlmad, tmp_path: P
 
 
 def test_diagram_has_the_real_shapes(vlmad: Vlmad) -> None:
-    seen = vlmad("show", "words", "--diagram", "mermaid")
+    seen = vlmad("show", "words", "--diagram")
     assert seen.code == 0, seen.err
     assert seen.out.startswith("flowchart LR\n")
     for words in (
@@ -185,31 +183,16 @@ def test_diagram_of_a_memory_leaves_it_as_it_was(vlmad: Vlmad) -> None:
     assert "class names" not in {box.title for box in flows[0].boxes}
 
 
-def test_picture_of_a_diagram_shows_each_box(vlmad: Vlmad, tmp_path: Path) -> None:
-    file = tmp_path / "words.png"
-    assert vlmad("show", "words", "--diagram", "png", "--out", file).code == 0
-    with Image.open(file) as drawn:
-        assert drawn.size[0] > 1500
-    flow = diagram.flow_of(vlmad_core.build("words"))
-    whole = np.asarray(draw(flow, "words"))
-    for i, box in enumerate(flow.boxes):  # a word more in any box changes the picture
-        boxes = list(flow.boxes)
-        boxes[i] = diagram.Box(box.column, box.title + "!", box.lines, box.data)
-        other = np.asarray(draw(diagram.Flow(tuple(boxes), flow.arrows), "words"))
-        assert other.shape != whole.shape or (other != whole).any()
-
-
 def test_diagram_is_written_where_it_is_asked_for(vlmad: Vlmad, tmp_path: Path) -> None:
     file = tmp_path / "words.md"
-    assert vlmad("show", "words", "--diagram", "mermaid", "--out", file).out == ""
-    assert file.read_text() == vlmad("show", "words", "--diagram", "mermaid").out
-    assert vlmad("show", "words", "--diagram", "png").code == 2
+    assert vlmad("show", "words", "--diagram", "--out", file).out == ""
+    assert file.read_text() == vlmad("show", "words", "--diagram").out
     assert vlmad("show", "words", "--out", file).code == 2
 
 
 def test_diagram_of_a_saved_recipe(vlmad: Vlmad, tmp_path: Path) -> None:
     file = vlmad_core.save_recipe(vlmad_core.build("remember"), tmp_path / "mine.yaml")
-    assert "scorer memory" in vlmad("show", file, "--diagram", "mermaid").out
+    assert "scorer memory" in vlmad("show", file, "--diagram").out
     seen = vlmad("show", file)
     assert seen.code == 1
     assert f"is a file. `vlmad compose --recipe {file}` builds and explains it." in " ".join(seen.err.split())

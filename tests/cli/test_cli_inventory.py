@@ -12,7 +12,7 @@ import pytest
 import vlmad_core
 from vlmad_core.cli import terminal
 from vlmad_core.cli.names import complete
-from vlmad_core.registry.ours import OURS
+from vlmad_core.registry.project_plugins import PROJECT_PLUGINS
 from vlmad_core.testing import memory_registry
 
 Vlmad = Callable[..., object]
@@ -100,7 +100,7 @@ def test_show_an_unknown_name(vlmad: Vlmad, monkeypatch: pytest.MonkeyPatch) -> 
     seen = vlmad("show", "memori")
     assert seen.code == 1
     assert "Did you mean 'memory'?" in seen.err
-    monkeypatch.setitem(OURS, "memori", "vlmad-far")
+    monkeypatch.setitem(PROJECT_PLUGINS, "memori", "vlmad-far")
     assert "nothing installed is called 'memori'. Install it: pip install vlmad-far." in vlmad("show", "memori").err
 
 
@@ -129,18 +129,6 @@ def test_doctor_finds_what_is_broken(vlmad: Vlmad, site: Path, monkeypatch: pyte
     assert "broken" in seen.out
 
 
-def test_doctor_says_where_nothing_can_be_remembered(
-    vlmad: Vlmad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vlmad_core.cli.doctor._version", lambda name: None)
-    assert "name a folder with VLMAD_CACHE" not in vlmad("doctor").out
-    (tmp_path / "taken").write_text("a file where a folder should be")
-    monkeypatch.setenv("VLMAD_CACHE", str(tmp_path / "taken" / "cache"))
-    seen = vlmad("doctor")
-    assert seen.code == 0
-    assert "name a folder with VLMAD_CACHE" in seen.out
-
-
 def test_version_help_and_slips(vlmad: Vlmad) -> None:
     assert vlmad("--version").out == f"vlmad {vlmad_core.__version__}\n"
     seen = vlmad("--help")
@@ -159,7 +147,7 @@ def test_unexpected_errors_are_one_sentence(vlmad: Vlmad, monkeypatch: pytest.Mo
     monkeypatch.setattr("vlmad_core.cli.list.table", fail)
     seen = vlmad("list")
     assert seen.code == 1
-    assert "RuntimeError: something odd (see where with vlmad --verbose)" in seen.err
+    assert "stopped this command: something odd. `vlmad --verbose ...` shows where." in seen.err
     with pytest.raises(RuntimeError, match="something odd"):
         vlmad("--verbose", "list")
 

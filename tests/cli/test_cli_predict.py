@@ -56,7 +56,7 @@ def test_words_without_normal_images(vlmad: Vlmad, pictures: Path) -> None:
 def test_normal_images_call_the_few_shot_recipe(vlmad: Vlmad, pictures: Path, normals: Path) -> None:
     seen = vlmad("predict", pictures, "-r", "words", "-c", "nut", "-n", normals)
     assert seen.code == 0
-    assert "'words' remembers nothing; with normal images 'remember' takes over" in seen.err
+    assert "recipe 'words' has no memory bank; with normal images recipe 'remember' takes over" in seen.err
 
 
 def test_parts_and_values_can_be_exchanged(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path) -> None:
@@ -105,17 +105,17 @@ def test_images_that_cannot_be_read_make_3(vlmad: Vlmad, pictures: Path, normals
         (["{pictures}", "-r", "wrods"], 1, "no recipe 'wrods'. Did you mean 'words'?"),
         (["{pictures}", "-r", "words", "--backbone", "tinny"], 1, "Did you mean 'tiny'?"),
         (["{pictures}", "-r", "words", "--prompts", "nine"], 1, "no prompts 'nine'"),
-        (["{pictures}", "-r", "words"], 1, "no name was given"),
+        (["{pictures}", "-r", "words"], 1, "and none was given"),
         (
             ["{pictures}"],
             1,
-            "no recipe 'pocket'. There are: clip, patch-memory, remember, words. Install it: pip install",
+            "no recipe 'pocket'. There are: clip, patch-memory, remember, words. Disabled by the environment: ",
         ),
         (["{pictures}", "-n", "{pictures}"], 1, "no recipe 'pocket-few-shot'"),
         (["{pictures}", "--backbone", "tiny"], 1, "no recipe 'winclip'"),
         (["{pictures}", "-r", "remember"], 1, "compares with normal images, and none were given"),
         (["{pictures}", "-r", "words", "-n", "nowhere"], 1, "nowhere: no such file or folder."),
-        (["{pictures}", "-r", "words", "-n", "{pictures}", "--scorer", "text-match"], 1, "remembers nothing"),
+        (["{pictures}", "-r", "words", "-n", "{pictures}", "--scorer", "text-match"], 1, "has no memory bank"),
         (["{pictures}", "-r", "words", "-c", "x", "--set", "scorers.0.config.temprature=1"], 1, "'temperature'"),
         (["{pictures}", "-r", "words", "-c", "x", "--set", "scorers.4.use=memory"], 1, "from 0 to 0"),
         (["{pictures}", "-r", "gone.yaml"], 1, "gone.yaml: cannot be read"),

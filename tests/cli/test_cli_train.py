@@ -22,15 +22,15 @@ class Map(Patches):
         super().__init__(config, backbone)
         self.map = nn.Linear(backbone.vision.dim, backbone.vision.dim)
 
-    def look(self, vision, images):
+    def extract_frozen(self, vision, images):
         return Patches.forward(self, vision, images)
 
-    def refine(self, features):
+    def apply_learned(self, features):
         levels = tuple(replace(level, vectors=self.map(level.vectors)) for level in features.levels)
         return Features(levels, features.image)
 
     def forward(self, vision, images):
-        return self.refine(self.look(vision, images))
+        return self.apply_learned(self.extract_frozen(vision, images))
 
 def convert(path):
     return {f"extractor.map.{name}": t for name, t in torch.load(path, weights_only=True).items()}
@@ -84,7 +84,7 @@ def train(vlmad, site, tmp_path):
 def test_trains_saves_and_predicts(train, vlmad, tmp_path):
     done = train("--seed", 3)
     assert done.code == 0, done.err
-    assert "learns 272 numbers from 8 images." in done.err
+    assert "learns 272 parameters from 8 images." in done.err
     assert "trained    on " in done.out and "epochs 2, seed 3" in done.out
     judged = vlmad(
         "predict", tmp_path / "mvtec/nut/test", "--detector", tmp_path / "out", "-c", "nut", "-o", tmp_path / "results"
@@ -137,7 +137,7 @@ def test_a_bar_tells_epoch_and_loss(train):
 def test_a_memory_beside_it_is_no_hindrance(train):
     done = train("--scorer", "text-match", "--scorer", "memory", "--epochs", 1)
     assert done.code == 0, done.err
-    assert "normal images (none seen yet)" in done.out
+    assert "normal images (none yet)" in done.out
 
 
 def test_ctrl_c_says_how_to_go_on(train, monkeypatch):

@@ -192,3 +192,54 @@ def test_peak_is_row_and_column_in_the_picture(place, size, peak):
 def test_prediction_says_where_it_came_from():
     assert prediction(np.zeros((2, 2)), (2, 2)).path is None
     assert Prediction(0.1, np.zeros((2, 2), np.float32), (2, 2), "a.png").path == "a.png"
+
+
+# ------------------------------------------------------------------------------------------------ batches of features
+
+
+def batch(count, *, image=True):
+    draws = torch.Generator().manual_seed(count)
+    cover = torch.ones(2, 4, dtype=torch.bool)
+    levels = (
+        Level(LevelSpec("raw1", 3, False), torch.randn(count, 4, 3, generator=draws), (2, 2)),
+        Level(LevelSpec("window2", 5, True), torch.randn(count, 2, 5, generator=draws), (2, 2), cover),
+    )
+    return Features(levels, torch.randn(count, 5, generator=draws) if image else None)
+
+
+def equal(one, other):
+    assert [(level.spec, level.grid) for level in one.levels] == [(level.spec, level.grid) for level in other.levels]
+    a, b = one.tensors(), other.tensors()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("image", [True, False])
+def test_images_are_selected_in_the_order_asked_for(image):
+    features = batch(4, image=image)
+    found = features.select([3, 1])
+    assert len(found) == 2 and len(features) == 4
+    assert torch.equal(found["raw1"].vectors, features["raw1"].vectors[[3, 1]])
+    assert (found.image is None) == (not image)
+    one = features.select(slice(2, 3))
+    assert one["raw1"].vectors.data_ptr() == features["raw1"].vectors[2].data_ptr()  # a view
+    assert one["window2"].cover is features["window2"].cover
+
+
+@pytest.mark.parametrize("image", [True, False])
+def test_batches_that_were_split_are_joined_again(image):
+    features = batch(5, image=image)
+    parts = [features.select(slice(0, 2)), features.select([2]), features.select(slice(3, 5))]
+    assert equal(Features.cat(parts), features)
+    assert Features.cat([features]) is features
+
+
+def test_a_device_is_reached_with_all_tensors():
+    moved = batch(2).to("meta")
+    devices = {tensor.device.type for tensor in moved.tensors().values()}
+    assert devices == {"meta"} and moved["window2"].cover.device.type == "meta"
+    assert equal(batch(2).to("cpu"), batch(2))
+
+
+def test_tensors_come_back_from_a_file():
+    features = batch(3)
+    assert equal(features.select([0]).with_tensors(features.tensors()), features)

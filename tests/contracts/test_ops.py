@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from torch.autograd import gradcheck
 
 from vlmad_core.contracts import combine, gaussian_blur, l2_normalize, nearest_distance, resize, softmax_similarity
-from vlmad_core.contracts.ops import linear
+from vlmad_core.contracts.kernels import linear
 
 QUERIES = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
 ANCHORS = l2_normalize(torch.tensor([[0.0, 1, 0], [1, 1, 0]]))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vlmad_core.contracts import Backbone, Block, TextTower, VisionTower, encode_text, forward_blocks
+from vlmad_core.errors import IncompatibleError
 from vlmad_core.testing import tiny_backbone
 
 KINDS = {
@@ -233,9 +234,11 @@ def test_trim_drops_padding_only(text):
     assert torch.equal(text.trim(ids), ids[:, :6])
 
 
-def test_too_long_a_sentence_keeps_its_end(text):
-    ids = text.tokenize([" ".join(["word"] * 100)])
+def test_a_sentence_that_is_too_long_is_refused(text):
+    ids = text.tokenize([" ".join(["word"] * 30)])
     assert text.trim(ids).shape == ids.shape == (1, 32)
+    with pytest.raises(IncompatibleError, match="reads 32 tokens"):
+        text.tokenize(["word", " ".join(["word"] * 31)])
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ import pytest
 from scipy.ndimage import label
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from vlmad_core import metrics
 from vlmad_core.errors import ConfigError
-from vlmad_core.metrics import image as metrics
 from vlmad_core.metrics import ranks
 
 SEEDS = range(12)
@@ -155,9 +155,8 @@ def test_nan_where_one_kind_is_missing(mask, known):
 
 
 def test_nothing_at_all_is_nan():
-    assert np.isnan(
-        [metrics.auroc([], []), metrics.pixel_metrics([], []).auroc, *metrics.bootstrap_auroc([], [])]
-    ).all()
+    found = metrics.image_metrics([], [])
+    assert np.isnan([metrics.auroc([], []), metrics.pixel_metrics([], []).auroc, found.low, found.high]).all()
 
 
 @pytest.mark.parametrize(
@@ -185,20 +184,12 @@ def test_scores_that_are_not_finite_or_not_one_each_are_refused():
         metrics.image_metrics([0.0, 1.0], [0, 0, 1])
 
 
-@pytest.mark.parametrize("count", [5, 40, 201])
-def test_the_fast_bootstrap_draws_what_the_plain_one_draws(count):
-    draw = np.random.default_rng(count)
-    labels = np.arange(count) % 3 > 0
-    scores = np.round(labels + draw.normal(size=count), 1)
-    plain = metrics.bootstrap(metrics.auroc, (scores, labels), draws=50, seed=3)
-    np.testing.assert_allclose(metrics.bootstrap_auroc(scores, labels, draws=50, seed=3), plain, rtol=1e-12)
-
-
-def test_the_bootstrap_in_pieces_is_the_whole(monkeypatch):
-    scores, labels = np.arange(30) % 7, np.arange(30) % 4 > 0
-    whole = metrics.bootstrap_auroc(scores, labels, draws=64)
-    monkeypatch.setattr(metrics, "AT_ONCE", 30 * 10)
-    assert metrics.bootstrap_auroc(scores, labels, draws=64) == whole
+def test_the_bootstrap_takes_the_percentiles_of_its_draws():
+    found = metrics.bootstrap(lambda values: float(values.mean()), (np.repeat([0.0, 1.0], 200),), draws=400)
+    assert found == pytest.approx((0.45, 0.55), abs=0.01)  # 1.96 standard errors of 0.025
+    assert np.isnan(metrics.bootstrap(metrics.auroc, (np.zeros(3), np.ones(3)), draws=5)).all()
+    with pytest.raises(ValueError, match="one row an image, all of one length; got 2, 3 rows"):
+        metrics.bootstrap(metrics.auroc, (np.zeros(2), np.ones(3)))
 
 
 def test_image_metrics():

@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from vlmad_core.metrics.image import aupro, auroc, average_precision
+from vlmad_core.metrics import aupro, auroc, average_precision
 from vlmad_core.metrics.paired import delong, paired_bootstrap
 
 

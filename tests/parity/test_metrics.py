@@ -7,9 +7,8 @@ import pytest
 import torch
 from tiny_clip import FOLDER, check
 
-from vlmad_core.metrics import image as metrics
-from vlmad_core.metrics.aupro_200 import stepped_aupro
-from vlmad_core.metrics.sketch import PixelSketch
+from vlmad_core import metrics
+from vlmad_core.metrics import PixelSketch, stepped_aupro
 
 SETS = ["plain", "ties", "heavy", "components", "saturated", "constant", "flat_images"]
 

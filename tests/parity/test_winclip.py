@@ -156,7 +156,7 @@ def test_sum_of_both_maps_on_the_grid(square, preset, shots):
     detector, pixels = build(preset, square, shots=SHOTS[shots])
     features, text_embeddings, _ = look(detector, pixels)
     with torch.no_grad():
-        fused = detector.judge(features, text_embeddings, (5, 5)).anomaly_map
+        fused = detector.score_features(features, text_embeddings, (5, 5)).anomaly_map
     check(fused, "winclip", f"{preset}.{shots}.sum_map")
 
 
@@ -164,7 +164,7 @@ def test_sum_of_both_maps_on_the_grid(square, preset, shots):
 def test_zero_shot_map_on_the_grid(square, preset):
     detector, pixels = build(preset, square)
     features, text_embeddings, _ = look(detector, pixels)
-    check(detector.judge(features, text_embeddings, (5, 5)).anomaly_map, "winclip", f"{preset}.zero.zero_map")
+    check(detector.score_features(features, text_embeddings, (5, 5)).anomaly_map, "winclip", f"{preset}.zero.zero_map")
 
 
 @torch.no_grad()

@@ -12,7 +12,8 @@ import torch
 
 from vlmad_core import Pipeline, build
 from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentError
-from vlmad_core.pipeline.build import resolve
+from vlmad_core.pipeline.build import assemble
+from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.pipeline.spec import PipelineSpec
 from vlmad_core.registry import Component, Config, Recipe
 from vlmad_core.registry.validate import validate
@@ -110,13 +111,13 @@ def test_set_comes_after_the_exchanges():
         overrides={
             "scorers.0.config.top": 0.25,
             "extractor.config.layers": [2],
-            "fuse.anomaly_map": "max",
+            "fuse.map": "max",
             "output.smooth": 3,
         },
     )
     assert detector.scorers[0].config.top == 0.25
     assert detector.extractor.layers == (2,)
-    assert (detector.fuse.image, detector.fuse.anomaly_map, detector.fuse.smooth) == ("mean", "max", 3)
+    assert (detector.fuse.image, detector.fuse.map, detector.fuse.smooth) == ("mean", "max", 3)
 
 
 def test_shared_backbone_is_used_as_it_is():
@@ -132,8 +133,12 @@ def test_shared_backbone_needs_no_backbone_in_the_registry():
 
 
 def test_resolve_imports_no_part():
-    spec = resolve("far", {"prompts.use": "nobody-has-it"}, registry=REGISTRY)
-    assert spec.prompts.use == "nobody-has-it"
+    far = Component(name="far-look", target="nowhere.at_all:Far", summary="Is not there.")
+    registry = memory_registry(extractors=[far])
+    resolved = resolve({**MEMORY, "extractor": "far-look"}, registry=registry)
+    assert resolved.extractor.entry.full_name == "in-memory:far-look"
+    with pytest.raises(UnknownComponentError, match=r"cannot be imported from nowhere\.at_all:Far"):
+        assemble(resolved)
 
 
 def test_plugins_in_use_are_noted():
@@ -214,7 +219,7 @@ def test_all_wrong_options_are_told_at_once(monkeypatch):
             {"backbone": BLIND, "prompts": None},
             ["scorer 'text-match' on backbone 'tiny', extractor 'patches': compares with text, but the backbone has"],
         ),
-        ({"prompts": None}, ["compares with words, but no prompts were given"]),
+        ({"prompts": None}, ["compares with text, but no prompts were given"]),
         (
             {"scorers": [{"use": "text-match", "config": {"levels": ["window*"]}}]},
             ["extractor 'patches': no level is called 'window*'; there are only: block3 (joint, 16)."],

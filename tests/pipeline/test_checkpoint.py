@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from vlmad_core import Pipeline, build, load
 from vlmad_core.builtin.templates import Templates
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline import checkpoint as store
-from vlmad_core.pipeline.checkpoint import save
 from vlmad_core.registry import Component, Config
 from vlmad_core.testing import memory_registry, tiny_backbone
 
@@ -75,7 +75,7 @@ def test_loaded_detector_predicts_the_same(detector, folder):
 
 def test_loaded_detector_knows_what_the_saved_one_knew(detector, folder):
     twin = again(folder)
-    assert (twin.name, twin.spec, twin.plugins) == ("metal nut", detector.spec, detector.plugins)
+    assert (twin.class_name, twin.spec, twin.plugins) == ("metal nut", detector.spec, detector.plugins)
     assert torch.equal(twin.normal_range, detector.normal_range)
     assert not twin.training
     for name, tensor in detector.state_dict().items():
@@ -90,7 +90,7 @@ def test_loaded_detector_can_be_fitted_on(folder):
 
 
 def test_saving_twice_gives_the_same_files(detector, folder, tmp_path):
-    other = save(again(folder), tmp_path / "other")
+    other = again(folder).save(tmp_path / "other")
     for name in ("detector.json", state_of(folder).name):
         assert (folder / name).read_bytes() == (other / name).read_bytes()
 
@@ -106,7 +106,7 @@ def test_detector_without_a_memory_is_saved_too(tmp_path):
     words = build({**BOTH, "scorers": ["text-match"]}, registry=REGISTRY)
     twin = again(words.save(tmp_path))
     assert twin.predict(PICTURES[0], "nut").score == words.predict(PICTURES[0], "nut").score
-    assert twin.name is None
+    assert twin.class_name is None
 
 
 def test_memory_that_saw_nothing_stays_empty(tmp_path):
@@ -176,7 +176,7 @@ def test_pipeline_put_together_by_hand_is_not_saved(detector, tmp_path):
 def test_other_backbone_weights_are_refused(folder):
     with pytest.raises(ConfigError, match=r"other backbone weights \(sha256 [0-9a-f]{64}, these are [0-9a-f]{64}\)"):
         again(folder, backbone=tiny_backbone(seed=1))
-    with pytest.raises(ConfigError, match="Its memory would mean nothing here"):
+    with pytest.raises(ConfigError, match="What it was fitted on would mean nothing here"):
         again(folder, overrides={"backbone.config.seed": 1})
 
 
@@ -187,7 +187,9 @@ def test_option_that_does_not_exist_is_refused(folder):
 
 def test_missing_plugin_is_told_with_what_to_install(folder):
     edit(folder, plugins={"vlmad-far": "1.2"})
-    with pytest.raises(ConfigError, match=r"needs plugin vlmad-far 1\.2\. Install it: pip install 'vlmad-far==1\.2'\."):
+    with pytest.raises(
+        ConfigError, match=r"needs plugin vlmad-far>=1,<2\. Install it: pip install 'vlmad-far>=1,<2'\."
+    ):
         again(folder)
 
 
@@ -214,20 +216,20 @@ def test_versions_of_plugins(detector, folder, monkeypatch, saved, here, outcome
     registry.plugins = [replace(p, version=here) if p.name == "in-memory" else p for p in registry.plugins]
     edit(folder, plugins={"in-memory": saved})
     if outcome == "refused":
-        with pytest.raises(ConfigError, match=f"was made with in-memory {saved}, this is {here}; install the other"):
+        with pytest.raises(ConfigError, match=f"needs in-memory>=.*, this is {here}. Try: pip install"):
             load(folder, registry=registry)
     elif outcome == "warned":
         with pytest.warns(UserWarning, match=f"was made with in-memory {saved}, this is {here}"):
             load(folder, registry=registry)
     else:
-        assert load(folder, registry=registry).name == "metal nut"
+        assert load(folder, registry=registry).class_name == "metal nut"
 
 
 def test_plugin_that_failed_in_part_still_counts_as_installed(folder):
     """One of its hooks is broken; the part that this detector needs is not."""
     registry = memory_registry(extractors=["not a component"])
     assert {plugin.name: plugin.status for plugin in registry.plugins}["in-memory"] == "failed"
-    assert load(folder, registry=registry).name == "metal nut"
+    assert load(folder, registry=registry).class_name == "metal nut"
 
 
 # -- damaged or changed
@@ -254,7 +256,7 @@ def test_pickle_is_never_opened(folder, hidden):
         put_state(folder, data)
     else:
         state_of(folder).write_bytes(data)
-    with pytest.raises(ConfigError, match=r"is not the file|does not fit"):
+    with pytest.raises(ConfigError, match=r"is not the file|holds no tensors"):
         again(folder)
 
 
@@ -282,7 +284,7 @@ def test_state_of_another_detector_is_refused(detector, folder, change):
 @pytest.mark.parametrize("data", [b"", b"x" * 7, b"\xff" * 100])
 def test_state_that_is_no_safetensors_is_refused(folder, data):
     put_state(folder, data)
-    with pytest.raises(ConfigError, match="does not fit this detector"):
+    with pytest.raises(ConfigError, match="holds no tensors that can be read"):
         again(folder)
 
 
@@ -306,7 +308,7 @@ def test_state_outside_of_the_folder_is_not_read(detector, folder, tmp_path):
 
 def test_saving_again_leaves_one_state(detector, folder):
     first = state_of(folder)
-    save(detector.fit(PICTURES[3:], class_name="metal nut"), folder)
+    detector.fit(PICTURES[3:], class_name="metal nut").save(folder)
     assert state_of(folder) != first
 
 
@@ -314,7 +316,7 @@ def test_detector_on_a_shared_backbone_is_loaded_with_its_options(tmp_path):
     memory = {"extractor": "patches", "scorers": "memory"}
     first = build({"backbone": {"use": "tiny", "config": {"width": 64}}, **memory}, registry=REGISTRY)
     second = build({"backbone": "tiny", **memory}, backbone=first.backbone, registry=REGISTRY).fit(PICTURES[:1])
-    assert again(save(second, tmp_path / "shared")).backbone.vision.width == 64
+    assert again(second.save(tmp_path / "shared")).backbone.vision.width == 64
 
 
 def test_folder_that_does_not_exist_is_told(tmp_path):
@@ -325,7 +327,7 @@ def test_folder_that_does_not_exist_is_told(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"{'a': 1}"])
 def test_record_that_is_no_json_is_refused(folder, content):
     (folder / "detector.json").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"detector\.json: cannot be read as JSON: "):
+    with pytest.raises(ConfigError, match=r"detector\.json: is not JSON: "):
         again(folder)
 
 
@@ -344,10 +346,12 @@ def test_record_with_a_field_of_the_wrong_kind_is_refused(folder, field, value):
         again(folder)
 
 
-@pytest.mark.parametrize("number", [0, 2, "1", None])
+@pytest.mark.parametrize("number", [0, 3, "1", None, 1e99, True])
 def test_other_format_is_refused(folder, number):
     edit(folder, format=number)
-    with pytest.raises(ConfigError, match=rf"has format {number}, this vlmad reads 1; upgrade vlmad-core"):
+    with pytest.raises(
+        ConfigError, match=f"has format {re.escape(repr(number))}, this vlmad reads 1 to 2; upgrade vlmad-core"
+    ):
         again(folder)
 
 
@@ -370,7 +374,7 @@ def test_spec_that_was_spoilt_is_told_with_the_file(folder):
 def test_detector_that_is_there_is_replaced(detector, folder):
     detector.fit(PICTURES[3:], class_name="cable").save(folder)
     twin = again(folder)
-    assert twin.name == "cable"
+    assert twin.class_name == "cable"
     assert twin.predict(PICTURES[0]).score == detector.predict(PICTURES[0]).score
 
 
@@ -385,7 +389,7 @@ def test_stop_in_the_middle_of_a_file_leaves_the_old_one(detector, folder, monke
         detector.fit(PICTURES[3:], class_name="cable").save(folder)
     monkeypatch.undo()
     assert {name: (folder / name).read_bytes() for name in before} == before
-    assert again(folder).name == "metal nut"
+    assert again(folder).class_name == "metal nut"
 
 
 def test_place_that_is_a_file_is_told(detector, tmp_path):

@@ -180,7 +180,7 @@ def test_forward_wants_as_many_names_as_images(words, names):
 def test_name_given_to_fit_is_the_default(backbone, photos):
     both = build(BOTH, backbone=backbone, registry=REGISTRY)
     both.fit(photos[:2], class_name="nut")
-    assert both.name == "nut"
+    assert both.class_name == "nut"
     same(both.predict(photos[3]), both.predict(photos[3], "nut"))
     assert both.predict(photos[3]).score != both.predict(photos[3], "cable").score
 
@@ -199,9 +199,9 @@ def test_memory_needs_no_name(memory, photos):
 
 
 REFUSED = [
-    (WORDS, ConfigError, "the prompts speak of what the picture shows, and no name was given.*--class-name"),
-    (MEMORY, NotFittedError, r"scorer 'memory' has seen no normal image\. Call detector\.fit\(.*--normal DIR"),
-    (BOTH, NotFittedError, "scorer 'memory' has seen no normal image"),
+    (WORDS, ConfigError, "the prompts need a class name.*none was given.*--class-name"),
+    (MEMORY, NotFittedError, r"scorer 'memory' was fitted on no normal image\. Call detector\.fit\(.*--normal DIR"),
+    (BOTH, NotFittedError, "scorer 'memory' was fitted on no normal image"),
 ]
 
 
@@ -221,12 +221,12 @@ def test_detector_that_is_not_ready_reads_no_image(backbone, photos, opened, spe
 
 
 def test_detector_that_is_ready_passes_the_check(words, memory, photos):
-    words.check_ready("nut")
+    words.check_ready(has_class_name=True)
     memory.fit(photos[:1]).check_ready()
 
 
 def test_not_ready_does_not_even_ask_the_generator(words):
-    with pytest.raises(ConfigError, match="no name was given"):
+    with pytest.raises(ConfigError, match="none was given"):
         words.predict(pytest.fail("asked") for _ in range(1))
 
 
@@ -234,8 +234,8 @@ def test_not_ready_does_not_even_ask_the_generator(words):
 def test_pipeline_put_together_by_hand_needs_words_for_a_text_scorer(words, give):
     backbone = words.backbone if give == "text" else tiny_backbone(text=False)
     prompts = None if give == "text" else words.prompts
-    lack = "no prompts were given" if give == "text" else "the backbone has no text tower"
-    with pytest.raises(IncompatibleError, match=f"scorer 'TextMatch' compares with words, but {lack}"):
+    lack = "no prompts were given" if give == "text" else "the backbone has no text encoder"
+    with pytest.raises(IncompatibleError, match=f"scorer 'TextMatch' compares with text, but {lack}"):
         Pipeline(backbone, words.extractor, list(words.scorers), prompts)
 
 
@@ -253,15 +253,15 @@ def test_explain_names_parts_levels_sizes_and_what_is_learned(backbone, photos):
     for words in (
         "backbone   tiny: 32 x 32 pixels, 4 x 4 patches, 3 blocks, width 32, with text, float32",
         "extractor  patches: block3 (joint, 16)",
-        "prompts    templates: no name yet",
-        "scorer     text-match: compares with words",
-        "scorer     memory: compares with normal images (none seen yet)",
+        "prompts    templates: no class name yet",
+        "scorer     text-match: compares with text",
+        "scorer     memory: compares with normal images (none yet)",
         "fuse       image mean, map mean, smooth 0 px",
         "learns     0 numbers; the backbone's ",
     ):
         assert words in text
     text = both.fit(photos[:2], class_name="metal nut").summary()
-    assert "prompts    templates: for 'metal nut'" in text
+    assert "prompts    templates: class name 'metal nut'" in text
     assert "scorer     memory: compares with normal images\n" in text
 
 

@@ -122,14 +122,14 @@ def test_failed_source_does_not_cost_the_memory(memory, photos, tmp_path):
 def test_nothing_to_fit_is_refused(photos, monkeypatch):
     words = build(WORDS, backbone=tiny_backbone(), registry=REGISTRY)
     monkeypatch.setattr(images, "open_image", lambda _: pytest.fail("read an image"))
-    with pytest.raises(IncompatibleError, match=r"nothing here remembers normal images.*Add scorer 'memory'"):
+    with pytest.raises(IncompatibleError, match=r"no scorer compares with normal images.*Add scorer 'memory'"):
         words.fit(photos)
 
 
 def test_missing_name_is_refused_before_an_image_is_read(photos, monkeypatch):
     both = build(BOTH, backbone=tiny_backbone(), registry=REGISTRY)
     monkeypatch.setattr(images, "open_image", lambda _: pytest.fail("read an image"))
-    with pytest.raises(ConfigError, match="no name was given"):
+    with pytest.raises(ConfigError, match="none was given"):
         both.fit(photos)
 
 
@@ -146,7 +146,7 @@ def test_score_is_the_mean_of_the_highest_cells(photos, top, count):
         features = detector.extractor(detector.backbone.vision, pixels(detector, photos[2:])[0])
         cells = nearest_distance(features["block3"].vectors, bank(detector))
         wanted = cells.sort(dim=1, descending=True).values[:, :count].mean(1)
-        torch.testing.assert_close(detector.judge(features, None, (32, 32)).image, wanted)
+        torch.testing.assert_close(detector.score_features(features, None, (32, 32)).image, wanted)
 
 
 def test_only_the_chosen_levels_are_remembered(photos):

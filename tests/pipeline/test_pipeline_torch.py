@@ -25,7 +25,7 @@ BOTH = {**WORDS, "scorers": ["text-match", "memory"]}
 class Learned(Prompts):
     """Two text embeddings that are learned, and a count of how often they were asked for."""
 
-    needs_class_name = False
+    class_name_use = "ignored"
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ def test_two_pipelines_on_one_backbone_do_not_disturb_each_other(backbone):
     other.fit(pictures[1:2], class_name="cable")
     other.predict(pictures[2])
     assert one.predict(pictures[2]).score == alone.score
-    assert one.name == "nut"
+    assert one.class_name == "nut"
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in backbone.modules())
 
@@ -154,8 +154,9 @@ def test_gradients_reach_every_own_parameter(backbone):
 
 
 def test_predict_keeps_no_graph(learned, monkeypatch):
-    seen, forward = [], learned.judge
-    monkeypatch.setattr(learned, "judge", lambda *a: seen.append(torch.is_grad_enabled()) or forward(*a))
+    learned.trained = {"data": {"name": "made up"}}
+    seen, forward = [], learned.score_features
+    monkeypatch.setattr(learned, "score_features", lambda *a: seen.append(torch.is_grad_enabled()) or forward(*a))
     found = learned.predict(PICTURES[0].permute(1, 2, 0).numpy())
     assert seen == [False]
     assert torch.is_grad_enabled()
@@ -163,6 +164,7 @@ def test_predict_keeps_no_graph(learned, monkeypatch):
 
 
 def test_stream_leaves_gradients_on_between_predictions(learned):
+    learned.trained = {"data": {"name": "made up"}}
     for _ in learned.stream([picture.permute(1, 2, 0).numpy() for picture in PICTURES]):
         assert torch.is_grad_enabled()
 

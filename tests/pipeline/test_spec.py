@@ -31,7 +31,7 @@ def test_defaults_and_bare_names():
     assert (spec.backbone.use, spec.backbone.config) == ("tiny", {})
     assert spec.prompts is None
     assert [(part.use, part.optional) for part in spec.scorers] == [("memory", False)]
-    assert (spec.fuse.image, spec.fuse.anomaly_map, spec.output.smooth) == ("mean", "mean", 0)
+    assert (spec.fuse.image, spec.fuse.map, spec.output.smooth) == ("mean", "mean", 0)
 
 
 @pytest.mark.parametrize("scorers", ["memory", {"use": "memory"}, ["memory"], ({"use": "memory"},)])
@@ -274,7 +274,7 @@ def test_file_that_says_nothing_usable(tmp_path, content, text):
 def test_file_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read \(No such file or directory\)\."):
         read_spec(tmp_path / "nowhere.yaml")
-    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\)\."):
+    with pytest.raises(ConfigError, match=r"is not a regular file, so it is not read\."):
         read_spec(tmp_path)
 
 

@@ -11,8 +11,8 @@ import pytest
 import vlmad_core
 from vlmad_core.cli import terminal
 from vlmad_core.errors import UnknownComponentError
-from vlmad_core.registry import Component, installed
-from vlmad_core.registry.ours import OURS
+from vlmad_core.registry import Component, distributions
+from vlmad_core.registry.project_plugins import PROJECT_PLUGINS
 from vlmad_core.registry.registry import Entry, Plugin, Problem, Registry
 from vlmad_core.testing import memory_registry
 
@@ -115,7 +115,7 @@ def test_plugin_for_another_version_is_not_imported(install):
 
 
 def test_development_version_of_the_core_satisfies_a_range(install, monkeypatch):
-    monkeypatch.setattr(installed, "version", lambda _: "0.2.0.dev1")
+    monkeypatch.setattr(distributions, "version", lambda _: "0.2.0.dev1")
     assert offered(install("good"), "vlmad-good-plugin") == {"good-look", "good-recipe"}
 
 
@@ -239,7 +239,7 @@ def test_name_of_a_plugin_of_the_project_that_is_missing_says_what_to_install() 
 def test_names_of_the_plugins_of_the_project_are_all_known() -> None:
     folders = {path.name for path in Path(vlmad_core.__file__).parents[1].joinpath("plugins").glob("vlmad-*")}
     offered = {entry.name: entry.plugin for entry in Registry.discover({}).entries() if entry.plugin in folders}
-    assert offered == OURS
+    assert offered == PROJECT_PLUGINS
 
 
 def test_missing_part_of_a_recipe_says_what_to_install(install):

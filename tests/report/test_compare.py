@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.metrics.image import auroc, average_precision
-from vlmad_core.metrics.paired import delong
+from vlmad_core.metrics import auroc, auroc_interval, average_precision, delong
 from vlmad_core.report.compare import compare, comparison_table
 
 TRUTH = np.arange(60) % 2
@@ -109,7 +108,7 @@ def test_images_that_one_did_not_judge_are_left_out_and_told(add, tmp_path):
     add("b", "x", scores(1, 1)[:50], labels=TRUTH[:50])
     (one,) = compare(tmp_path, "a", "b")
     assert (one.good, one.defective) == (25, 25)
-    assert one.reason == "On the 50 of 60 images that all runs judged."
+    assert one.reason == "On the 50 of 60 images that all runs scored."
 
 
 def test_what_cannot_be_compared_is_a_dash_with_its_reason_and_the_mean_says_so(add, tmp_path):
@@ -119,7 +118,7 @@ def test_what_cannot_be_compared_is_a_dash_with_its_reason_and_the_mean_says_so(
     add("a", "y", scores(1, 0))
     x, y, z, mean = compare(tmp_path, "a", "b")
     assert x.paired is not None and y.paired is None and z.paired is None
-    assert y.reason == "Judged by one of the two alone."
+    assert y.reason == "Scored by one of the two alone."
     assert z.reason == "Fewer than two images of a kind in common."
     assert mean.reason == "Mean of 1 of 3 categories."
     made = comparison_table([x, y, z, mean], "a", "b")
@@ -131,7 +130,7 @@ def test_shots_and_backbones_that_could_be_meant_must_be_said(add, tmp_path):
     for shots in (0, 4):
         for method in ("a", "b:2"):
             add(method, "x", scores(1, shots), shots=shots)
-    with pytest.raises(ConfigError, match=r"shots 0, 4; say which, such as a:4"):
+    with pytest.raises(ConfigError, match=r"shots 0, 4; choose one, such as a:4"):
         compare(tmp_path, "a", "b:2:4")
     assert compare(tmp_path, "a:0", "b:2:0")[0].verdict == "none"
     assert compare(tmp_path, "a:0", "a:4")[0].paired is not None
@@ -179,10 +178,34 @@ def test_the_table_says_how_it_was_tested(add, tmp_path):
 
 def test_two_that_are_perfect_are_told_and_so_is_their_mean(add, tmp_path):
     for name in ("one", "two"):
-        add(name, "easy", TRUTH + scores(0, 5) / 100)
+        add(name, "easy", TRUTH + scores(0, ord(name[0])) / 100)
         add(name, "hard", scores(1, len(name) + ord(name[0])))
     easy, hard, mean = compare(tmp_path, "one", "two")
-    assert (easy.paired.low, easy.paired.high, easy.paired.p, easy.verdict) == (0, 0, 1, "none")
-    assert easy.reason == "Both are perfect on these images, so the interval says nothing of harder ones."
+    low, _ = auroc_interval(1.0, 30, 30)
+    assert (easy.paired.low, easy.paired.high) == pytest.approx((low - 1, 1 - low))
+    assert (easy.paired.difference, easy.paired.p, easy.verdict) == (0, 1, "none")
+    assert easy.reason == "Both are perfect on these images, so they say little of harder ones."
     assert hard.reason == ""
-    assert mean.reason == "In 1 of them both are perfect, which adds no width to the interval."
+    assert mean.reason == "In 1 of them both are perfect."
+    line = comparison_table([easy], "one", "two").rows[0]
+    assert [cell.shown() for cell in line[2:4]] == [f"100.0 ({100 * low:.1f} to 100.0)"] * 2
+
+
+@pytest.mark.parametrize("metric", ["image_auroc", "image_ap", "image_f1max"])
+def test_perfect_samples_never_have_an_interval_without_width(add, tmp_path, metric):
+    for name in ("one", "two"):
+        for seed in range(2):
+            add(name, "easy", TRUTH + scores(0, seed + ord(name[0])) / 100, shots=1, seed=seed)
+    (easy,) = compare(tmp_path, "one", "two", metric=metric)
+    assert np.isnan(easy.paired.low) or easy.paired.low < 0 < easy.paired.high
+    text = " ".join(cell.shown() for cell in comparison_table([easy], "one", "two", metric).rows[0])
+    assert "0.0 to 0.0" not in text and "100.0 to 100.0" not in text
+
+
+def test_a_method_is_found_without_its_backbone_where_that_is_clear(add, tmp_path):
+    add("winclip (pocket)", "x", scores(3, 0))
+    add("b", "x", scores(0.2, 1))
+    assert compare(tmp_path, "winclip", "b")[0].verdict == "first"
+    add("winclip (tiny)", "x", scores(3, 0))
+    with pytest.raises(ConfigError, match=r"no method 'winclip' was run; there are b, winclip \(pocket\)"):
+        compare(tmp_path, "winclip", "b")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vlmad_core.errors import ConfigError
 from vlmad_core.report import plots
-from vlmad_core.report.canvas import shorten, styles
+from vlmad_core.report.canvas import setting_colour, shorten, styles
 from vlmad_core.report.labels import place
 from vlmad_core.report.speed import Speed
 
@@ -51,9 +51,9 @@ def test_bars_say_value_interval_and_what_is_not_like_the_others(row, tmp_path):
     rows += [row("nothing", c, value=None) for c in "xyz"]
     rows += [row("skipped", c, status="skipped", shots=0) for c in "xyz"]
     said = words(plots.bars(rows, tmp_path / "b")[1])
-    told = "image AUROC [%]. Lines: 95 % over images. Left out, without a value: 1."
-    assert {"80.0", "90.0", "95.0", "chance", told} <= set(said)
-    for label, why in (("part", "2 of 3 categories"), ("cheat", "learned from this data set")):
+    told = "image AUROC [%]. Lines: 95 % over images. The axis starts at 70. Left out, without a value: 1."
+    assert {"80.0", "90.0", "95.0", "zero-shot", told} <= set(said)
+    for label, why in (("part", "2 of 3 categories"), ("cheat", "trained on this data set")):
         assert said[said.index(label) + 1] == f"({why})"
     assert not any("skipped" in word or "nothing" in word for word in said)
 
@@ -61,7 +61,7 @@ def test_bars_say_value_interval_and_what_is_not_like_the_others(row, tmp_path):
 def test_bars_of_metrics_without_interval_show_the_spread_over_seeds(row, tmp_path):
     rows = [row("a", shots=1, seed=s, value=0.7 + s / 50) for s in range(3)]
     said = words(plots.bars(rows, tmp_path / "b", metric="aupro")[1])
-    assert "AUPRO [%]. Lines: standard deviation over seeds." in said
+    assert "AUPRO [%]. Lines: standard deviation over seeds. The axis starts at 60." in said
     assert "chance" not in said
 
 
@@ -154,7 +154,7 @@ def test_refusals_name_the_cure(row, tmp_path, monkeypatch):
 def test_matplotlib_waits_until_something_is_drawn_and_pyplot_for_ever(tmp_path):
     code = """
 import sys
-from vlmad_core.evaluation import plots
+from vlmad_core.report import plots
 assert "matplotlib" not in sys.modules
 metrics = {"image_auroc": 0.5}
 row = {"status": "done", "dataset": "d", "category": "c", "method": "m", "shots": 0, "seed": 0, **metrics}
@@ -170,9 +170,35 @@ assert settings() == before
 
 def test_the_rules_stand_below_every_picture(row, tmp_path):
     rows = [row("a", shots=k) for k in (0, 1)]
-    judged = "Maps judged at 256 x 256 pixels, masks: nearest. Pixel metrics are exact."
+    judged = "Maps scored at 256 x 256 pixels, masks: nearest. Pixel metrics are exact."
     for draw in (plots.bars, plots.shots):
         assert judged in words(draw(rows, tmp_path / "p", metric="aupro")[1])
         assert "Image score: recipe's own." in words(draw(rows, tmp_path / "p")[1])
     rows[1]["resolution"] = [512, 512]
     assert any("Rules differ" in word for word in words(plots.bars(rows, tmp_path / "p", metric="aupro")[1]))
+
+
+@pytest.mark.parametrize(
+    ("values", "start"), [((0.97, 0.99), 95), ((0.8, 0.9), 75), ((0.45, 0.9), 0), ((0.999, 0.9999), 95)]
+)
+def test_bars_start_where_differences_can_be_seen_and_say_so(row, tmp_path, values, start):
+    rows = [row(f"m{i}", value=value, image_auroc_low=value, image_auroc_high=value) for i, value in enumerate(values)]
+    said = words(plots.bars(rows, tmp_path / "b")[1])
+    assert any(f"The axis starts at {start}." in word for word in said) is bool(start)
+    assert str(start) in said
+    assert ("chance" in said) is (start == 0)
+
+
+def test_the_colour_of_a_bar_is_its_setting(row, tmp_path):
+    rows = [row("a"), row("b", shots=4), row("c", shots=1), row("d", trained_on=["visa"])]
+    said = words(plots.bars(rows, tmp_path / "b", by=["method", "shots"])[1])
+    assert {"zero-shot", "4 normal images", "1 normal image", "trained, zero-shot"} <= set(said)
+    text = (tmp_path / "b.svg").read_text().lower()
+    settings = [(0, False), (4, False), (1, False), (0, True)]
+    colours = {setting_colour(shots, trained=trained).lower() for shots, trained in settings}
+    assert len(colours) == 4
+    assert all(f"fill: {colour}" in text for colour in colours)
+
+
+def test_labels_that_are_not_utf8_are_drawn(row, tmp_path):
+    assert r"a\xff" in words(plots.bars([row("a\udcff")], tmp_path / "b")[1])

@@ -130,7 +130,7 @@ def test_settings_stand_apart(benchmark):
         ({"backbone": "pocket"}, "backbone pocket in place of ViT-B-16-plus-240"),
         ({"image_size": [480, 480]}, "480 x 480 pixels in place of 240"),
         ({"extractor": "dpam"}, "extractor dpam in place of windows"),
-        ({"trained_on_this": True}, "Learned from the data set"),
+        ({"trained_on_this": True}, "Trained on the data set"),
     ],
 )
 def test_what_is_not_the_published_setting_is_marked(benchmark, changes, said):
@@ -146,7 +146,7 @@ def test_the_model_in_the_spec_is_what_counts(benchmark):
 def test_a_part_of_the_images_is_marked(benchmark):
     rows = benchmark()
     rows[3]["good"] -= 1
-    assert "Not judged on all test images of carpet." in against(rows).notes
+    assert "Not tested on all images of carpet." in against(rows).notes
 
 
 def test_a_data_set_is_known_by_its_name_or_by_all_of_its_categories(benchmark, row):

@@ -44,7 +44,7 @@ def test_categories_weigh_the_same_however_many_images_they_have(row):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (None, "not judged"),
+        (None, "not tested"),
         ({"status": "failed", "error": "no memory left."}, "failed: no memory left"),
         ({"value": None}, "not defined there"),
         ({"value": float("nan")}, "not defined there"),
@@ -99,7 +99,7 @@ def test_ties_as_shown_are_both_best(row):
 def test_learned_from_the_judged_data_set_is_marked_and_never_the_best(row):
     made = table([row("cheat", value=0.99, trained_on_this=True), row("a", value=0.7), row("b", value=0.6)])
     assert [cell.strong for cell in column(made, "image AUROC")] == [False, True, False]
-    assert any("Learned from the data set" in note for note in made.rows[0][0].notes)
+    assert any("Trained on the data set" in note for note in made.rows[0][0].notes)
 
 
 def test_data_sets_are_never_averaged_together(row):
@@ -158,7 +158,7 @@ def test_each_category_with_its_interval_and_their_mean(row):
     assert made.rows[0][2].interval == pytest.approx((74, 82))
     # Half widths of independent numbers add as squares: 6 and 2 of two categories.
     assert made.rows[2][2].interval == pytest.approx((70 - 6 / np.sqrt(2), 70 + 2 / np.sqrt(2)))
-    assert "In brackets: 95 % over images." in made.caption
+    assert "In brackets: 95 % interval over images, for the draws of normal images at hand." in made.caption
     assert made.rows[0][1].text == "24 + 48" and made.rows[2][1].text == "48 + 96"
 
 
@@ -276,3 +276,53 @@ def test_notes_are_lettered_in_reading_order_beyond_z():
     made = Table(tuple(map(str, range(28))), (cells,), 0, "")
     assert list(made.notes.values())[-3:] == ["z", "aa", "ab"]
     assert made.plain()[0][27] == "1.0 [ab]"
+
+
+def test_means_have_the_interval_of_the_image_auroc_beside_their_spread(row):
+    rows = [row(shots=1, seed=seed, value=0.8 + seed / 100) for seed in range(3)]
+    (cell,) = column(table(rows, metrics=["image_auroc"]), "image AUROC")
+    assert cell.shown() == "81.0 \u00b1 1.0 (75.0 to 83.0)"
+    assert "In brackets: 95 % interval over images" in table(rows).caption
+
+
+def test_an_interval_is_never_shown_as_a_point():
+    assert Cell(value=100, interval=(99.98, 100)).shown() == "100.0 (99.98 to 100.00)"
+    assert Cell(value=100, interval=(99.9999, 100)).shown() == "100.0 (99.9999 to 100.0000)"
+    assert Cell(value=50, interval=(40, 60)).shown() == "50.0 (40.0 to 60.0)"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-2", "@SUM(A1)", "\t=1", "\r=cmd|' /C calc'!A0"])
+def test_text_in_a_csv_is_never_a_formula(row, text):
+    made = table([row(text, status="failed", error=text), row("b")])
+    cells = [cell for line in csv.reader(io.StringIO(made.csv())) for cell in line]
+    assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r")]
+    assert f"'{text.strip()}" in cells
+
+
+def test_negative_numbers_in_a_csv_stay_numbers():
+    made = Table(("a", "b"), ((Cell("x"), Cell(value=-1.5, signed=True)),), 1, "c")
+    assert next(line for line in csv.reader(io.StringIO(made.csv())) if line[0] == "x")[1] == "-1.5"
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "csv", "html"])
+def test_names_that_are_not_utf8_and_control_characters_survive_in_every_format(row, form):
+    made = table([row("a\udcffb \x1b[31m", category="c\udc80"), row("b", category="c\udc80")])
+    text = getattr(made, form)()
+    text.encode("utf-8")
+    assert "\x1b" not in text
+    assert ("xff" in text) and "31m" in text
+    assert page(made).encode("utf-8")
+
+
+def test_backticks_and_html_stay_text_in_markdown(row):
+    from markdown_it import MarkdownIt
+
+    made = table([row("`<b>x</b>` <script>alert(1)</script> ``<i>``"), row("b")])
+    shown = MarkdownIt("gfm-like", {"linkify": False}).render(made.markdown())
+    assert "<script" not in shown and "<b>" not in shown and "<i>" not in shown and "<code" not in shown
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+
+
+def test_problems_of_the_data_are_notes_of_the_table(row):
+    made = table([row("a", problems=["2 masks with shades of grey."]), row("b")])
+    assert "bolt: 2 masks with shades of grey." in made.rows[0][0].notes

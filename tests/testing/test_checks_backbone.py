@@ -88,19 +88,19 @@ WRONG = {
     ),
     "depends on the batch": (
         patched("vision", "embed", lambda old: lambda self, i: old(self, i - i.mean(0))),
-        "picture_does_not_depend_on_its_batch",
+        "image_does_not_depend_on_its_batch",
     ),
     "cuts gradients": (
         patched("vision", "embed", lambda old: lambda self, i: old(self, i.detach())),
-        "gradients_reach_the_picture",
+        "gradients_reach_the_image",
     ),
     "asks for gradients": (train, "is_frozen"),
     "joint without words": (no_text, "joint_space_is_one"),
     "changes in use": (patched("blocks", "forward", count_calls), "changes_nothing_in_use"),
-    "comes from nowhere": (forget, "tells_where_it_comes_from"),
-    "one grid for all pictures": (
+    "comes from nowhere": (forget, "has_provenance"),
+    "one grid for all images": (
         patched("vision", "embed", lambda old: lambda self, i: (old(self, i)[0], (4, 4))),
-        "takes_oblong_pictures",
+        "accepts_images_that_are_not_square",
     ),
     "ids as long as the text": (
         patched("text", "tokenize", lambda old: lambda self, texts: self.trim(old(self, texts))),
@@ -118,11 +118,11 @@ WRONG = {
     ),
     "has no positions, and hears all": (
         patched("text", "pool", lambda old: lambda self, x, ids: 0 * old(self, x, ids)),
-        "reads_the_words",
+        "text_features_depend_on_the_text",
     ),
     "cuts gradients of words": (
         patched("text", "add_positions", lambda old: lambda self, x: old(self, x.detach())),
-        "gradients_reach_the_words",
+        "gradients_reach_the_text",
     ),
 }
 
@@ -138,7 +138,7 @@ def test_a_backbone_that_wakes_up_is_caught(broken):
 
 def test_a_target_that_makes_no_backbone_is_caught(broken):
     found = broken("backbone", lambda config: TinyVision)
-    assert "must make a Backbone" in found["builds_or_says_what_it_needs"]
+    assert "must make a Backbone" in found["builds_or_names_what_it_needs"]
 
 
 @pytest.mark.parametrize("options", [{}, {"text": False}, {"class_pool": False, "registers": 2}])

@@ -160,7 +160,7 @@ class FixesThePrecision(Wrong):
 
 
 class LooksElsewhere(Patches):
-    def refine(self, features):
+    def apply_learned(self, features):
         return with_vectors(features, lambda v: 2 * v)
 
 
@@ -170,12 +170,12 @@ class LearnsWhereItLooks(Patches):
         self.scale = nn.Parameter(torch.ones(16))
 
     def forward(self, vision, images):
-        return self.refine(self.look(vision, images))
+        return self.apply_learned(self.extract_frozen(vision, images))
 
-    def look(self, vision, images):
+    def extract_frozen(self, vision, images):
         return with_vectors(super().forward(vision, images), lambda v: v * self.scale)
 
-    def refine(self, features):
+    def apply_learned(self, features):
         return features
 
 
@@ -217,10 +217,10 @@ WRONG = {
     TwoLevelsOneName: "declares_levels",
     Leaks: "memory_does_not_grow",
     CentresOverTheBatch: "does_not_depend_on_its_batch",
-    GivesInfinity: "gives_numbers",
-    Random: "twice_the_same",
-    LeavesCellsOut: "regions_cover_the_picture",
-    HasAnEmptyRegion: "regions_cover_the_picture",
+    GivesInfinity: "outputs_are_finite",
+    Random: "is_deterministic",
+    LeavesCellsOut: "regions_cover_the_image",
+    HasAnEmptyRegion: "regions_cover_the_image",
     Sleeps: "keeps_pace_with_the_backbone",
     Prints: "is_quiet",
     Warns: "is_quiet",
@@ -228,10 +228,10 @@ WRONG = {
     NeverUsesAParameter: "every_parameter_learns",
     KeepsStateBesides: "survives_a_round_trip",
     FixesThePrecision: "runs_in_bfloat16",
-    LooksElsewhere: "looks_before_it_learns",
-    LearnsWhereItLooks: "looks_before_it_learns",
-    CallsWidthJoint: "joint_levels_have_the_dim_of_the_words",
-    DoubleImage: "joint_levels_have_the_dim_of_the_words",
+    LooksElsewhere: "learned_part_is_separate",
+    LearnsWhereItLooks: "learned_part_is_separate",
+    CallsWidthJoint: "joint_levels_have_the_dim_of_the_text",
+    DoubleImage: "joint_levels_have_the_dim_of_the_text",
     Stops: "builds_with_its_defaults",
     RefusesInAWord: "fits_or_refuses",
     NoExtractor: "target_is_found",

@@ -154,7 +154,7 @@ def test_a_right_recipe_passes():
     recipe = Recipe(name="odd", summary="Odd.", spec={**RIGHT, "scorers": ["memory", "nobody"]}, needs={"nobody": "x"})
     report = check_component("odd", registry=memory_registry(recipes=[recipe]))
     assert report.failures == ()
-    (judged,) = [outcome for outcome in report.outcomes if outcome.check == "builds_and_judges"]
+    (judged,) = [outcome for outcome in report.outcomes if outcome.check == "builds_and_scores"]
     assert judged.status == "skipped"
 
 
@@ -224,8 +224,8 @@ READERS = {
     ReadsNothing: "refuses_an_empty_folder",
     StopsOnNothing: "refuses_an_empty_folder",
     RefusesInAWord: "refuses_an_empty_folder",
-    HasNoTree: "tells_its_layout",
-    HasNoLicence: "tells_its_layout",
+    HasNoTree: "describes_its_layout",
+    HasNoLicence: "describes_its_layout",
     FitsNothing: "fits_its_example",
     Shuffles: "reads_in_a_fixed_order",
     MissesFiles: "reads_its_example",

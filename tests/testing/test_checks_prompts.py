@@ -63,7 +63,7 @@ class AsksInVain(Templates):
 class DoesNotAsk(Templates):
     def __init__(self, config, backbone):
         super().__init__(config, backbone)
-        self.needs_class_name = self.takes_class_name = False
+        self.class_name_use = "ignored"
 
 
 class FormatsNames(Templates):
@@ -107,19 +107,19 @@ class MovesTheEnd(Templates):
 
 
 WRONG = {
-    Long: "anchors_have_unit_length",
-    Sorts: "keeps_the_order_of_names",
-    DropsTwins: "keeps_the_order_of_names",
-    NeverAbnormal: "says_normal_and_abnormal",
-    SaysTheSameTwice: "says_normal_and_abnormal",
-    CountsStates: "anchors_as_promised",
-    ForgetsTheBatch: "anchors_as_promised",
-    AsksInVain: "says_whether_names_matter",
-    DoesNotAsk: "says_whether_names_matter",
-    FormatsNames: "takes_any_name",
+    Long: "text_embeddings_have_unit_length",
+    Sorts: "keeps_the_order_of_class_names",
+    DropsTwins: "keeps_the_order_of_class_names",
+    NeverAbnormal: "has_a_normal_and_an_abnormal_state",
+    SaysTheSameTwice: "has_a_normal_and_an_abnormal_state",
+    CountsStates: "text_embeddings_as_declared",
+    ForgetsTheBatch: "text_embeddings_as_declared",
+    AsksInVain: "declares_class_name_use",
+    DoesNotAsk: "declares_class_name_use",
+    FormatsNames: "accepts_any_class_name",
     WatchesTheOtherTower: "same_after_an_extractor_ran",
     Detaches: "every_parameter_learns",
-    Normalises: "gives_numbers",
+    Normalises: "outputs_are_finite",
     MovesTheEnd: "leaves_the_backbone_alone",
 }
 
@@ -134,10 +134,10 @@ def test_the_part_that_they_are_made_from_is_right(broken):
 
 
 class Conditioned(Templates):
-    """Looks at the picture: the text embeddings of each are shifted by it."""
+    """Looks at the image: the text embeddings of each are shifted by it."""
 
     per_image = True
-    needs_class_name = takes_class_name = False
+    class_name_use = "ignored"
 
     def forward(self, text, names, features=None):
         text_embeddings = l2_normalize(encode_text(text, ["a flawless object", "a damaged object"]))

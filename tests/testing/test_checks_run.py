@@ -70,44 +70,47 @@ def test_every_check_has_a_rule_and_a_sentence_to_skip_it():
 
 
 class Known(Memory):
-    known_failures = {"forget_forgets": "forgetting is not supported by the device"}  # noqa: RUF012
+    known_failures = {"forget_empties_the_memory": "forgetting is not supported by the device"}  # noqa: RUF012
 
     def forget(self):
         pass
 
 
 class KnownNoMore(Memory):
-    known_failures = {"forget_forgets": "long ago"}  # noqa: RUF012
+    known_failures = {"forget_empties_the_memory": "long ago"}  # noqa: RUF012
 
 
 class KnownByAnotherName(Memory):
-    known_failures = {"forget_forget": "a slip"}  # noqa: RUF012
+    known_failures = {"forget_empties_memory": "a slip"}  # noqa: RUF012
 
 
 def test_a_known_failure_is_told_with_its_reason_and_spoils_nothing(offered):
     subject = offered("scorer", Known, MemoryConfig)
     subject.checks = tuple(check for check in subject.checks if check.name not in LATER)
     outcomes = {outcome.check: outcome for outcome in subject.run()}
-    assert outcomes["forget_forgets"].status == "known"
-    assert outcomes["forget_forgets"].message.startswith("forgetting is not supported by the device (is_fitted is True")
+    outcome = outcomes["forget_empties_the_memory"]
+    assert outcome.status == "known"
+    assert outcome.message.startswith("forgetting is not supported by the device (is_fitted is True")
     assert not [outcome for outcome in outcomes.values() if outcome.status == "failed"]
 
 
 def test_a_known_failure_that_passes_is_a_failure(broken):
-    found = broken("scorer", KnownNoMore, MemoryConfig, "forget_forgets")
-    assert found == {"forget_forgets": "it passes now; remove 'forget_forgets' from known_failures."}
+    found = broken("scorer", KnownNoMore, MemoryConfig, "forget_empties_the_memory")
+    assert found == {
+        "forget_empties_the_memory": "it passes now; remove 'forget_empties_the_memory' from known_failures."
+    }
 
 
 def test_a_known_failure_of_no_check_is_a_failure(broken):
     found = broken("scorer", KnownByAnotherName, MemoryConfig)
-    assert "Did you mean 'forget_forgets'?" in found["forget_forget"]
+    assert "Did you mean 'forget_empties_the_memory'?" in found["forget_empties_memory"]
 
 
 @pytest.mark.parametrize(("target", "end"), [(Known, pytest.xfail.Exception), (KnownNoMore, CheckFailed)])
 def test_a_known_failure_in_pytest(offered, target, end):
     subject = offered("scorer", target, MemoryConfig)
     with pytest.raises(end):
-        _Test(subject, CHECKS["forget_forgets"])()
+        _Test(subject, CHECKS["forget_empties_the_memory"])()
 
 
 # -- reports
@@ -129,7 +132,7 @@ def test_a_check_that_stops_is_a_failure_that_names_the_rule(broken):
         def forward(self, features, text_embeddings, size):
             raise IndexError("out of range")
 
-    message = broken("scorer", Stops, MemoryConfig, "gives_numbers")["gives_numbers"]
+    message = broken("scorer", Stops, MemoryConfig, "outputs_are_finite")["outputs_are_finite"]
     assert message == "it stopped with IndexError: out of range. Make it hold that everything that it gives is finite."
 
 
@@ -165,7 +168,7 @@ def test_checks_are_tests(check):
 
 def test_each_check_is_a_test_with_a_name():
     (mark,) = test_checks_are_tests.pytestmark
-    assert "vlmad-core:templates-anchors_have_unit_length" in [case.id for case in mark.args[1]]
+    assert "vlmad-core:templates-text_embeddings_have_unit_length" in [case.id for case in mark.args[1]]
 
 
 def test_the_registry_of_a_test_holds_the_builtins_alone(vlmad_registry, vlmad_backbone):

@@ -119,8 +119,10 @@ class NeverForgets(Memory):
 
 class Poisons(Memory):
     def fit(self, features):
+        super().fit(features)
         with torch.inference_mode():
-            super().fit(features)
+            for name in self.chosen:
+                setattr(self, f"bank_{name}", self.bank(name).clone())
 
 
 class KeepsTheGraph(Memory):
@@ -161,25 +163,25 @@ class FixedBank(Memory):
 
 WORDS = {
     WordsUpsideDown: "abnormal_scores_above_normal",
-    ScoresCells: "scores_as_promised",
-    NamesNoLevel: "scores_as_promised",
+    ScoresCells: "scores_as_declared",
+    NamesNoLevel: "scores_as_declared",
     RanksInTheBatch: "does_not_depend_on_its_batch",
-    GivesNothing: "gives_numbers",
-    SecondStateIsAbnormal: "takes_several_states",
-    ScoresWithoutWords: "asks_for_words",
-    StopsWithoutWords: "asks_for_words",
+    GivesNothing: "outputs_are_finite",
+    SecondStateIsAbnormal: "accepts_several_states",
+    ScoresWithoutWords: "refuses_to_run_without_text",
+    StopsWithoutWords: "refuses_to_run_without_text",
     WritesToFeatures: "leaves_its_input_alone",
 }
 BANKS = {
-    BankUpsideDown: "remembered_scores_lowest",
-    ZeroBeforeFit: "tells_that_it_is_not_fitted",
-    StopsBeforeFit: "tells_that_it_is_not_fitted",
-    SaysItIsFitted: "tells_that_it_is_not_fitted",
-    StartsAnew: "fit_adds_to_what_it_remembers",
-    NeverForgets: "forget_forgets",
-    Poisons: "memory_stands_in_a_trained_graph",
-    KeepsTheGraph: "memory_stands_in_a_trained_graph",
-    CutsGradients: "memory_stands_in_a_trained_graph",
+    BankUpsideDown: "fitted_images_score_lowest",
+    ZeroBeforeFit: "raises_before_it_is_fitted",
+    StopsBeforeFit: "raises_before_it_is_fitted",
+    SaysItIsFitted: "raises_before_it_is_fitted",
+    StartsAnew: "fit_accumulates",
+    NeverForgets: "forget_empties_the_memory",
+    Poisons: "memory_allows_gradients",
+    KeepsTheGraph: "memory_allows_gradients",
+    CutsGradients: "memory_allows_gradients",
     RemembersInAList: "survives_a_round_trip",
     FixedBank: "survives_a_round_trip",
 }

@@ -12,10 +12,10 @@ import torch
 import vlmad_core
 from vlmad_core.metrics.image import auroc
 from vlmad_core.testing.tiny import TinyVision
+from vlmad_core.training.data import split_validation
 from vlmad_core.training.loop import Loop, lr_at
 from vlmad_core.training.losses import dice, focal
 from vlmad_core.training.options import TrainingOptions
-from vlmad_core.training.plan import hold_out
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -68,8 +68,8 @@ def test_only_the_parts_own_tensors_are_learned_and_saved(make, data, tmp_path):
     import safetensors.torch
 
     assert set(safetensors.torch.load_file(state)) == {
-        "extractor.map.weight",
-        "extractor.map.bias",
+        "extractor.linear.weight",
+        "extractor.linear.bias",
         "normal_range",
     }
 
@@ -110,7 +110,7 @@ def test_an_extractor_that_does_not_split_learns_the_same_without_a_cache(make, 
     told = []
     vlmad_core.train(make(), data, tmp_path / "split", epochs=2)
     once = sum(looked)
-    vlmad_core.train(make("tiny-whole"), data, tmp_path / "whole", epochs=2, tell=told.append)
+    vlmad_core.train(make("tiny-whole"), data, tmp_path / "whole", epochs=2, on_message=told.append)
     assert (once, sum(looked) - once) == (len(data), 2 * len(data))
     assert losses(tmp_path / "whole") == pytest.approx(losses(tmp_path / "split"), abs=1e-5)
     assert any("nothing is cached" in text for text in told)
@@ -192,7 +192,9 @@ def test_stops_early_and_keeps_the_best(make, data, tmp_path, monkeypatch):
     monkeypatch.setattr(Loop, "validate", lambda loop: {"validation_loss": next(held)})
     detector, told = make(), []
     chosen = {"validation": 0.4, "lr": 0.05, "batch_size": 4}
-    report = vlmad_core.train(detector, data, tmp_path / "out", epochs=50, patience=3, tell=told.append, options=chosen)
+    report = vlmad_core.train(
+        detector, data, tmp_path / "out", epochs=50, patience=3, on_message=told.append, options=chosen
+    )
     assert (report.epochs, report.best_epoch, report.validation_loss) == (6, 3, 3.0)
     assert report.loss == float(rows(tmp_path / "out" / "epochs.csv")[2]["loss"])
     assert report.held_out + report.images == len(data)
@@ -208,7 +210,7 @@ def test_validation_tells_loss_and_both_areas(make, data, tmp_path):
     detector = make()
     vlmad_core.train(detector, data, tmp_path / "out", epochs=1, validation=0.5, lr=1e-9, batch_size=4)
     (row,) = rows(tmp_path / "out" / "epochs.csv")
-    held = [data.samples[i] for i in hold_out(data.samples, 0.5, seed=0)[1]]
+    held = [data.samples[i] for i in split_validation(data.samples, 0.5, seed=0)[1]]
     results = [detector.predict(sample.image, class_name=sample.class_name) for sample in held]
     labels = [sample.label for sample in held]
     masks = np.stack([sample.masks[0] if sample.masks else np.zeros((32, 32)) for sample in held])
@@ -263,6 +265,6 @@ def test_look_and_refine_are_forward(make, extractor):
     vision = detector.backbone.vision
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     whole = detector.extractor(vision, pixels)
-    parts = detector.extractor.refine(detector.extractor.look(vision, pixels))
+    parts = detector.extractor.apply_learned(detector.extractor.extract_frozen(vision, pixels))
     assert torch.equal(parts.levels[0].vectors, whole.levels[0].vectors)
     assert torch.equal(parts.image, whole.image)

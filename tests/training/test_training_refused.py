@@ -15,10 +15,10 @@ import vlmad_core
 from vlmad_core import Sample, VlmadError, train
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
 from vlmad_core.training.cache import FeatureCache
-from vlmad_core.training.feed import Feed
-from vlmad_core.training.learner import Learner
-from vlmad_core.training.plan import Draw
-from vlmad_core.training.terms import loss_terms
+from vlmad_core.training.data import Item, Mosaics
+from vlmad_core.training.data_loader import DataLoader
+from vlmad_core.training.losses import batch_losses
+from vlmad_core.training.model import TrainableModel
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -40,7 +40,7 @@ def opened(monkeypatch):
         ({"prompts": None, "scorers": "memory"}, {}, IncompatibleError, "a memory is fitted, not trained"),
         ({}, {"lrr": 1}, ConfigError, r"training\.lrr: no such option of 'training'\. Did you mean 'lr'\?"),
         ({}, {"epochs": 0}, ConfigError, r"training\.epochs: must be greater than 0"),
-        ({}, {"patience": 2}, ConfigError, "patience needs images to judge by; give validation a share"),
+        ({}, {"patience": 2}, ConfigError, "patience needs images to validate on; give validation a share"),
         ({}, {"focal": 0, "dice": 0}, ConfigError, "all losses have weight 0"),
         ({}, {"betas": (0.9, 1.0)}, ConfigError, "betas must be at least 0 and below 1"),
         ({}, {"precision": "fp16"}, ConfigError, "fp16 needs a GPU; a CPU trains in bf16 or fp32"),
@@ -81,7 +81,9 @@ def test_no_images(make, data, tmp_path):
 def test_images_without_a_label_are_left_out_and_told(make, data, tmp_path):
     told = []
     unknown = [replace(sample, label=None) for sample in data.samples[:2]]
-    report = train(make(), data.of("some", [*unknown, *data.samples[2:]]), tmp_path / "out", epochs=1, tell=told.append)
+    report = train(
+        make(), data.of("some", [*unknown, *data.samples[2:]]), tmp_path / "out", epochs=1, on_message=told.append
+    )
     assert report.images == 10
     assert told[0] == "2 images have no label and are left out."
 
@@ -111,9 +113,9 @@ def test_a_loss_that_is_no_number_stops(make, data, tmp_path, monkeypatch):
 
     def breaks_down(*given):
         calls.append(given)
-        return {name: term * (math.nan if len(calls) == 5 else 1) for name, term in loss_terms(*given).items()}
+        return {name: term * (math.nan if len(calls) == 5 else 1) for name, term in batch_losses(*given).items()}
 
-    monkeypatch.setattr("vlmad_core.training.loop.loss_terms", breaks_down)
+    monkeypatch.setattr("vlmad_core.training.loop.batch_losses", breaks_down)
     with pytest.raises(VlmadError, match=r"the loss is nan in epoch 2, step 2\. Lower training\.lr"):
         train(make(), data, tmp_path / "out", epochs=20, batch_size=4)
 
@@ -126,11 +128,11 @@ def test_masks_are_joined_and_resized(make, tmp_path):
     for i, half in enumerate(halves):
         Image.fromarray(half).save(tmp_path / f"{i}.png")
     sample = Sample(np.zeros((64, 64, 3), np.uint8), True, "a", "test", "x", (tmp_path / "0.png", tmp_path / "1.png"))
-    learner = Learner(make())
-    cache = FeatureCache("off", learner.look(torch.zeros(1, 3, 32, 32)), tmp_path, limit=0)
-    feed = Feed([sample], learner, cache, masks=True, autocast=nullcontext)
+    model = TrainableModel(make())
+    cache = FeatureCache("off", model.encode(torch.zeros(1, 3, 32, 32)), tmp_path, limit=0)
+    data_loader = DataLoader([sample], model, cache, Mosaics([sample]), masks=True, autocast=nullcontext)
     for _ in range(2):  # read, and kept as bits
-        (batch,) = feed([[Draw(0)]])
+        (batch,) = data_loader([[Item(0)]])
         expected = np.zeros((32, 32), bool)
         expected[:, :8] = expected[:8] = True
         assert (batch.masks[0].numpy() == expected).all()

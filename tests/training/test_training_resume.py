@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import importlib
 import json
 import os
 import signal
@@ -11,13 +12,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 import vlmad_core
 from vlmad_core.training import state
+from vlmad_core.training.loop import Loop
 
+train_module = importlib.import_module("vlmad_core.training.train")  # the name `train` of the package is the function
 WORKER = Path(__file__).with_name("worker.py")
 pytestmark = pytest.mark.usefixtures("undrawn")
 CHANGES = {"extractor": "tiny-noise", "epochs": 4, "batch_size": 5, "lr": 0.01, "validation": 0.25, "mosaic": 0.2}
@@ -97,7 +102,7 @@ def test_a_signal_leaves_a_state_and_says_how_to_go_on(make, data, tmp_path, how
     assert signal.getsignal(how) is before
     assert not list((tmp_path / "out").glob("*.part"))
     told = []
-    report = vlmad_core.train(make(), data, tmp_path / "out", epochs=4, batch_size=6, tell=told.append)
+    report = vlmad_core.train(make(), data, tmp_path / "out", epochs=4, batch_size=6, on_message=told.append)
     assert report.resumed and told[0].startswith("goes on in epoch 2, step 2")
     vlmad_core.train(make(), data, tmp_path / "whole", epochs=4, batch_size=6)
     assert losses(tmp_path / "out") == losses(tmp_path / "whole")
@@ -130,9 +135,47 @@ def test_what_is_finished_is_not_done_again(make, data, tmp_path):
     steps, again = [], make()
     report = vlmad_core.train(again, data, tmp_path / "out", epochs=2, lr=0.05, progress=steps.append)
     assert steps == [] and report.resumed and report.epochs == 2
-    assert torch.equal(again.extractor.map.weight, first.extractor.map.weight)
+    assert torch.equal(again.extractor.linear.weight, first.extractor.linear.weight)
     assert again.trained == first.trained
     assert (tmp_path / "out" / "detector.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("patience", [0, 1])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_kill_between_the_last_two_writes_is_gone_on_from(make, data, tmp_path, monkeypatch, number, patience):
+    """After the detector and before the record that says so, or between the last state and the detector."""
+    changes = {"epochs": 3, "lr": 0.01, "validation": 0.3, "patience": patience}
+    if patience:  # stops after the second epoch
+        monkeypatch.setattr(Loop, "validate", lambda loop: {"validation_loss": 1.0})
+    vlmad_core.train(make(), data, tmp_path / "whole", options=changes)
+    calls, real = [], train_module.write_state
+
+    def killed(*given):
+        calls.append(given)
+        if len(calls) == number:
+            raise SystemExit
+        real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "write_state", killed)
+        with pytest.raises(SystemExit):
+            vlmad_core.train(make(), data, tmp_path / "out", options=changes)
+    assert (tmp_path / "out" / "detector.json").exists() is (number == 2)
+    report = vlmad_core.train(make(), data, tmp_path / "out", options=changes)
+    assert report.epochs == (2 if patience else 3)
+    assert losses(tmp_path / "out") == losses(tmp_path / "whole")
+    ours, theirs = tensors(tmp_path / "out"), tensors(tmp_path / "whole")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs if "range" not in name)
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["position"]["finished"]
+
+
+def test_corrected_masks_are_refused_with_what_changed(make, folder, tmp_path):
+    chosen = vlmad_core.read_dataset(folder, "mvtec-ad").select(split="test")
+    vlmad_core.train(make(), chosen, tmp_path / "out", epochs=1)
+    mask = next(sample.masks[0] for sample in chosen if sample.masks)
+    Image.fromarray(np.asarray(Image.open(mask))[::-1]).save(mask)
+    with pytest.raises(vlmad_core.errors.ConfigError, match="images, labels or masks have changed since"):
+        vlmad_core.train(make(), chosen, tmp_path / "out", epochs=1)
 
 
 def test_a_run_that_may_only_take_longer_goes_on(make, data, tmp_path):
@@ -205,7 +248,7 @@ def test_a_full_disk_is_told_and_the_last_state_stands(make, data, tmp_path, mon
     with pytest.raises(vlmad_core.errors.ConfigError, match=r"the disk is full\. Free some space"):
         vlmad_core.train(make(), data, tmp_path / "out", epochs=3, batch_size=4, minutes=1e-9)
     monkeypatch.setattr(state, "write_whole", real)
-    assert json.loads((tmp_path / "out" / "training.json").read_text())["place"]["steps"] == 2
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["position"]["steps"] == 2
     vlmad_core.train(make(), data, tmp_path / "out", epochs=3, batch_size=4)
     vlmad_core.train(make(), data, tmp_path / "whole", epochs=3, batch_size=4)
     assert losses(tmp_path / "out") == losses(tmp_path / "whole")

@@ -26,20 +26,20 @@ class Map(Extractor):
         super().__init__()
         dim = backbone.vision.dim
         self.levels = (LevelSpec("mapped", dim, True),)
-        self.map = nn.Linear(dim, dim)
+        self.linear = nn.Linear(dim, dim)
 
     def forward(self, vision, images):
-        return self.refine(self.look(vision, images))
+        return self.apply_learned(self.extract_frozen(vision, images))
 
-    def look(self, vision, images):
+    def extract_frozen(self, vision, images):
         x, grid = vision.embed(images)
         x, _ = forward_blocks(vision.blocks, x)
         tokens = vision.project(vision.norm(x[:, vision.prefix :]))
         return Features((Level(self.levels[0], tokens, grid),), vision.pool(x))
 
-    def refine(self, features):
+    def apply_learned(self, features):
         level = features.levels[0]
-        return Features((replace(level, vectors=self.map(level.vectors)),), features.image)
+        return Features((replace(level, vectors=self.linear(level.vectors)),), features.image)
 
 
 class Whole(Map):
@@ -48,16 +48,16 @@ class Whole(Map):
     look, refine = Extractor.look, Extractor.refine
 
     def forward(self, vision, images):
-        return Map.refine(self, Map.look(self, vision, images))
+        return Map.apply_learned(self, Map.extract_frozen(self, vision, images))
 
 
 class Noise(Map):
     """Draws random numbers in training."""
 
-    def refine(self, features):
+    def apply_learned(self, features):
         level = features.levels[0]
         noisy = nn.functional.dropout(level.vectors, 0.3, self.training)
-        return Features((replace(level, vectors=self.map(noisy)),), features.image)
+        return Features((replace(level, vectors=self.linear(noisy)),), features.image)
 
 
 class Twice(Map):
@@ -68,8 +68,8 @@ class Twice(Map):
         (level,) = self.levels
         self.levels = (level, replace(level, name="again"))
 
-    def refine(self, features):
-        mapped = super().refine(features)
+    def apply_learned(self, features):
+        mapped = super().apply_learned(features)
         (level,) = mapped.levels
         return Features((level, replace(level, spec=self.levels[1])), mapped.image)
 
@@ -77,7 +77,7 @@ class Twice(Map):
 class Word(Prompts):
     """Two text embeddings that are learned as they are."""
 
-    needs_class_name = False
+    class_name_use = "ignored"
 
     def __init__(self, config, backbone):
         super().__init__()
@@ -91,4 +91,4 @@ class Word(Prompts):
 def convert(path):
     """Reads the checkpoints of these parts."""
     saved = torch.load(path, weights_only=True)
-    return {f"extractor.map.{name}": value for name, value in saved.items()}
+    return {f"extractor.linear.{name}": value for name, value in saved.items()}

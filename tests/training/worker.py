@@ -23,7 +23,7 @@ def main() -> None:
         sys.argv[1],
         options=changes,
         progress=lambda now: print(now.done, flush=True),
-        tell=lambda text: print(text, file=sys.stderr, flush=True),
+        on_message=lambda text: print(text, file=sys.stderr, flush=True),
     )
 
 

@@ -1,67 +1,36 @@
-"""From a plan to its cells: which images are judged, which normal ones are drawn, by which pipeline; and what is not.
+"""From a plan to its cells: every method on every backbone, size, category, number of shots and seed that fits.
 
-A cell is one row of the results to be: a method on a backbone, judging one category after some normal images.
+A cell is one row of the results to be: a method on a backbone, tested on one category after fitting on some normal
+images. What makes no sense or cannot be done is a cell too, with its reason.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.benchmark.plan import BenchmarkPlan
-from vlmad_core.benchmark.variants import find_variants
-from vlmad_core.datasets.base import Dataset, Sample
-from vlmad_core.datasets.read import read_dataset
-from vlmad_core.errors import ConfigError, did_you_mean
-from vlmad_core.pipeline.spec import PipelineSpec
-from vlmad_core.pipeline.trained import fingerprint
+from vlmad_core.benchmark.categories import Category, content_line, find_categories, path_of
+from vlmad_core.benchmark.plan import BackboneChoice, BenchmarkPlan, Method, label_of
+from vlmad_core.contracts.towers import Backbone
+from vlmad_core.datasets.base import Sample
+from vlmad_core.datasets.content import hash_of
+from vlmad_core.errors import NotFittedError, VlmadError
+from vlmad_core.pipeline.build import assemble, load
+from vlmad_core.pipeline.checkpoint import RECORD, read_record
+from vlmad_core.pipeline.defaults import take_few_shot
+from vlmad_core.pipeline.migrate import NEEDED, upgrade_record
+from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.pipeline.resolve import resolve
+from vlmad_core.pipeline.spec import PartSpec, PipelineSpec, override
 from vlmad_core.registry.registry import Registry, default_registry
+from vlmad_core.registry.validate import validate
 
-__all__ = ["Category", "Cell", "draw", "find_cells", "path_of"]
-
-
-@dataclass(frozen=True, eq=False)
-class Category:
-    """One kind of object of one data set.
-
-    Args:
-        dataset: What the data set is called.
-        name: As the data set calls it.
-        words: For the prompts.
-        root: Paths in rows are relative to it.
-        judged: Test images with a known label, without those that serve as references.
-        pool: Normal images to draw from, by path; or the list that was given.
-        given: True: the pool is a list that is taken in its order.
-        known_as: Name of the data set in the plan and by its layout.
-        sha256: Of the whole data set and of this category, for what a detector was trained on.
-        saturated: Whether its defects have saturation areas.
-    """
-
-    dataset: str
-    name: str
-    words: str
-    root: Path | None
-    judged: tuple[Sample, ...]
-    pool: tuple[Sample, ...]
-    given: bool
-    known_as: tuple[str, ...]
-    sha256: tuple[str, ...]
-    saturated: bool = False
-
-    def references(self, shots: int, seed: int) -> tuple[Sample, ...]:
-        """The first ``shots`` of the seed's order, so that fewer shots see a part of what more see."""
-        return (self.pool if self.given else draw(self.pool, seed))[:shots]
-
-    @cached_property
-    def images_sha256(self) -> str:
-        """Of the list of judged images."""
-        return fingerprint(self.judged)
+__all__ = ["Category", "Cell", "build_cell", "find_cells", "method_label", "path_of", "pipeline_key"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,13 +38,13 @@ class Cell:
     """One row to be.
 
     Args:
-        category: What is judged.
+        category: What is tested.
         method: Its label.
         recipe: The recipe in the end: a few-shot one may have taken over.
         backbone: Its label.
         spec: The whole pipeline.
         detector: Folder, where it is not built from the spec alone.
-        shots: How many normal images it sees.
+        shots: How many normal images it is fitted on.
         seed: Of their draw.
         resolution: Of maps and masks; None: native.
         stepped: Also the 200-step AUPRO.
@@ -102,147 +71,197 @@ class Cell:
         return self.category.references(self.shots, self.seed)
 
     @cached_property
+    def settings_key(self) -> str:
+        """A hash of everything that decides the row but the content of files: the same row, if the data is the same."""
+        return _digest(
+            {
+                "dataset": [self.category.dataset, self.category.name, self.category.class_name],
+                "method": [self.method, self.recipe, self.backbone, self.spec.model_dump(mode="json")],
+                "detector": None if self.detector is None else str(self.detector),
+                "shots": [self.shots, self.seed],
+                "resolution": [self.resolution or "native", self.stepped],
+            }
+        )
+
+    @cached_property
     def key(self) -> str:
-        """16 hex digits: a hash of everything that decides the row."""
-        parts = {
-            "dataset": [self.category.dataset, self.category.name, self.category.words, self.category.images_sha256],
-            "method": [self.method, self.recipe, self.backbone, self.spec.model_dump(mode="json")],
-            "detector": None if self.detector is None else _hash(self.detector / "detector.json"),
-            "shots": [self.shots, self.seed, [path_of(sample, self.category.root) for sample in self.references]],
-            "resolution": [self.resolution or "native", self.stepped],
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        """16 hexadecimal digits: a hash of everything that decides the row, images, masks and labels included."""
+        return _digest(
+            {
+                "settings": self.settings_key,
+                "images": self.category.images_sha256,
+                "detector": None if self.detector is None else hash_of(self.detector / "detector.json"),
+                "references": [content_line(sample, self.category.root) for sample in self.references],
+            }
+        )
 
     def __str__(self) -> str:
         shots = f", {self.shots} shots, seed {self.seed}" if self.shots else ""
         return f"{self.method} on {self.backbone}, {self.category.dataset}/{self.category.name}{shots}"
 
 
-def draw(pool: Sequence[Sample], seed: int) -> tuple[Sample, ...]:
-    """All of a pool in the order that a seed gives, each once."""
-    return tuple(random.Random(seed).sample(pool, len(pool)))
-
-
-def path_of(sample: Sample, root: Path | None) -> str:
-    """Path of an image relative to the data set, with slashes; or as it is."""
-    if not isinstance(sample.image, str | Path):
-        return "a picture in memory"
-    path = Path(sample.image)
-    return (path.relative_to(root) if root is not None and path.is_relative_to(root) else path).as_posix()
-
-
 def find_cells(plan: BenchmarkPlan, registry: Registry | None = None) -> list[Cell]:
-    """See :meth:`BenchmarkPlan.cells`; by backbone, then by category, so that features are shared."""
+    """Everything that will run, in the order of running, with the reason where one will not.
+
+    Cells of one backbone, and of one category within it, follow each other, so that features are shared.
+
+    Raises:
+        ConfigError: Data that cannot be read, or an option that does not exist.
+        UnknownComponentError: A name that nobody offers.
+    """
     registry = registry or default_registry()
-    variants = list(find_variants(plan, registry))
+    variants = list(_variants(plan, registry))
     common = {"resolution": _pair(plan.resolution), "stepped": plan.aupro_200}
     cells = [
         Cell(category=category, **{**common, **variant, **_check(variant, category)})
-        for category in _categories(plan, registry)
+        for category in find_categories(plan, registry)
         for variant in variants
-        if not (category.given and variant["shots"] and variant["seed"] != plan.seeds[0])  # nothing to draw
+        if not (category.fixed and variant["shots"] and variant["seed"] != plan.seeds[0])  # nothing to draw
     ]
-    order = {key: place for place, key in enumerate(dict.fromkeys(_backbone_key(cell) for cell in cells))}
+    order = {key: i for i, key in enumerate(dict.fromkeys(_backbone_key(cell) for cell in cells))}
     return sorted(cells, key=lambda cell: order[_backbone_key(cell)])  # stable: categories stay together
 
 
-def _backbone_key(cell: Cell) -> str:
-    return cell.spec.backbone.model_dump_json()
+def build_cell(cell: Cell, backbone: Backbone, registry: Registry) -> Pipeline:
+    """The detector of a cell on a backbone that is there.
+
+    Raises:
+        VlmadError: Its parts do not fit, or are not trained yet.
+    """
+    if cell.detector is not None:
+        return load(cell.detector, backbone=backbone, overrides=cell.spec.model_dump(), registry=registry)
+    pipeline = assemble(cell.spec, backbone=backbone, registry=registry)
+    if any(True for _ in pipeline.parameters()):
+        raise NotFittedError(
+            f"'{cell.method}' has parts that learn, and they are not trained yet. Train it with `vlmad train`, or "
+            "take over a paper's checkpoint with `vlmad import`; then name its folder as the method's detector."
+        )
+    return pipeline
+
+
+def pipeline_key(cell: Cell) -> tuple[str, str]:
+    """Cells with the same key share a detector; its memory bank changes from cell to cell."""
+    return cell.method, cell.spec.model_dump_json()
+
+
+def method_label(name: str, recipe: str, backbone: PartSpec, registry: Registry, *, label: str = "") -> str:
+    """What a run of a recipe is called: on another backbone than its own never by the recipe's name alone.
+
+    Args:
+        name: What it would be called on the recipe's own backbone.
+        recipe: Name of a recipe; a file or nothing leaves the name as it is.
+        backbone: That it runs on.
+        registry: Where to look for the recipe.
+        label: What the backbone is called; its model or name where empty.
+
+    Returns:
+        Such as ``"winclip (pocket)"``.
+    """
+    if not recipe or Path(recipe).suffix in {".yaml", ".yml", ".json"}:
+        return name
+    own = resolve(recipe, registry=registry).spec.backbone
+    same = own.use.rpartition(":")[2] == backbone.use.rpartition(":")[2]
+    if same and _model(own, registry) == _model(backbone, registry):
+        return name
+    return f"{name} ({label or label_of(backbone)})"
+
+
+def _model(part: PartSpec, registry: Registry) -> Any:
+    """Which of its models a backbone is, where it has several."""
+    config = registry.get("backbone", part.use).component.config
+    field = config.model_fields.get("model")
+    return part.config.get("model", None if field is None else field.default)
+
+
+def _variants(plan: BenchmarkPlan, registry: Registry) -> Iterator[dict[str, Any]]:
+    """Everything of a cell but its category, with a reason where it makes no sense."""
+    for method in plan.all_methods():
+        for choice in method.backbones or plan.backbones or (None,):
+            for size in plan.image_sizes or (None,):
+                for shots in method.shots if method.shots is not None else plan.shots:
+                    try:
+                        variant = _variant(plan, method, choice, size, shots, registry)
+                    except VlmadError as error:
+                        raise type(error)(f"method '{method.name}': {error}") from error
+                    for seed in plan.seeds if shots else plan.seeds[:1]:
+                        yield {**variant, "shots": shots, "seed": seed if shots else 0}
+
+
+def _variant(
+    plan: BenchmarkPlan,
+    method: Method,
+    choice: BackboneChoice | None,
+    size: int | tuple[int, int] | None,
+    shots: int,
+    registry: Registry,
+) -> dict[str, Any]:
+    """The pipeline for so many shots: labels, recipe, spec; and the reason where there is none."""
+    changes: dict[str, Any] = {}
+    if method.detector is None and choice is not None:
+        changes["backbone"] = choice.part
+    if plan.weights is not None and method.detector is None:
+        changes["backbone.config.pretrained"] = plan.weights
+    if size is not None:
+        changes["backbone.config.image_size"] = size
+    recipe, reason = method.recipe if isinstance(method.recipe, str) else "", ""
+    if method.detector is not None:
+        saved, plugins = _saved_spec(method.detector)
+        changed = validate(PipelineSpec, override(saved.model_dump(), {**changes, **method.overrides}))
+        resolved = resolve(changed, prefer=plugins, registry=registry)
+    else:
+        resolved = resolve(method.recipe, {**changes, **method.changes()}, registry=registry)
+        if shots:
+            resolved = take_few_shot(resolved, registry=registry)
+        recipe = resolved.recipe
+    spec = resolved.spec
+    if shots and not resolved.needs_normal_images:
+        reason = f"'{method.name}' has no memory, so normal images are of no use to it; it runs with 0 shots alone."
+    elif resolved.needs_normal_images and not shots:
+        reason = f"'{method.name}' compares with normal images, so it does not run with 0 shots."
+    own_label = choice is not None and method.detector is None
+    backbone = label_of(choice) if choice is not None and own_label else label_of(spec.backbone)
+    name = method.name
+    if method.detector is None and isinstance(method.recipe, str) and method.label in ("", method.recipe):
+        name = method_label(name, method.recipe, spec.backbone, registry, label=backbone)
+    variant = {"method": name, "recipe": recipe, "spec": spec, "backbone": backbone, "detector": method.detector}
+    return {**variant, "status": "skipped", "reason": reason} if reason else variant
+
+
+def _saved_spec(folder: Path) -> tuple[PipelineSpec, tuple[str, ...]]:
+    """The pipeline that a detector's folder holds, and the plugins that it was made with.
+
+    Raises:
+        ConfigError: It holds none.
+    """
+    path = str(folder / RECORD)
+    record = upgrade_record(read_record(folder, needed=NEEDED), path)
+    return validate(PipelineSpec, record["spec"], path), tuple(record["plugins"])
 
 
 def _check(variant: Mapping[str, Any], category: Category) -> dict[str, Any]:
     if variant.get("reason"):
         return {}
     where = f"{category.dataset}/{category.name}"
-    if not category.judged:
+    if not category.test_samples:
         return {"status": "failed", "reason": f"{where}: has no test image whose label is known."}
     if variant["shots"] > len(category.pool):
         there = f"{len(category.pool)} normal images" if category.pool else "no normal image"
-        return {"status": "failed", "reason": f"{where}: has {there} to draw {variant['shots']} from (train/good)."}
+        good = sum(sample.label is False for sample in category.test_samples)
+        reason = f"{where}: has {there} to draw {variant['shots']} from (train/good)."
+        if good > 1 and not category.pool:
+            reason += " A part of the normal test images can serve: --train-share 0.5."
+        return {"status": "failed", "reason": reason}
     return {}
 
 
-def _categories(plan: BenchmarkPlan, registry: Registry) -> Iterator[Category]:
-    found: dict[str, Dataset] = {}
-    for source in plan.data:
-        data = read_dataset(source.path, source.layout, config=source.config, registry=registry)
-        name = source.name or data.name
-        if name in found:
-            raise ConfigError(f"plan.data: two data sets would be called '{name}'; give each a name of its own.")
-        found[name] = data
-    there = [category for data in found.values() for category in data.categories]
-    for what, wanted in (
-        ("categories", plan.categories),
-        ("class_names", plan.class_names),
-        ("references", plan.references),
-    ):
-        for unknown in [category for category in wanted if category not in there]:
-            hint = did_you_mean(unknown, there)
-            raise ConfigError(f"plan.{what}: no category '{unknown}' in the data.{hint} There are: {', '.join(there)}.")
-    for name, data in found.items():
-        for category in data.categories:
-            if not plan.categories or category in plan.categories:
-                yield _category(plan, name, data, category)
-
-
-def _category(plan: BenchmarkPlan, name: str, data: Dataset, category: str) -> Category:
-    mine = data.select(category=category)
-    given = category in plan.references
-    if given:
-        pool = _given(plan.references[category], mine)
-    else:
-        normal = mine.select(split="train", label=False)
-        pool = tuple(sorted(normal, key=lambda sample: path_of(sample, data.root)))
-    taken = {id(sample) for sample in pool}
-    tested = [sample for sample in mine.select(split="test") if sample.label is not None and id(sample) not in taken]
-    return Category(
-        dataset=name,
-        name=category,
-        words=plan.class_names.get(category, mine.samples[0].class_name),
-        root=data.root,
-        judged=tuple(_most(tested, plan.max_images)),
-        pool=pool,
-        given=given,
-        known_as=(name, data.name),
-        sha256=(fingerprint(data), fingerprint(mine)),
-        saturated=data.name == "mvtec-loco",
-    )
-
-
-def _given(paths: Sequence[str], mine: Dataset) -> tuple[Sample, ...]:
-    """Normal images of any split, by their path in the data set; one of the test set is then not judged."""
-    by_path = {path_of(sample, mine.root): sample for sample in mine}
-    for path in paths:
-        sample = by_path.get(path)
-        if sample is None:
-            hint = did_you_mean(path, by_path)
-            raise ConfigError(f"plan.references: no image '{path}' in {mine.root} (category {_first(mine)}).{hint}")
-        if sample.label:
-            raise ConfigError(f"plan.references: '{path}' is defective; references are normal images.")
-    if len(set(paths)) < len(paths):
-        raise ConfigError(f"plan.references: an image of {_first(mine)} is there twice.")
-    return tuple(by_path[path] for path in paths)
-
-
-def _first(data: Dataset) -> str:
-    return data.categories[0]
-
-
-def _most(samples: Sequence[Sample], most: int | None) -> Sequence[Sample]:
-    """At most so many of each label, the same for every seed of a plan, in their order."""
-    if most is None:
-        return samples
-    kept: set[int] = set()
-    for label in (False, True):
-        places = [i for i, sample in enumerate(samples) if sample.label is label]
-        kept |= set(random.Random(0).sample(places, len(places))[:most])
-    return [samples[i] for i in sorted(kept)]
+def _backbone_key(cell: Cell) -> str:
+    return cell.spec.backbone.model_dump_json()
 
 
 def _pair(size: int | tuple[int, int] | str) -> tuple[int, int] | None:
     return None if isinstance(size, str) else (size, size) if isinstance(size, int) else size
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(parts: Mapping[str, Any]) -> str:
+    text = json.dumps(parts, sort_keys=True)  # ASCII, so names of any encoding have a hash
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from vlmad_core.benchmark.cells import Cell, find_cells
-from vlmad_core.benchmark.judge import judge_cell
+from vlmad_core.benchmark.cells import Cell, build_cell, find_cells, pipeline_key
+from vlmad_core.benchmark.evaluate import evaluate_cell
+from vlmad_core.benchmark.features import SharedFeatures, SharedTextEmbeddings, extractor_key, failure_message
+from vlmad_core.benchmark.ground_truth import GroundTruth
 from vlmad_core.benchmark.plan import BenchmarkPlan
-from vlmad_core.benchmark.run import build_cell, pipeline_key
-from vlmad_core.benchmark.shared import SharedAnchors, SharedFeatures, extractor_key, tell_failure
 from vlmad_core.benchmark.tower import RememberingTower
-from vlmad_core.benchmark.truth import Truth
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.datasets.base import Sample
 from vlmad_core.pipeline.build import make_backbone
@@ -31,14 +30,14 @@ _IMAGES = 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """What would run.
+    """What would run, and for how long.
 
     Args:
         cells: Of the plan.
         waiting: Those without a row.
         skipped: Reason to number of cells that make no sense.
         failing: Reason to number of cells that cannot be done, as far as a trial shows.
-        looks: Images through towers.
+        images: Images through backbones, each counted once for each of them.
         seconds: About how long it takes here.
     """
 
@@ -46,7 +45,7 @@ class Estimate:
     waiting: int
     skipped: dict[str, int]
     failing: dict[str, int]
-    looks: int
+    images: int
     seconds: float
 
 
@@ -66,52 +65,52 @@ def estimate(
         registry: Where to look for parts.
 
     Raises:
-        ConfigError: As :func:`~vlmad_core.benchmark.run.benchmark`.
+        ConfigError: As :func:`~vlmad_core.benchmark.run.run_benchmark`.
         UnknownComponentError: Likewise.
     """
     registry = registry or default_registry()
     cells = find_cells(plan, registry)
-    missing = [cell for cell in cells if cell.key not in done]
+    missing = [cell for cell in cells if not done or cell.key not in done]  # a key reads every image
     waiting = [cell for cell in missing if cell.status == "waiting"]
     failing = Counter(cell.reason for cell in missing if cell.status == "failed")
-    looks, seconds = 0, 0.0
+    images, seconds = 0, 0.0
     for _, group in groupby(waiting, key=lambda cell: cell.spec.backbone):
-        trial = _Trial(list(group), plan, registry, progress or (lambda what: None))
+        trial = _Trial(list(group), plan, registry, progress or (lambda message: None))
         trial.run()
         failing += trial.failing
-        looks += trial.looks
+        images += trial.images
         seconds += trial.seconds
     skipped = Counter(cell.reason for cell in cells if cell.status == "skipped")
-    return Estimate(len(cells), len(waiting), dict(skipped), dict(failing), looks, seconds)
+    return Estimate(len(cells), len(waiting), dict(skipped), dict(failing), images, seconds)
 
 
 class _Trial:
     """One backbone."""
 
     def __init__(
-        self, cells: Sequence[Cell], plan: BenchmarkPlan, registry: Registry, say: Callable[[str], None]
+        self, cells: Sequence[Cell], plan: BenchmarkPlan, registry: Registry, progress: Callable[[str], None]
     ) -> None:
-        self.cells, self.plan, self.registry, self.say = cells, plan, registry, say
+        self.cells, self.plan, self.registry, self.progress = cells, plan, registry, progress
         self.failing: Counter[str] = Counter()
-        self.looks, self.seconds = 0, 0.0
+        self.images, self.seconds = 0, 0.0
 
     def run(self) -> None:
-        self.say(f"trying {self.cells[0].backbone}")
+        self.progress(f"trying {self.cells[0].backbone}")
         started = time.perf_counter()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the run tells them
+            warnings.simplefilter("ignore")  # the run reports them
             try:
                 backbone = make_backbone(self.cells[0].spec.backbone, registry=self.registry)
             except Exception as error:
-                self.failing[tell_failure(error)] += len(self.cells)
+                self.failing[failure_message(error)] += len(self.cells)
                 return
             pipelines: dict[tuple[str, str], Pipeline] = {}
             for _, group in groupby(sorted(self.cells, key=pipeline_key), key=pipeline_key):
-                mine = list(group)
+                alike = list(group)
                 try:
-                    pipelines[pipeline_key(mine[0])] = build_cell(mine[0], backbone, self.registry)
+                    pipelines[pipeline_key(alike[0])] = build_cell(alike[0], backbone, self.registry)
                 except Exception as error:
-                    self.failing[tell_failure(error)] += len(mine)
+                    self.failing[failure_message(error)] += len(alike)
         self.seconds += time.perf_counter() - started
         ready = [cell for cell in self.cells if pipeline_key(cell) in pipelines]
         if ready:
@@ -119,35 +118,36 @@ class _Trial:
 
     def _time(self, ready: Sequence[Cell], backbone: Backbone, pipelines: dict[tuple[str, str], Pipeline]) -> None:
         category = ready[0].category
-        few = replace(category, judged=_few(category.judged), pool=category.pool[:1])
+        few = replace(category, test_samples=_few(category.test_samples), pool=category.pool[:1])
         keys = {pipeline_key(cell): extractor_key(pipelines[pipeline_key(cell)], cell.detector) for cell in ready}
         extractors = {keys[one]: pipelines[one].extractor for one in keys}
-        text_embeddings = SharedAnchors()
+        text_embeddings = SharedTextEmbeddings()
         with tempfile.TemporaryDirectory() as folder:
             features = SharedFeatures(
                 RememberingTower(backbone.vision),
                 backbone,
-                [sample.image for sample in few.judged],
+                [sample.image for sample in few.test_samples],
                 [sample.image for sample in few.pool],
                 extractors,
                 Path(folder) / "features",
                 batch_size=_IMAGES,
+                workers=self.plan.workers,
             )
-            features.look()  # the first time is always slower
+            features.extract()  # the first time is always slower
             started = time.perf_counter()
-            features.look()
-            each = (time.perf_counter() - started) / (len(few.judged) + len(few.pool))
-            truth = Truth(few.judged, features.unreadable, features.sizes, ready[0].resolution)
+            features.extract()
+            each = (time.perf_counter() - started) / (len(few.test_samples) + len(few.pool))
+            truth = GroundTruth(few.test_samples, features.unreadable, features.sizes, ready[0].resolution)
             for _, group in groupby(ready, key=lambda cell: id(cell.category)):
-                mine = list(group)
-                normals = {id(sample) for cell in mine for sample in cell.references}
-                count = len(mine[0].category.judged) + len(normals)
-                self.looks += count
+                alike = list(group)
+                normals = {id(sample) for cell in alike for sample in cell.references}
+                count = len(alike[0].category.test_samples) + len(normals)
+                self.images += count
                 self.seconds += count * each
             for one in keys:
-                mine = [cell for cell in ready if pipeline_key(cell) == one]
+                alike = [cell for cell in ready if pipeline_key(cell) == one]
                 self._time_method(
-                    mine, replace(mine[0], category=few), pipelines[one], features, keys[one], text_embeddings, truth
+                    alike, replace(alike[0], category=few), pipelines[one], features, keys[one], text_embeddings, truth
                 )
             features.close()
 
@@ -158,23 +158,25 @@ class _Trial:
         pipeline: Pipeline,
         features: SharedFeatures,
         key: str,
-        text_embeddings: SharedAnchors,
-        truth: Truth,
+        text_embeddings: SharedTextEmbeddings,
+        truth: GroundTruth,
     ) -> None:
         shots = [len(truth.samples)] * trial.shots  # the same normal image as often as needed
         try:
             started = time.perf_counter()
-            judge_cell(trial, pipeline, features, key, text_embeddings, truth, shots)  # with the words for one name
+            evaluate_cell(
+                trial, pipeline, features, key, text_embeddings, truth, shots
+            )  # with the text of one class name
             first = time.perf_counter() - started
             started = time.perf_counter()
-            judge_cell(trial, pipeline, features, key, text_embeddings, truth, shots)
+            evaluate_cell(trial, pipeline, features, key, text_embeddings, truth, shots)
             each = time.perf_counter() - started
         except Exception as error:
-            self.failing[tell_failure(error)] += len(cells)
+            self.failing[failure_message(error)] += len(cells)
             return
-        names = len({cell.category.words for cell in cells})
-        images = sum(len(cell.category.judged) for cell in cells)
-        self.seconds += names * max(0.0, first - each) + images * each / len(truth.places)
+        names = len({cell.category.class_name for cell in cells})
+        images = sum(len(cell.category.test_samples) for cell in cells)
+        self.seconds += names * max(0.0, first - each) + images * each / len(truth.indices)
 
 
 def _few(samples: Sequence[Sample]) -> tuple[Sample, ...]:

@@ -31,16 +31,16 @@ def count_flops(run: Callable[[], object]) -> int:
 
 def _formulas() -> dict[Any, Callable[..., int]]:
     """For operations of the CPU, which torch 2.13 counts as nothing: oneDNN's linear, fused attention, vectors."""
-    ours: dict[tuple[str, str], Callable[..., int]] = {
-        ("mkldnn", "_linear_pointwise"): _linear,  # what vlmad_core.contracts.ops.linear calls
+    formulas: dict[tuple[str, str], Callable[..., int]] = {
+        ("mkldnn", "_linear_pointwise"): _linear,  # what vlmad_core.contracts.kernels.linear calls
         ("aten", "_scaled_dot_product_flash_attention_for_cpu"): _attention,
         ("aten", "mv"): _vector,
         ("aten", "dot"): _vector,
         ("aten", "_cdist_forward"): _distances,
         ("aten", "_euclidean_dist"): _distances,  # the same of more than 25 rows
     }
-    spaces = {(space, name): getattr(getattr(torch.ops, space), name, None) for space, name in ours}
-    return {spaces[key]: formula for key, formula in ours.items() if spaces[key] is not None}
+    spaces = {(space, name): getattr(getattr(torch.ops, space), name, None) for space, name in formulas}
+    return {spaces[key]: formula for key, formula in formulas.items() if spaces[key] is not None}
 
 
 def _linear(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:

@@ -1,4 +1,4 @@
-"""The folder of a benchmark: its plan, its rows, and the record of weights, for one process at a time."""
+"""The folder of a benchmark: rows, scores, and a record of its plan, weights and cells, for one process at a time."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from typing import Any, Self
 from vlmad_core.benchmark.cells import Cell
 from vlmad_core.benchmark.plan import BenchmarkPlan
 from vlmad_core.contracts.towers import Backbone
+from vlmad_core.datasets.content import known_hashes
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import write_whole
+from vlmad_core.files import LockedFolder, differences, read_record, write_record, write_whole
 from vlmad_core.report.present import present
 from vlmad_core.report.rows import ROWS, Row, RowsFile, write_parquet
 from vlmad_core.report.speed import SPEED
-from vlmad_core.run.disk import lock
-from vlmad_core.run.settings import differences
 from vlmad_core.version import __version__
 
 __all__ = ["RUN_ONLY", "BenchmarkFolder"]
 
-PLAN, SUMMARY, PARQUET = "plan.json", "summary.json", "rows.parquet"
-RUN_ONLY = {"batch_size", "memory_gb"}
+PLAN, SUMMARY, PARQUET, HASHES = "plan.json", "summary.json", "rows.parquet", "hashes.json"
+RUN_ONLY = {"batch_size", "memory_gb", "workers"}
 """What may change between two parts of a run: it decides how long it takes, and not what comes out."""
 
-_OURS = (ROWS, PLAN, SUMMARY, PARQUET, SPEED, "scores", "tables", "plots", ".features")
+_NEWER = ("train_share",)
+"""Options of a plan that records of earlier versions do not have."""
+
+_FILES = (ROWS, PLAN, SUMMARY, PARQUET, HASHES, SPEED, "scores", "tables", "plots", ".features")
 
 
 class BenchmarkFolder:
@@ -45,20 +47,15 @@ class BenchmarkFolder:
     """
 
     def __init__(self, path: Path, plan: BenchmarkPlan, *, extend: bool = False, overwrite: bool = False) -> None:
-        if path.exists() and not path.is_dir():
-            raise ConfigError(f"{path}: is a file; --out must name a folder.")
         self.path = path
+        self._lock = LockedFolder(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / ".lock").open("w")
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be written to ({error.strerror}); choose another --out.") from error
-        try:
-            lock(self._lock, path)
             if overwrite:
-                for name in _OURS:
+                for name in _FILES:
                     _remove(path / name)
-            self._record = self._checked(plan, extend)
+            self._record = self._earlier_record(plan, extend)
+            self._write_record()
+            known_hashes.load(path / HASHES)
             self._file = RowsFile(path)
             _remove(path / ".features")  # of a run that was killed
         except BaseException:
@@ -126,33 +123,55 @@ class BenchmarkFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
-    def _checked(self, plan: BenchmarkPlan, extend: bool) -> dict[str, Any]:
+    def drop_changed(self, cells: Sequence[Cell]) -> int:
+        """Drop rows of these cells that were made from other images, masks or labels; gives how many.
+
+        The record has the key of each cell by everything that decides it but the data, so that a row is recognised as
+        one of the same cell.
+        """
+        known: dict[str, str] = self._record["cells"]
+        changed = [known[cell.settings_key] for cell in cells if known.get(cell.settings_key, cell.key) != cell.key]
+        dropped = [key for key in changed if key in self.rows]
+        known |= {cell.settings_key: cell.key for cell in cells}
+        if dropped:
+            self._file.drop(dropped)
+            for key in dropped:
+                _remove(self.path / "scores" / f"{key}.jsonl")
+        self._write_record()
+        categories = {id(cell.category): cell.category for cell in cells}.values()
+        samples = [sample for category in categories for sample in (*category.test_samples, *category.pool)]
+        sources = (source for sample in samples for source in (sample.image, *sample.masks))
+        known_hashes.save(self.path / HASHES, [source for source in sources if isinstance(source, str | Path)])
+        return len(dropped)
+
+    def _earlier_record(self, plan: BenchmarkPlan, extend: bool) -> dict[str, Any]:
+        """The record of the folder, checked against this plan."""
         settings = {"vlmad": __version__, "plan": plan.model_dump(mode="json", exclude=RUN_ONLY)}
-        path = self.path / PLAN
-        record: dict[str, Any] = {"settings": settings, "weights": {}}
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-            told = differences(before["settings"], settings)
-            record["weights"] = dict(before["weights"])
-        except FileNotFoundError:
+        advice = "use another --out, or --overwrite."
+        before = read_record(self.path / PLAN, advice=advice)
+        if before is None:
             if (self.path / ROWS).exists() and (self.path / ROWS).stat().st_size:
-                raise ConfigError(
-                    f"{self.path}: holds rows but no {PLAN}; use another --out, or --overwrite."
-                ) from None
-            told = ""
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}: cannot be read as a plan; use another --out, or --overwrite.") from error
-        if told and not extend:
+                raise ConfigError(f"{self.path}: holds rows but no {PLAN}; {advice}")
+            before = {"settings": settings}
+        if not isinstance(before["settings"].get("plan"), dict):
+            raise ConfigError(f"{self.path / PLAN}: is not a record of this vlmad; {advice}")
+        # Options that are newer than the record had their default then.
+        defaults = type(plan).model_fields
+        then = {name: defaults[name].default for name in _NEWER} | before["settings"]["plan"]
+        changed = differences({**before["settings"], "plan": then}, settings)
+        if changed and not extend:
             raise ConfigError(
-                f"{self.path}: was made by another plan: {told}. Use another --out, --extend to add to it, or "
+                f"{self.path}: was made by another plan: {changed}. Use another --out, --extend to add to it, or "
                 "--overwrite."
             )
-        self._record = record
-        self._write_record()
-        return record
+        return {
+            "settings": settings,
+            "weights": dict(before.get("weights", {})),
+            "cells": dict(before.get("cells", {})),
+        }
 
     def _write_record(self) -> None:
-        write_whole(self.path / PLAN, (json.dumps(self._record, indent=2) + "\n").encode())
+        write_record(self.path / PLAN, self._record)
 
 
 def _remove(path: Path) -> None:

@@ -1,6 +1,6 @@
-"""What a benchmark is to compare: data, methods, backbones, shots, seeds; from YAML, JSON, the command line or Python.
+"""What a benchmark compares: data, methods, backbones, shots, seeds; from YAML, JSON, the command line or Python.
 
-A plan is a description; :meth:`BenchmarkPlan.cells` says everything that would run, and nothing here runs it.
+A plan is a description; :func:`vlmad_core.benchmark.cells.find_cells` lists what would run; nothing here runs it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -19,10 +19,6 @@ from vlmad_core.pipeline.spec import PartSpec
 from vlmad_core.registry.component import Config
 from vlmad_core.registry.validate import explain_invalid
 
-if TYPE_CHECKING:
-    from vlmad_core.benchmark.cells import Cell
-    from vlmad_core.registry.registry import Registry
-
 __all__ = ["BackboneChoice", "BenchmarkPlan", "Grid", "Method", "Source", "label_of", "read_file", "read_plan"]
 
 Pixels = Annotated[int, Field(gt=0)]
@@ -31,7 +27,7 @@ Shots = Annotated[int, Field(ge=0)]
 
 
 def _listed(value: Any) -> Any:
-    """One is short for a list of one."""
+    """A single value is short for a list of one."""
     return [value] if isinstance(value, str | Mapping | Path | Config) else value
 
 
@@ -92,12 +88,12 @@ class Method(Config):
         if bool(self.recipe) == (self.detector is not None):
             raise ValueError("a method is either a recipe or a detector; give one of them")
         if self.detector is not None and (self.extractor or self.prompts or self.scorers or self.backbones):
-            raise ValueError("a detector has its parts already; beside it, only label, set and shots make sense")
+            raise ValueError("a detector has its parts already; beside it, only label, overrides and shots make sense")
         return self
 
     @property
     def name(self) -> str:
-        """The label, or what it is made of in words."""
+        """The label, or a list of its parts."""
         if self.label:
             return self.label
         if self.detector is not None:
@@ -109,7 +105,7 @@ class Method(Config):
         return ", ".join([named, *exchanged, *([scorers] if scorers else []), *settings])
 
     def changes(self) -> dict[str, Any]:
-        """What differs from the recipe, for :func:`vlmad_core.pipeline.build.resolve`."""
+        """What differs from the recipe, for :func:`vlmad_core.pipeline.resolve.resolve`."""
         changes: dict[str, Any] = {}
         if self.extractor is not None:
             changes["extractor"] = self.extractor.model_dump()
@@ -170,17 +166,21 @@ class BenchmarkPlan(Config):
     shots: tuple[Shots, ...] = Field((0,), min_length=1, description="Normal images to compare with.")
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="Draws of them; a number n is short for 0 to n-1.")
     class_names: dict[str, str] = Field(
-        default_factory=dict, description="Category to the words for it; its own name with spaces where not given."
+        default_factory=dict, description="Category to its class name in prompts; by default its name with spaces."
     )
     references: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="Category to the normal images to take, in this order, instead of a draw."
     )
-    max_images: int | None = Field(None, gt=0, description="Judged images of each label and category; more are drawn.")
+    train_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of the normal test images to draw from, where a category has none for it."
+    )
+    max_images: int | None = Field(None, gt=0, description="Test images of each label and category; more are drawn.")
     resolution: Pixels | tuple[Pixels, Pixels] | Literal["native"] = Field(
         256, description="Of maps and masks: side, (height, width), or native: each as it is."
     )
     aupro_200: bool = Field(False, description="Also the 200-step AUPRO, to compare with tables that have it.")
     batch_size: int = Field(8, gt=0, description="Images through the backbone at a time.")
+    workers: int = Field(2, gt=0, description="Threads that decode images.")
     memory_gb: float = Field(2.0, ge=0, description="Features of one category above this are kept on the disk.")
 
     def __init__(self, **fields: Any) -> None:
@@ -229,24 +229,13 @@ class BenchmarkPlan(Config):
         return self
 
     def all_methods(self) -> list[Method]:
-        """Those that were named, then those of the grid."""
+        """Those of `methods`, then those of the grid."""
         return [*self.methods, *(self.grid.methods() if self.grid else ())]
-
-    def cells(self, registry: Registry | None = None) -> list[Cell]:
-        """Everything that will run, in the order of running, with the reason where one will not.
-
-        Raises:
-            ConfigError: Data that cannot be read, or an option that does not exist.
-            UnknownComponentError: A name that nobody offers.
-        """
-        from vlmad_core.benchmark.cells import find_cells  # here: it costs torch
-
-        return find_cells(self, registry)
 
 
 def label_of(part: PartSpec) -> str:
     """What a backbone is called: its label, its model, or its name."""
-    return str(getattr(part, "label", "") or part.config.get("model") or part.use)
+    return str(getattr(part, "label", "") or part.config.get("model") or part.name)
 
 
 def read_plan(plan: BenchmarkPlan | Mapping[str, Any] | str | Path) -> BenchmarkPlan:
@@ -267,7 +256,7 @@ def read_plan(plan: BenchmarkPlan | Mapping[str, Any] | str | Path) -> Benchmark
 
 
 def read_file(path: Path) -> Mapping[str, Any]:
-    """What a plan file says, unchecked.
+    """The content of a plan file, unchecked.
 
     Raises:
         ConfigError: It cannot be read, or is no mapping.

@@ -11,33 +11,35 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.benchmark.cells import Cell, find_cells
+from vlmad_core.benchmark.cells import Cell, build_cell, find_cells, pipeline_key
+from vlmad_core.benchmark.evaluate import evaluate_cell, row_of, write_scores
+from vlmad_core.benchmark.features import SharedFeatures, SharedTextEmbeddings, extractor_key, failure_message
 from vlmad_core.benchmark.folder import BenchmarkFolder
-from vlmad_core.benchmark.judge import judge_cell, row_of, write_scores
+from vlmad_core.benchmark.ground_truth import GroundTruth
 from vlmad_core.benchmark.plan import BenchmarkPlan, read_plan
-from vlmad_core.benchmark.shared import SharedAnchors, SharedFeatures, extractor_key, tell_failure
+from vlmad_core.benchmark.timing import time_cells
 from vlmad_core.benchmark.tower import RememberingTower
-from vlmad_core.benchmark.truth import Truth
 from vlmad_core.contracts.towers import Backbone
-from vlmad_core.errors import NotFittedError, VlmadError
-from vlmad_core.pipeline.build import assemble, make_backbone
-from vlmad_core.pipeline.checkpoint import load
+from vlmad_core.datasets.base import Dataset
+from vlmad_core.datasets.problems import problem_messages
+from vlmad_core.errors import VlmadError
+from vlmad_core.pipeline.build import make_backbone
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.registry.registry import Registry, default_registry
 from vlmad_core.report.rows import Row
 
-__all__ = ["BenchmarkResults", "Progress", "build_cell", "pipeline_key", "run_benchmark"]
+__all__ = ["BenchmarkProgress", "BenchmarkResults", "run_benchmark"]
 
 
 @dataclass(frozen=True)
 class BenchmarkResults:
-    """What is known after a benchmark.
+    """The rows of a benchmark, and what it took.
 
     Args:
         folder: Where it is written.
         rows: One for each cell of the plan, in its order, also those of an earlier part of the run.
-        passes: For each backbone and size: images that were needed, and how many went through its tower, now.
-        seconds: From the first backbone to the last row, now.
+        passes: For each backbone and size: images that were needed, and how many went through it, in this run.
+        seconds: From the first backbone to the last row, in this run.
     """
 
     folder: Path
@@ -57,18 +59,18 @@ class BenchmarkResults:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far it is.
+class BenchmarkProgress:
+    """How far a benchmark is.
 
     Args:
         done: Cells that have a row.
         cells: Cells in all.
-        what: What goes on now, in words.
+        message: What goes on now.
     """
 
     done: int
     cells: int
-    what: str
+    message: str
 
 
 def run_benchmark(
@@ -80,14 +82,14 @@ def run_benchmark(
     overwrite: bool = False,
     speed: bool = False,
     tables: bool = True,
-    progress: Callable[[Progress], None] | None = None,
-    tell: Callable[[str], None] | None = None,
+    progress: Callable[[BenchmarkProgress], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
     registry: Registry | None = None,
 ) -> BenchmarkResults:
     """Run every cell of a plan that has no row yet; the same call after a stop, whatever stopped it, goes on.
 
     Args:
-        plan: A plan, or a file or mapping that says one.
+        plan: A plan, or a file or mapping that holds one.
         out: Folder for rows, scores, tables and plots.
         retry: Try cells again that failed.
         extend: ``out`` was made by another plan: keep its rows and add those of this plan.
@@ -95,11 +97,11 @@ def run_benchmark(
         speed: Measure every method by itself, after its cells: latency, images a second, memory, parameters, FLOPs.
         tables: Write tables and plots at the end.
         progress: Called as it goes.
-        tell: Called with sentences worth knowing.
+        on_message: Called with sentences worth knowing.
         registry: Where to look for parts.
 
     Raises:
-        ConfigError: A plan that does not do, or ``out`` holds the results of another one.
+        ConfigError: A plan that cannot be run, or ``out`` holds the results of another one.
         UnknownComponentError: A name that nobody offers.
         VlmadError: The disk is full, or cannot be written to.
         KeyboardInterrupt: Ctrl-C, after everything is in order; the text says what is safe.
@@ -112,8 +114,11 @@ def run_benchmark(
     with BenchmarkFolder(Path(out), plan, extend=extend, overwrite=overwrite) as folder:
         if retry:
             folder.drop_failed()
-        run = _Run(plan, cells, folder, registry, progress or (lambda progress: None), tell or (lambda text: None))
+        run = _Run(
+            plan, cells, folder, registry, progress or (lambda progress: None), on_message or (lambda text: None)
+        )
         try:
+            run.check_data()
             run.all()
             if speed:
                 run.time()
@@ -127,7 +132,7 @@ def run_benchmark(
 
 
 class _Run:
-    """One call of :func:`benchmark`."""
+    """One call of :func:`run_benchmark`."""
 
     def __init__(
         self,
@@ -135,14 +140,26 @@ class _Run:
         cells: Sequence[Cell],
         folder: BenchmarkFolder,
         registry: Registry,
-        progress: Callable[[Progress], None],
-        tell: Callable[[str], None],
+        progress: Callable[[BenchmarkProgress], None],
+        on_message: Callable[[str], None],
     ) -> None:
         self.plan, self.cells, self.folder, self.registry = plan, cells, folder, registry
-        self.progress, self.tell = progress, tell
+        self.progress, self.on_message = progress, on_message
         self.passes: dict[str, Counter[str]] = {}
         self.done = sum(cell.key in folder.rows for cell in cells)
         self.started = time.perf_counter()
+
+    def check_data(self) -> None:
+        """Report what is odd about the data, and drop rows whose images, masks or labels have changed since."""
+        problems = {cell.category.dataset: cell.category.problems for cell in self.cells}
+        for name, found in problems.items():
+            for text in problem_messages(Dataset(name, (), problems=found)):
+                self.on_message(text)
+        dropped = self.folder.drop_changed(self.cells)
+        if dropped:
+            cells = "1 cell is" if dropped == 1 else f"{dropped} cells are"
+            self.on_message(f"{cells} run again: images, masks or labels have changed since.")
+            self.done = sum(cell.key in self.folder.rows for cell in self.cells)
 
     def all(self) -> None:
         """Every cell without a row."""
@@ -155,10 +172,15 @@ class _Run:
             self._backbone(list(group))
 
     def time(self) -> None:
-        """Every method that was judged."""
-        from vlmad_core.benchmark.timing import time_cells  # here: it builds cells as this module does
-
-        time_cells(self.cells, self.folder.rows, self.folder.path, self.registry, say=self._say, tell=self.tell)
+        """Every method that has results."""
+        time_cells(
+            self.cells,
+            self.folder.rows,
+            self.folder.path,
+            self.registry,
+            progress=self._report,
+            on_message=self.on_message,
+        )
 
     def finish(self, *, tables: bool) -> BenchmarkResults:
         """Tables, plots, Parquet and the summary."""
@@ -167,21 +189,21 @@ class _Run:
         passes = {name: dict(counts) for name, counts in self.passes.items()}
         results = BenchmarkResults(self.folder.path, rows, passes, seconds)
         for note in self.folder.finish(rows, passes, seconds, tables=tables):
-            self.tell(note)
+            self.on_message(note)
         return results
 
     def _backbone(self, cells: Sequence[Cell]) -> None:
-        """All that one backbone has to do; its weights are loaded once."""
-        self._say(f"loading {cells[0].backbone}")
+        """All cells of one backbone; its weights are loaded once."""
+        self._report(f"loading {cells[0].backbone}")
         try:
-            with warnings.catch_warnings(record=True) as said:
+            with warnings.catch_warnings(record=True) as raised:
                 warnings.simplefilter("always")
                 backbone = make_backbone(cells[0].spec.backbone, registry=self.registry)
         except Exception as error:
             return self._fail(cells, error)
-        self._pass_on(said)
+        self._pass_on(raised)
         self.folder.check_weights(backbone, cells[0])
-        tower, text_embeddings = RememberingTower(backbone.vision), SharedAnchors()
+        tower, text_embeddings = RememberingTower(backbone.vision), SharedTextEmbeddings()
         pipelines: dict[tuple[str, str], Pipeline | Exception] = {}
         for cell in cells:
             key = pipeline_key(cell)
@@ -198,12 +220,12 @@ class _Run:
 
     def _build(self, cell: Cell, backbone: Backbone) -> Pipeline | Exception:
         try:
-            with warnings.catch_warnings(record=True) as said:
+            with warnings.catch_warnings(record=True) as raised:
                 warnings.simplefilter("always")
                 pipeline = build_cell(cell, backbone, self.registry)
         except Exception as error:
             return error
-        self._pass_on(said)
+        self._pass_on(raised)
         return pipeline
 
     def _category(
@@ -211,11 +233,11 @@ class _Run:
         cells: Sequence[Cell],
         backbone: Backbone,
         tower: RememberingTower,
-        text_embeddings: SharedAnchors,
+        text_embeddings: SharedTextEmbeddings,
         pipelines: Mapping[tuple[str, str], Pipeline | Exception],
         counts: Counter[str],
     ) -> None:
-        """All that one backbone has to do with one category: look once, then judge cell by cell."""
+        """All cells of one backbone and category: features once, then cell by cell."""
         ready: list[tuple[Cell, Pipeline, str]] = []
         for cell in cells:
             pipeline = pipelines[pipeline_key(cell)]
@@ -227,37 +249,40 @@ class _Run:
             return
         category = cells[0].category
         normals = list({id(s): s for cell, _, _ in ready for s in cell.references}.values())
-        samples = [*category.judged, *normals]
-        place = {id(sample): i for i, sample in enumerate(samples)}
+        samples = [*category.test_samples, *normals]
+        index = {id(sample): i for i, sample in enumerate(samples)}
         features = SharedFeatures(
             tower,
             backbone,
-            [sample.image for sample in category.judged],
+            [sample.image for sample in category.test_samples],
             [sample.image for sample in normals],
             {key: pipeline.extractor for _, pipeline, key in ready},
             self.folder.path / ".features",
             batch_size=self.plan.batch_size,
             memory=self.plan.memory_gb * 1e9,
+            workers=self.plan.workers,
         )
         where = f"{cells[0].backbone}, {category.dataset}/{category.name}"
         try:
-            features.look(lambda done: self._say(f"{where}: features of {done} of {len(samples)} images"))
+            features.extract(lambda done: self._report(f"{where}: features of {done} of {len(samples)} images"))
             counts["images"] += len(samples) - len(features.unreadable)
-            truth = Truth(
-                category.judged,
+            truth = GroundTruth(
+                category.test_samples,
                 features.unreadable,
                 features.sizes,
                 cells[0].resolution,
                 saturated=category.saturated,
             )
+            for problem in truth.problems:
+                self.on_message(f"{category.dataset}/{category.name}: {problem}")
             for cell, pipeline, key in ready:
-                self._say(f"{where}: {cell.method}, {cell.shots} shots, seed {cell.seed}")
+                self._report(f"{where}: {cell.method}, {cell.shots} shots, seed {cell.seed}")
                 try:
-                    row, scores = judge_cell(
-                        cell, pipeline, features, key, text_embeddings, truth, [place[id(s)] for s in cell.references]
+                    row, scores = evaluate_cell(
+                        cell, pipeline, features, key, text_embeddings, truth, [index[id(s)] for s in cell.references]
                     )
                 except Exception as error:  # a cell that cannot be done is a row; the others go on
-                    self._add(row_of(cell, pipeline, status="failed", error=tell_failure(error)))
+                    self._add(row_of(cell, pipeline, status="failed", error=failure_message(error)))
                 else:
                     write_scores(self.folder.path / "scores", cell.key, scores)
                     self._add(row)
@@ -266,37 +291,15 @@ class _Run:
 
     def _fail(self, cells: Iterable[Cell], error: Exception) -> None:
         for cell in cells:
-            self._add(row_of(cell, status="failed", error=tell_failure(error)))
+            self._add(row_of(cell, status="failed", error=failure_message(error)))
 
     def _add(self, row: Row) -> None:
         self.folder.append(row)
         self.done += 1
 
-    def _say(self, what: str) -> None:
-        self.progress(Progress(self.done, len(self.cells), what))
+    def _report(self, message: str) -> None:
+        self.progress(BenchmarkProgress(self.done, len(self.cells), message))
 
-    def _pass_on(self, said: Iterable[warnings.WarningMessage]) -> None:
-        for text in dict.fromkeys(str(warning.message) for warning in said):
-            self.tell(text)
-
-
-def build_cell(cell: Cell, backbone: Backbone, registry: Registry) -> Pipeline:
-    """The detector of a cell on a backbone that is there.
-
-    Raises:
-        VlmadError: Its parts do not fit, or have learned nothing yet.
-    """
-    if cell.detector is not None:
-        return load(cell.detector, backbone=backbone, overrides=cell.spec.model_dump(), registry=registry)
-    pipeline = assemble(cell.spec, backbone=backbone, registry=registry)
-    if any(True for _ in pipeline.parameters()):
-        raise NotFittedError(
-            f"'{cell.method}' has parts that learn, and they have learned nothing yet. Train it with `vlmad train`, or "
-            "take over a paper's checkpoint with `vlmad import`; then name its folder as the method's detector."
-        )
-    return pipeline
-
-
-def pipeline_key(cell: Cell) -> tuple[str, str]:
-    """Cells with the same key share a detector; what it remembers changes from cell to cell."""
-    return cell.method, cell.spec.model_dump_json()
+    def _pass_on(self, raised: Iterable[warnings.WarningMessage]) -> None:
+        for text in dict.fromkeys(str(warning.message) for warning in raised):
+            self.on_message(text)

@@ -1,7 +1,7 @@
-"""How fast a detector is and what it needs, measured apart from how good it is: the clock sees no metric.
+"""How fast a detector is and what it needs, measured apart from how good it is: no metric is timed.
 
-An image's time is what a user waits for: decode the file, resize, run the towers, judge, and the map at the size of the
-image. Words are encoded once a name, before the clock starts.
+The time of an image is what a user waits for: decode the file, resize, run the backbone, score, and the map at the size
+of the image. Text is encoded once a class name, before the clock starts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def measure(
     pipeline: Pipeline,
     images: Sequence[ImageLike],
     *,
-    name: str | None = None,
+    class_name: str | None = None,
     method: str = "",
     backbone: str = "",
     shots: int | None = None,
@@ -38,15 +38,15 @@ def measure(
     repeats: int = 100,
     warmup: int = 3,
 ) -> list[Speed]:
-    """Time a detector that is ready to judge.
+    """Time a detector that is ready to predict.
 
     Args:
         pipeline: Fitted where it has a memory.
-        images: Judged in turn and as often as needed; files, for times that include decoding.
-        name: What they show; the pipeline's own by default.
+        images: Scored in turn and as often as needed; files, for times that include decoding.
+        class_name: What they show; the pipeline's own by default.
         method: Label for the results; the names of extractor and scorers by default.
         backbone: Label for the results; the backbone's own name by default.
-        shots: Normal images it has seen, for the results.
+        shots: Normal images it was fitted on, for the results.
         batch_sizes: Each is one result.
         repeats: Images timed, at each batch size and once more for the latency of single ones.
         warmup: Rounds before the clock starts, at each batch size.
@@ -54,28 +54,28 @@ def measure(
     Raises:
         ConfigError: No images, or a number below 1.
         ImageError: An image cannot be read.
-        NotFittedError: A memory has seen no normal image.
+        NotFittedError: A memory is not fitted.
     """
     if not images or not batch_sizes or min(*batch_sizes, repeats, warmup) < 1:
         raise ConfigError("speed needs at least one image, and batch sizes, repeats and warm-up of at least 1.")
-    pipeline.check_ready(has_class_name=name is not None)
+    pipeline.check_ready(has_class_name=class_name is not None)
     about = _about(pipeline, method, backbone)
     device = pipeline.backbone.device
     pixels = to_pixels(open_image(images[0]), pipeline.backbone.preprocess)[None]
-    names = None if name is None else [name]
+    class_names = None if class_name is None else [class_name]
     with torch.no_grad():
-        pipeline(pixels, names)  # encodes the words, so that they are not counted with the image
-        flops = count_flops(lambda: pipeline(pixels, names))
+        pipeline(pixels, class_names)  # encodes the text, so that it is not counted with the image
+        flops = count_flops(lambda: pipeline(pixels, class_names))
 
     found = []
     for batch in batch_sizes:
-        _judge(pipeline, islice(cycle(images), warmup * batch), name, batch)
+        _predict(pipeline, islice(cycle(images), warmup * batch), class_name, batch)
         peak = _Peak(device)
         rounds = max(2, -(-repeats // batch))
         started = time.perf_counter()
-        _judge(pipeline, islice(cycle(images), rounds * batch), name, batch)
+        _predict(pipeline, islice(cycle(images), rounds * batch), class_name, batch)
         rate = rounds * batch / (time.perf_counter() - started)
-        times = _latencies(pipeline, images, name, repeats) if batch == 1 else None
+        times = _latencies(pipeline, images, class_name, repeats) if batch == 1 else None
         p50, p95, p99 = (None, None, None) if times is None else map(float, np.percentile(times, [50, 95, 99]))
         found.append(
             Speed(
@@ -98,7 +98,7 @@ def measure(
 def _about(pipeline: Pipeline, method: str, backbone: str) -> dict[str, Any]:
     model = pipeline.backbone
     learned = sum(parameter.numel() for parameter in pipeline.parameters())
-    extractor = pipeline.spec.extractor.use if pipeline.spec else type(pipeline.extractor).__name__
+    extractor = pipeline.spec.extractor.name if pipeline.spec else type(pipeline.extractor).__name__
     return {
         "method": method or " + ".join([extractor, *pipeline.labels]),
         "backbone": backbone or model.provenance.get("backbone", type(model.vision).__name__),
@@ -112,17 +112,17 @@ def _about(pipeline: Pipeline, method: str, backbone: str) -> dict[str, Any]:
     }
 
 
-def _judge(pipeline: Pipeline, images: Iterable[ImageLike], name: str | None, batch: int) -> None:
-    for prediction in pipeline.stream(images, name, batch_size=batch):
+def _predict(pipeline: Pipeline, images: Iterable[ImageLike], class_name: str | None, batch: int) -> None:
+    for prediction in pipeline.stream(images, class_name, batch_size=batch):
         _ = prediction.anomaly_map  # made when it is asked for; a copy to the CPU, so an accelerator is waited for
 
 
-def _latencies(pipeline: Pipeline, images: Sequence[ImageLike], name: str | None, repeats: int) -> list[float]:
+def _latencies(pipeline: Pipeline, images: Sequence[ImageLike], class_name: str | None, repeats: int) -> list[float]:
     """Milliseconds, each image by itself."""
     times = []
     for image in islice(cycle(images), repeats):
         started = time.perf_counter()
-        _judge(pipeline, [image], name, 1)
+        _predict(pipeline, [image], class_name, 1)
         times.append(1000 * (time.perf_counter() - started))
     return times
 

@@ -9,9 +9,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.benchmark.cells import Cell, path_of
-from vlmad_core.benchmark.run import build_cell
-from vlmad_core.benchmark.shared import tell_failure
+from vlmad_core.benchmark.cells import Cell, build_cell, path_of
+from vlmad_core.benchmark.features import failure_message
 from vlmad_core.benchmark.speed import measure
 from vlmad_core.contracts.images import ImageLike
 from vlmad_core.contracts.towers import Backbone
@@ -35,10 +34,10 @@ def time_cells(
     folder: Path,
     registry: Registry,
     *,
-    say: Callable[[str], None] = lambda what: None,
-    tell: Callable[[str], None] = lambda text: None,
+    progress: Callable[[str], None] = lambda message: None,
+    on_message: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Measure every method, backbone, size and number of shots that was judged and is not in ``speed.jsonl`` yet.
+    """Measure every method, backbone, size and number of shots that has results and is not in ``speed.jsonl`` yet.
 
     Each is timed at batch 1, on its first category with the normal images of its first draw.
 
@@ -47,8 +46,8 @@ def time_cells(
         rows: By cell; what is not done is not timed.
         folder: ``speed.jsonl`` is written there, after each method.
         registry: Where to look for parts.
-        say: Called with what goes on.
-        tell: Called with a sentence for each method that could not be timed.
+        progress: Called with what goes on.
+        on_message: Called with a sentence for each method that could not be timed.
     """
     there = {_key(one) for one in (read_speed(folder / SPEED) if (folder / SPEED).exists() else [])}
     wanted: dict[tuple[object, ...], Cell] = {}
@@ -59,38 +58,38 @@ def time_cells(
     missing = [cell for key, cell in wanted.items() if key not in there]
     for spec, group in groupby(missing, key=lambda cell: cell.spec.backbone):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the run told them
+            warnings.simplefilter("ignore")  # the run reported them
             backbone = make_backbone(spec, registry=registry)
             for cell in group:
-                say(f"speed of {cell.method} on {cell.backbone}, {cell.shots} shots")
+                progress(f"speed of {cell.method} on {cell.backbone}, {cell.shots} shots")
                 try:
                     write_speed(folder / SPEED, _time(cell, rows[cell.key], backbone, registry))
                 except OSError:  # the disk: the whole run has to know
                     raise
                 except Exception as error:
-                    tell(f"no speed of {cell}: {tell_failure(error)}")
+                    on_message(f"no speed of {cell}: {failure_message(error)}")
 
 
 def _time(cell: Cell, row: Row, backbone: Backbone, registry: Registry) -> Sequence[Speed]:
-    pipeline, words = build_cell(cell, backbone, registry), cell.category.words
+    pipeline, class_name = build_cell(cell, backbone, registry), cell.category.class_name
     if cell.shots:
-        pipeline.fit([sample.image for sample in cell.references], words)
+        pipeline.fit([sample.image for sample in cell.references], class_name)
     broken = {one["path"] for one in row["unreadable"]}
-    images = [sample.image for sample in cell.category.judged if path_of(sample, cell.category.root) not in broken][
-        :_IMAGES
-    ]
+    images = [
+        sample.image for sample in cell.category.test_samples if path_of(sample, cell.category.root) not in broken
+    ][:_IMAGES]
     return time_detector(cell, pipeline, images)
 
 
 def time_detector(cell: Cell, pipeline: Pipeline, images: Sequence[ImageLike]) -> list[Speed]:
     """Measure the detector of a cell at batch 1, for some seconds, on images that can be read."""
-    words = cell.category.words
-    pipeline.predict(images[0], words)
+    class_name = cell.category.class_name
+    pipeline.predict(images[0], class_name)
     started = time.perf_counter()
-    pipeline.predict(images[-1], words)
+    pipeline.predict(images[-1], class_name)
     repeats = int(min(_MOST, max(_FEWEST, _SECONDS / 2 / (time.perf_counter() - started))))
     about: dict[str, Any] = {"method": cell.method, "backbone": cell.backbone, "shots": cell.shots}
-    return measure(pipeline, images, name=words, batch_sizes=(1,), repeats=repeats, **about)
+    return measure(pipeline, images, class_name=class_name, batch_sizes=(1,), repeats=repeats, **about)
 
 
 def _key(speed: Speed) -> tuple[object, ...]:

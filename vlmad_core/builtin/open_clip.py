@@ -1,7 +1,8 @@
 """open_clip's models as a backbone.
 
 Only this file and its neighbours know open_clip's insides: ``open_clip_blocks.py`` and ``open_clip_towers.py`` open its
-modules, ``open_clip_weights.py`` finds and verifies what fills them.
+modules, ``open_clip_weights.py`` finds the weights, ``open_clip_published.py`` knows how published ones were trained,
+and ``open_clip_fill.py`` puts them into a model.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 from vlmad_core.builtin import open_clip_weights as weights
 from vlmad_core.builtin.open_clip_blocks import Activation
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
+from vlmad_core.builtin.open_clip_fill import build_flat
 from vlmad_core.builtin.open_clip_towers import Positions, Vision, open_model
+from vlmad_core.contracts.device import find_device
 from vlmad_core.contracts.images import Preprocess
-from vlmad_core.contracts.towers import Backbone, find_device
+from vlmad_core.contracts.towers import Backbone
 
 __all__ = ["OpenClip"]
 
@@ -86,19 +89,25 @@ class OpenClip(Backbone):
 
     @classmethod
     def from_state_dict(
-        cls, state: Mapping[str, Tensor], *, heads: tuple[int, int] | None = None, **options: Any
+        cls,
+        state: Mapping[str, Tensor],
+        *,
+        activation: Literal["gelu", "quick-gelu"],
+        heads: tuple[int, int] | None = None,
+        **options: Any,
     ) -> Self:
         """Build a CLIP from parameters in OpenAI's flat naming, sizes read off their shapes.
 
         Args:
             state: By name; both towers.
+            activation: Which one they were trained with; parameters do not say it. OpenAI's: "quick-gelu".
             heads: Of the image and of the text tower; None: 64 channels a head.
             **options: As in :meth:`from_model`.
 
         Raises:
             ConfigError: Parameters that are missing, not known, or of another shape.
         """
-        return cls.from_model(weights.build_flat(state, heads), **options)
+        return cls.from_model(build_flat(state, heads), activation=activation, **options)
 
 
 def _size(vision: Vision, wanted: Size) -> tuple[int, int]:

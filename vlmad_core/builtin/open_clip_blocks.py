@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlmad_core.contracts.ops import linear
+from vlmad_core.contracts.kernels import linear
 from vlmad_core.errors import IncompatibleError
 
 __all__ = ["Activation", "OpenBlock", "attention", "open_block", "split_heads"]

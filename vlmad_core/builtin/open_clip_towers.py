@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlmad_core.builtin import open_clip_weights as weights
 from vlmad_core.builtin.open_clip_blocks import Activation, attention, open_block, split_heads
+from vlmad_core.builtin.open_clip_fill import library
+from vlmad_core.contracts.text_length import check_text_length
 from vlmad_core.contracts.towers import Block, TextTower, check_size
 from vlmad_core.errors import ConfigError, IncompatibleError
 
@@ -55,7 +56,7 @@ def _open_text(model: nn.Module, activation: Activation, tokenizer: Callable[[],
             "take a model with open_clip's own text tower such as 'ViT-B-16-plus-240'."
         )
     if getattr(source, "cls_emb", None) is not None:
-        return None  # CoCa: a class token at the end, and a mask of its own for each text; pictures alone can be used
+        return None  # CoCa: a class token at the end, and a mask of its own for each text; images alone can be used
     return _ClipText(source, activation, tokenizer)
 
 
@@ -319,24 +320,38 @@ class _ClipText(nn.Module):
         return self
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """``[P, L]`` ids; what is too long is cut, as open_clip does.
+        """``[P, L]`` ids.
 
         Raises:
-            ConfigError: A tokenizer that must be downloaded, and cannot be.
+            ConfigError: A tokenizer that needs another package, or must be downloaded and cannot be.
+            IncompatibleError: A text that is longer than the tower reads; open_clip would cut it off.
         """
         if self._made is None:
-            library = weights.library()
             try:
-                made = library.SimpleTokenizer(context_length=self.context) if self._make is None else self._make()
-            except Exception as error:  # whatever a download or a missing package raises
+                made = library().SimpleTokenizer(context_length=self.context) if self._make is None else self._make()
+            except ImportError as error:
+                raise ConfigError(
+                    f"the tokenizer of this model needs '{error.name}'; run: pip install 'vlmad-core[tokenizers]'. "
+                    "Image features work without it."
+                ) from error
+            except Exception as error:  # whatever a download raises
                 reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
                 raise ConfigError(
-                    f"the tokenizer of this model must be downloaded and could not be had ({reason}); pictures alone "
-                    "still work, and models with CLIP's own words such as 'ViT-B-16-plus-240' need no download."
+                    f"the tokenizer of this model must be downloaded and could not be had ({reason}); images alone "
+                    "still work, and models with CLIP's own tokenizer such as 'ViT-B-16-plus-240' need no download."
                 ) from error
             self._made = made
         ids: Tensor = self._made(list(texts), context_length=self.context)
+        check_text_length(texts, self._lengths(texts, ids), self.context)
         return ids.to(self.words.weight.device)
+
+    def _lengths(self, texts: Sequence[str], ids: Tensor) -> list[int]:
+        """Tokens of each text, one more than the tower reads where it is longer."""
+        longer: Tensor = self._made(list(texts), context_length=self.context + 1)
+        padding = self._made([""], context_length=self.context)[0, -1]
+        # A tokenizer that cuts replaces the last token that fits by the end, or leaves one beyond.
+        is_cut = (longer[:, : self.context] != ids).any(1) | (longer[:, self.context] != padding)
+        return [self.context + 1 if cut else self.context for cut in is_cut.tolist()]
 
     def trim(self, ids: Tensor) -> Tensor:
         """Up to the last token that any text is read at; whole without a mask, where every token sees the padding."""

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
+from vlmad_core.contracts.layers import Layers
 from vlmad_core.datasets.plugin import vlmad_datasets as vlmad_datasets
 from vlmad_core.registry.component import Component, Config, Recipe
 from vlmad_core.registry.hookspecs import hookimpl
@@ -18,12 +19,14 @@ Combine = Literal["mean", "sum", "harmonic", "max"]
 class PatchesConfig(Config):
     """Options of 'patches'."""
 
-    layers: tuple[int, ...] = Field(
-        (-1,), min_length=1, description="Blocks whose output is taken, from 1; -1 is the last one."
+    layers: Layers = Field(
+        (-1,),
+        description="Blocks whose output is taken: numbers from 1, with -1 for the last one; or quarters, the last of "
+        "each quarter of the tower; or a range of relative depth such as 57.5%-72.5%.",
     )
     space: Literal["auto", "joint", "raw", "both"] = Field(
         "auto",
-        description="joint: projected, comparable with text; raw: as the tower has them; auto: joint if there is text.",
+        description="joint: projected, comparable with text; raw: not projected; auto: joint if there is text.",
     )
     norm: bool = Field(True, description="Put raw tokens through the tower's last norm.")
 
@@ -46,7 +49,7 @@ class TemplatesConfig(Config):
             if "{" in rest or "}" in rest:
                 raise ValueError(f"the only placeholder is {{}}, the class name; found another in {sentence!r}")
             if not rest.strip():
-                raise ValueError("a sentence needs words beside the placeholder")
+                raise ValueError("a sentence needs text beside the placeholder")
         return sentences
 
 
@@ -117,18 +120,18 @@ def vlmad_prompts() -> Iterable[Component]:
 
 @hookimpl
 def vlmad_scorers() -> Iterable[Component]:
-    """Words and memories."""
+    """Text and memory."""
     yield Component(
         name="text-match",
         target="vlmad_core.builtin.text_match:TextMatch",
         config=TextMatchConfig,
-        summary="Softmax of the cosine to the words for normal and abnormal.",
+        summary="Softmax of the cosine to the text embeddings of normal and abnormal.",
     )
     yield Component(
         name="memory",
         target="vlmad_core.builtin.memory:Memory",
         config=MemoryConfig,
-        summary="Distance to the nearest vector remembered from normal images.",
+        summary="Distance to the nearest vector in a memory bank of normal images.",
     )
 
 
@@ -138,10 +141,10 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="clip",
         spec={
-            "backbone": {"use": "open-clip", "config": {"model": "ViT-B-16", "pretrained": "openai"}},
-            "extractor": "patches",
-            "prompts": "templates",
-            "scorers": ["text-match"],
+            "backbone": {"use": "vlmad-core:open-clip", "config": {"model": "ViT-B-16", "pretrained": "openai"}},
+            "extractor": "vlmad-core:patches",
+            "prompts": "vlmad-core:templates",
+            "scorers": ["vlmad-core:text-match"],
         },
         summary="Plain CLIP: projected patches against two sentences; zero-shot.",
         few_shot="patch-memory",
@@ -149,11 +152,11 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="patch-memory",
         spec={
-            "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "patches", "config": {"layers": [-7, -4, -1], "space": "raw"}},
-            "scorers": [{"use": "memory", "config": {"top": 0.01}}],
+            "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
+            "extractor": {"use": "vlmad-core:patches", "config": {"layers": [-7, -4, -1], "space": "raw"}},
+            "scorers": [{"use": "vlmad-core:memory", "config": {"top": 0.01}}],
         },
-        summary="Patches of three blocks against a memory of normal ones; no words; 1 or more normal images.",
+        summary="Patches of three blocks against a memory of normal ones; no text; 1 or more normal images.",
         paper="Damm et al., AnomalyDINO, WACV 2025",
         needs={"pocket": "vlmad-pocket"},
     )

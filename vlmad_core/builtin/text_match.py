@@ -1,4 +1,4 @@
-"""Scorer: softmax of the cosine between local evidence and the words for normal and abnormal."""
+"""Scorer: softmax of the cosine between local features and the text embeddings of normal and abnormal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vlmad_core.contracts.data import Features, LevelSpec, Scores, TextEmbeddings
+from vlmad_core.contracts.level_maps import combine_levels
 from vlmad_core.contracts.ops import combine, resize, similarity_logits, softmax_similarity, topk_mean
 from vlmad_core.contracts.parts import Scorer, select_levels
 from vlmad_core.errors import IncompatibleError
@@ -40,24 +41,20 @@ class TextMatch(Scorer):
             )
         self.chosen = tuple(level.name for level in select_levels(levels, config.levels, joint=True))
         self.config = config
+        self.maximum = float(len(self.chosen)) if config.combine == "sum" else 1.0
 
     def forward(self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]) -> Scores:
         """Maps in [0, 1] for ``combine`` mean, harmonic and max; up to the number of levels for sum."""
         if text_embeddings is None:
-            raise IncompatibleError("compares with words and was given none; the pipeline has no prompts.")
-        corners = self.config.align_corners
+            raise IncompatibleError("compares features with text embeddings and got none; the pipeline has no prompts.")
         if self.config.upsample == "logits":
             maps = {name: self.pixels(features, text_embeddings, name, size) for name in self.chosen}
             fused = combine(list(maps.values()), self.config.combine)
             return Scores(self.image_score(features, text_embeddings, fused), fused, maps)
         cells = {name: self.cells(features, text_embeddings, name) for name in self.chosen}
-        maps = {name: resize(grid, size, align_corners=corners) for name, grid in cells.items()}
-        # Levels may differ in grid; on one grid, combining before the resize is the papers' order and is cheaper.
-        grids = {tuple(grid.shape[-2:]) for grid in cells.values()}
-        fused = combine(list((cells if len(grids) == 1 else maps).values()), self.config.combine)
-        return Scores(
-            self.image_score(features, text_embeddings, fused), resize(fused, size, align_corners=corners), maps
-        )
+        found = combine_levels(cells, size, self.config.combine, align_corners=self.config.align_corners)
+        image = self.image_score(features, text_embeddings, found.fused)
+        return Scores(image, found.anomaly_map, found.levels)
 
     def image_score(self, features: Features, text_embeddings: TextEmbeddings, fused: Tensor) -> Tensor:
         """``[B]``, from the whole image, the highest cells (pixels, where logits are resized), or both."""
@@ -75,13 +72,16 @@ class TextMatch(Scorer):
     def pixels(self, features: Features, text_embeddings: TextEmbeddings, name: str, size: tuple[int, int]) -> Tensor:
         """``[B, H, W]`` of one level, with the softmax after the resize."""
         level = features[name]
-        states = similarity_logits(level.vectors, text_embeddings.vectors, self.config.temperature).movedim(
-            -1, 1
-        )  # [B, S, M]
-        states = resize(level.to_map(states), size, align_corners=self.config.align_corners)  # [B, S, H, W]
-        return states.softmax(1)[:, text_embeddings.abnormal.to(torch.bool)].sum(1)
+        logits = similarity_logits(level.vectors, text_embeddings.vectors, self.config.temperature)
+        maps = resize(level.to_map(logits.movedim(-1, 1)), size, align_corners=self.config.align_corners)  # [B,S,H,W]
+        return _sum_abnormal(maps.softmax(1).movedim(1, -1), text_embeddings.abnormal)
 
     def probability(self, vectors: Tensor, text_embeddings: TextEmbeddings) -> Tensor:
         """``[B, ..., D]`` to the probability of any abnormal state, ``[B, ...]``."""
         states = softmax_similarity(vectors, text_embeddings.vectors, self.config.temperature)
-        return states[..., text_embeddings.abnormal.to(torch.bool)].sum(-1)
+        return _sum_abnormal(states, text_embeddings.abnormal)
+
+
+def _sum_abnormal(states: Tensor, abnormal: Tensor) -> Tensor:
+    """``[..., S]`` to ``[...]``; not by a boolean index, for which a GPU would have to stop and report its length."""
+    return states.masked_fill(~abnormal.to(states.device, torch.bool), 0).sum(-1)

@@ -62,8 +62,11 @@ class _Lazy(TyperGroup):
         if not isinstance(command, typer.Typer):  # one command, not a group of them
             app = typer.Typer(add_completion=False)
             app.command(cmd_name)(command)
-        self.commands[cmd_name] = typer.main.get_command(app)
+        self.commands[cmd_name] = _without_flag_types(typer.main.get_command(app))
         return self.commands[cmd_name]
+
+    def get_params(self, ctx: Any) -> Any:
+        return _without_types(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -71,6 +74,22 @@ class _Lazy(TyperGroup):
         except KeyboardInterrupt as error:
             terminal.complain(str(error) or "stopped.")
             raise typer.Exit(130) from None
+
+
+def _without_flag_types(command: Any) -> Any:
+    """A command, and those inside it, whose help says nothing of the type of a flag."""
+    given = command.get_params
+    command.get_params = lambda ctx: _without_types(given(ctx))
+    for inner in getattr(command, "commands", {}).values():
+        _without_flag_types(inner)
+    return command
+
+
+def _without_types(parameters: Any) -> Any:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+            parameter.metavar = ""
+    return parameters
 
 
 def _plugin_commands() -> set[str]:
@@ -97,6 +116,7 @@ def _tell_version(value: bool) -> None:
 
 @app.callback()
 def _start(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True)
     ] = False,
@@ -104,8 +124,22 @@ def _start(
 ) -> None:
     """Find defects in images with vision-language models."""
     with terminal.stdout_to_stderr():
-        default_registry()
+        if ctx.invoked_subcommand == "check":
+            from vlmad_core.testing.guard import guarded_registry
+
+            guarded_registry()
+        else:
+            default_registry()
     terminal.verbose = verbose or bool(os.environ.get("VLMAD_DEBUG"))
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this. Take a smaller --image-size or --batch-size."
+    if isinstance(error, RecursionError):
+        return "what was given is nested too deeply."
+    reason = " ".join(str(error).split()) or "no reason was given"
+    return f"an error inside vlmad or a plugin stopped this command: {reason}. `vlmad --verbose ...` shows where."
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -127,8 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         if terminal.verbose:
             raise
-        known = isinstance(error, VlmadError | OSError)
-        terminal.complain(str(error) if known else f"{type(error).__name__}: {error} (see where with vlmad --verbose)")
+        terminal.complain(str(error) if isinstance(error, VlmadError | OSError) else _unexpected(error))
     sys.exit(1)
 
 

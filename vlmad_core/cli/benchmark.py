@@ -16,7 +16,7 @@ from vlmad_core.cli.report import bar
 if TYPE_CHECKING:
     from vlmad_core.benchmark.estimate import Estimate
     from vlmad_core.benchmark.plan import BenchmarkPlan
-    from vlmad_core.benchmark.run import BenchmarkResults, Progress
+    from vlmad_core.benchmark.run import BenchmarkProgress, BenchmarkResults
 
 __all__ = ["benchmark_command"]
 
@@ -83,7 +83,15 @@ def benchmark_command(
             rich_help_panel=_WHAT,
         ),
     ] = None,
-    weights: options.Weights = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            help="Of the backbones: a tag, or a local file; in place of the plan's.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
     image_size: Annotated[
         str | None, typer.Option(help="Sides that the backbones see, such as 224,336.", rich_help_panel=_WHAT)
     ] = None,
@@ -95,16 +103,26 @@ def benchmark_command(
     ] = None,
     class_name: Annotated[
         list[str] | None,
-        typer.Option("--class-name", "-c", help="CATEGORY=WORDS for the prompts; repeat it.", rich_help_panel=_WHAT),
+        typer.Option("--class-name", "-c", help="CATEGORY=NAME for the prompts; repeat it.", rich_help_panel=_WHAT),
+    ] = None,
+    train_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=0.99,
+            help="Share of the normal test images to draw from where there are none for training, as in good/ and "
+            "defects/.",
+            rich_help_panel=_WHAT,
+        ),
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option(min=1, help="Judged images of each label and category.", rich_help_panel=_WHAT)
+        int | None, typer.Option(min=1, help="Test images of each label and category.", rich_help_panel=_WHAT)
     ] = None,
     resolution: Annotated[
         str | None, typer.Option(help="Of maps and masks: a side, or native.", rich_help_panel=_WHAT)
     ] = None,
     plan_only: Annotated[
-        bool, typer.Option("--plan", help="Say what would run and for how long, and stop.", rich_help_panel=_HOW)
+        bool, typer.Option("--plan", help="Print what would run and for how long, and stop.", rich_help_panel=_HOW)
     ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try cells again that failed.", rich_help_panel=_HOW)] = False,
     extend: Annotated[
@@ -127,6 +145,7 @@ def benchmark_command(
     quiet: options.Quiet = False,
     progress: options.ProgressFlag = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images through the backbone at a time.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode images; 2 by default.")] = None,
     threads: options.Threads = None,
 ) -> None:
     """Compare methods: every one on every backbone, category, number of normal images and seed that fits.
@@ -144,25 +163,27 @@ def benchmark_command(
         "seeds": planned.value("--seeds", seeds),
         "class_names": planned.names(class_name or ()),
         "backbones": backbone,
+        "train_share": train_share,
         "max_images": max_images,
         "resolution": planned.value("--resolution", resolution),
         "batch_size": batch_size,
+        "workers": workers,
         **planned.methods(recipe or (), detector or (), extractor or (), prompts or ()),
     }
     chosen = planned.chosen(plan, {name: value for name, value in asked.items() if value})
     if out is None and not plan_only:
-        raise typer.BadParameter("say where the results go: --out FOLDER; or --plan to see what would run.")
+        raise typer.BadParameter("give a folder for the results: --out FOLDER; or --plan to see what would run.")
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
     wanted = False if quiet else progress
     if plan_only or not quiet:
-        told = _estimate(chosen, None if overwrite else out, retry, wanted)
+        estimate = _estimate(chosen, None if overwrite else out, retry, wanted)
         if plan_only:
-            _show_plan(told, as_json)
+            _show_plan(estimate, as_json)
             return
-        terminal.note(_told(told))
+        terminal.note(_summary(estimate))
     assert out is not None
     how = {"retry": retry, "extend": extend, "overwrite": overwrite, "speed": speed}
     _report(_run(chosen, out, how, quiet, wanted), as_json, quiet)
@@ -173,31 +194,36 @@ def _run(plan: BenchmarkPlan, out: Path, how: dict[str, Any], quiet: bool, wante
 
     with bar("cells", 1, wanted) as shown:
 
-        def show(now: Progress) -> None:
-            shown.say(now.what)
+        def show(now: BenchmarkProgress) -> None:
+            shown.say(now.message)
             shown.reach(now.done, now.cells)
 
-        return run_benchmark(plan, out, **how, progress=show, tell=(lambda text: None) if quiet else terminal.note)
+        on_message = (lambda text: None) if quiet else terminal.note
+        return run_benchmark(plan, out, **how, progress=show, on_message=on_message)
 
 
 def _estimate(plan: BenchmarkPlan, out: Path | None, retry: bool, wanted: bool | None) -> Estimate:
     from vlmad_core.benchmark.estimate import estimate
+    from vlmad_core.benchmark.folder import HASHES
+    from vlmad_core.datasets.content import known_hashes
     from vlmad_core.report.rows import ROWS, read_rows
 
+    if out is not None:
+        known_hashes.load(out / HASHES)
     rows = read_rows(out) if out is not None and (out / ROWS).is_file() else []
     done = {row["cell"] for row in rows if not (retry and row["status"] == "failed")}
     with bar("plan", 1, wanted) as shown:
         return estimate(plan, done=done, progress=shown.say)
 
 
-def _told(estimate: Estimate) -> str:
+def _summary(estimate: Estimate) -> str:
     if not estimate.waiting:
         return f"{estimate.cells} cells, none left to run."
     skipped = sum(estimate.skipped.values())
     parts = [f"{estimate.waiting} of {estimate.cells} cells to run"]
     parts += [f"{skipped} make{'s' * (skipped == 1)} no sense"] * bool(skipped)
     parts += [f"{sum(estimate.failing.values())} will fail"] * bool(estimate.failing)
-    return f"{', '.join(parts)}; {estimate.looks} images through backbones, about {_time(estimate.seconds)}."
+    return f"{', '.join(parts)}; {estimate.images} images through backbones, about {_time(estimate.seconds)}."
 
 
 def _time(seconds: float) -> str:
@@ -212,7 +238,7 @@ def _show_plan(estimate: Estimate, as_json: bool) -> None:
 
         terminal.print_json(asdict(estimate))
         return
-    sys.stdout.write(_told(estimate) + "\n")
+    sys.stdout.write(_summary(estimate) + "\n")
     for what, reasons in (("no cell", estimate.skipped), ("fails", estimate.failing)):
         for reason, count in reasons.items():
             sys.stdout.write(terminal.shown(f"{what} ({count}): {reason}") + "\n")
@@ -231,12 +257,12 @@ def _report(results: BenchmarkResults, as_json: bool, quiet: bool) -> None:
             }
         )
     elif not quiet:
-        _tell(results, counts)
+        _print(results, counts)
     if results.failed:
         raise typer.Exit(3)
 
 
-def _tell(results: BenchmarkResults, counts: Counter[str]) -> None:
+def _print(results: BenchmarkResults, counts: Counter[str]) -> None:
     from vlmad_core.report.present import means_table
 
     table = means_table(results.rows)
@@ -249,5 +275,5 @@ def _tell(results: BenchmarkResults, counts: Counter[str]) -> None:
         terminal.complain(f"{terminal.counted(count, 'cell')} failed: {error}")
     for backbone, passes in results.passes.items():
         terminal.note(f"{backbone}: {passes['images']} images, {passes['passes']} passes through the backbone.")
-    told = ", ".join(f"{count} {status}" for status, count in counts.items())
-    terminal.note(f"{told} in {_time(results.seconds)}; see {results.folder}")
+    numbers = ", ".join(f"{count} {status}" for status, count in counts.items())
+    terminal.note(f"{numbers} in {_time(results.seconds)}; see {results.folder}")

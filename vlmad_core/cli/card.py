@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
-from vlmad_core.cli.terminal import console, table
+from vlmad_core.cli.terminal import grid, table
 from vlmad_core.registry.card import Card, File, Measured
 
 __all__ = ["show_card"]
@@ -12,25 +13,16 @@ __all__ = ["show_card"]
 
 def show_card(card: Card, files: Sequence[File]) -> None:
     """What it is, where it comes from, how good it is and where it is bad, in as many lines as that needs."""
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    told = [("model", card.name), ("sees", card.vision), ("reads", card.text), ("trained on", card.trained_on)]
-    told += [("limits" if not i else "", limit) for i, limit in enumerate(card.limits)]
-    told += [("licence", card.licence)]
-    for label, text in told:
-        if text:
-            grid.add_row(label, Text(text))
-    console().print(grid)
+    rows = [("model", card.name), ("sees", card.vision), ("reads", card.text), ("trained on", card.trained_on)]
+    rows += [("limits" if not i else "", limit) for i, limit in enumerate(card.limits)]
+    rows += [("licence", card.licence)]
+    grid([row for row in rows if row[1]])
     if files:
-        console().print()
-        rows = [(file.name, f"{file.bytes / 1e6:.1f} MB", file.sha256) for file in files]
-        table(["file", "size", "sha256"], rows, right=["size"])
+        sys.stdout.write("\n")
+        lines = [(file.name, f"{file.bytes / 1e6:.1f} MB", file.sha256) for file in files]
+        table(["file", "size", "sha256"], lines, right=["size"])
     if card.results:
-        console().print()
+        sys.stdout.write("\n")
         _show_results(card.results)
 
 

@@ -1,4 +1,4 @@
-"""``vlmad compare``: is one method of a benchmark better than another, or may it be chance?"""
+"""``vlmad compare``: whether one method of a benchmark is better than another on the same images."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def compare_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Compare two methods of a benchmark on the images that both judged.
+    """Compare two methods of a benchmark on the images that both scored.
 
-    The difference in each category and in the mean over all, its 95 % interval, and p. Where the interval holds 0, no
-    difference was shown, which is not the same as there being none.
+    The values with their 95 % intervals, the difference in each category and in the mean over all with its interval,
+    and p. Where the interval of the difference holds 0, no difference was shown; that is no proof that there is none.
     """
     from vlmad_core.report.compare import compare, comparison_table
 

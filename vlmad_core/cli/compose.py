@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlmad_core.cli.detector import Choice, chosen_spec
-from vlmad_core.cli.options import (
-    BackboneName,
-    ExtractorName,
-    PromptsName,
-    RecipeName,
-    ScorerNames,
-    Settings,
-    Weights,
-    parse_settings,
-)
+from vlmad_core.cli.choice import Choice, takes_choice
+from vlmad_core.cli.detector import resolve_choice
+from vlmad_core.cli.options import parse_settings, parse_size
 from vlmad_core.cli.terminal import note, print_json, shown, table
 from vlmad_core.registry.registry import default_registry
 
@@ -33,14 +25,9 @@ _STAND_INS = {"with text": True, "without text": False}
 """Tiny backbones of random weights: what fits them fits every backbone of their kind, but for sizes."""
 
 
+@takes_choice()
 def compose_command(
-    recipe: RecipeName = None,
-    backbone: BackboneName = None,
-    extractor: ExtractorName = None,
-    prompts: PromptsName = None,
-    scorers: ScorerNames = None,
-    weights: Weights = None,
-    settings: Settings = None,
+    choice: Choice,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the choice as a recipe (.yaml), to be kept and shared.")
     ] = None,
@@ -51,16 +38,7 @@ def compose_command(
     With a backbone alone, or nothing, every extractor meets every scorer and prompts. With any other part, that one
     choice is built; weights that would be downloaded are random ones here.
     """
-    choice = Choice(
-        recipe=recipe,
-        backbone=backbone,
-        extractor=extractor,
-        prompts=prompts,
-        scorers=scorers or (),
-        weights=weights,
-        settings=settings or (),
-    )
-    if any((recipe, extractor, prompts, scorers, settings, save)):
+    if any((choice.recipe, choice.extractor, choice.prompts, choice.scorers, choice.settings, save)):
         _one(choice, save, as_json)
     else:
         _all(choice, as_json)
@@ -89,9 +67,11 @@ def _backbones(choice: Choice) -> dict[str, Backbone]:
     from vlmad_core.pipeline.build import make_backbone
     from vlmad_core.pipeline.spec import PartSpec
 
-    config = {} if choice.weights is None else {"pretrained": choice.weights}
+    sides = None if choice.image_size is None else parse_size(choice.image_size)
+    given = {"pretrained": choice.weights, "model": choice.model, "image_size": sides}
+    config = {name: value for name, value in given.items() if value is not None}
     part = PartSpec(use=choice.backbone, config={**random_weights(choice.backbone), **config})
-    return {choice.backbone: make_backbone(part)}
+    return {choice.backbone: make_backbone(part, device=choice.device)}
 
 
 def random_weights(backbone: str) -> dict[str, Any]:
@@ -131,19 +111,22 @@ def _cell(mixes: list[Mix], notes: dict[str, int]) -> str:
 
 def _one(choice: Choice, save: Path | None, as_json: bool) -> None:
     choice, pipeline = build_stand_in(choice)
-    from vlmad_core.pipeline.recipes import recipe_text, save_recipe
+    from vlmad_core.pipeline.build import save_recipe
+    from vlmad_core.pipeline.recipes import recipe_text
 
     if save is not None:
         save_recipe(pipeline, save)
         note(f"saved {save}.")
         choice = Choice(recipe=str(save))
     command, python = _command(choice, pipeline), _python(choice)
+    assert pipeline.spec is not None
     if as_json:
-        spec = pipeline.spec.model_dump(mode="json") if pipeline.spec else {}
-        told = {"fits": True, "plugins": dict(pipeline.plugins), "spec": spec}
-        print_json({**told, "command": command, "python": python})
+        spec = pipeline.spec.model_dump(mode="json")
+        found = {"fits": True, "plugins": dict(pipeline.plugins), "spec": spec}
+        print_json({**found, "command": command, "python": python})
     else:
-        sys.stdout.write(f"It fits.\n\n{pipeline.summary()}\n\n{recipe_text(pipeline)}\n{command}\n{python}\n")
+        recipe = recipe_text(pipeline.spec, pipeline.plugins)
+        sys.stdout.write(f"It fits.\n\n{pipeline.summary()}\n\n{recipe}\n{command}\n{python}\n")
 
 
 def build_stand_in(choice: Choice) -> tuple[Choice, Pipeline]:
@@ -151,46 +134,44 @@ def build_stand_in(choice: Choice) -> tuple[Choice, Pipeline]:
 
     Its spec names the weights that were chosen. Prompts that nobody named and no scorer reads are left out.
     """
-    spec = chosen_spec(choice)
+    resolved = resolve_choice(choice)
     from vlmad_core.pipeline.build import assemble
 
-    if choice.prompts is None and choice.recipe is None:
-        scorers = [default_registry().get("scorer", part.use).load() for part in spec.scorers]
-        if not any(scorer.needs_text for scorer in scorers):
-            choice, spec = replace(choice, prompts="none"), spec.model_copy(update={"prompts": None})
-    stand_in = random_weights(spec.backbone.use)
-    given = str(spec.backbone.config.get("pretrained", ""))
+    free = choice.prompts is None and choice.recipe is None
+    if free and not any(part.entry.load().needs_text for part in resolved.scorers):
+        choice = replace(choice, prompts="none")
+        resolved = resolve_choice(choice)
+    backbone = resolved.spec.backbone
+    stand_in = random_weights(backbone.use)
+    given = str(backbone.config.get("pretrained", ""))
     if not stand_in or given == "random" or Path(given).is_file():
-        return choice, assemble(spec)
-    backbone = spec.backbone.model_copy(update={"config": {**spec.backbone.config, **stand_in}})
-    pipeline = assemble(spec.model_copy(update={"backbone": backbone}))
-    note(f"backbone '{spec.backbone.use}' has random weights here, so that nothing is downloaded; its sizes are real.")
+        return choice, assemble(resolved, device=choice.device)
+    with_random = backbone.model_copy(update={"config": {**backbone.config, **stand_in}})
+    pipeline = assemble(resolved.spec.model_copy(update={"backbone": with_random}), device=choice.device)
+    note(f"backbone '{backbone.name}' has random weights here, so that nothing is downloaded; its sizes are real.")
     assert pipeline.spec is not None
-    pipeline.spec = pipeline.spec.model_copy(update={"backbone": spec.backbone})
+    pipeline.spec = pipeline.spec.model_copy(update={"backbone": backbone})
     return choice, pipeline
 
 
 def _command(choice: Choice, pipeline: Pipeline) -> str:
-    words = ["--recipe", choice.recipe_or_default]
-    for option in ("backbone", "extractor", "prompts", "weights"):
-        value = getattr(choice, option)
-        words += [f"--{option}", value] if value is not None else []
-    words += [word for name in choice.scorers for word in ("--scorer", name)]
-    words += [word for setting in choice.settings for word in ("--set", setting)]
-    if any(True for _ in pipeline.parameters()):
+    words = choice.words()
+    if any(parameter.requires_grad for parameter in pipeline.parameters()):
         return shlex.join(["vlmad", "train", *words, "--data", "DATA", "--out", "DETECTOR"])
-    if any(scorer.needs_fit for scorer in pipeline.scorers):
+    if pipeline.memory_scorers:
         words += ["--normal", "NORMAL"]
     return shlex.join(["vlmad", "predict", "IMAGES", *words])
 
 
 def _python(choice: Choice) -> str:
     arguments = [repr(choice.recipe_or_default)]
-    for option in ("backbone", "extractor", "prompts", "weights"):
+    for option in ("backbone", "extractor", "prompts", "weights", "model"):
         value = getattr(choice, option)
         arguments += [f"{option}={None if (option, value) == ('prompts', 'none') else value!r}"] if value else []
+    if choice.image_size is not None:
+        arguments.append(f"image_size={parse_size(choice.image_size)!r}")
     if choice.scorers:
         arguments.append(f"scorers={list(choice.scorers)!r}")
     if choice.settings:
-        arguments.append(f"set={parse_settings(choice.settings)!r}")
+        arguments.append(f"overrides={parse_settings(choice.settings)!r}")
     return f"vlmad_core.build({', '.join(arguments)})"

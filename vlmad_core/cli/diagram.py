@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from vlmad_core.cli.detector import Choice
+from vlmad_core.cli.choice import Choice
 from vlmad_core.cli.terminal import note
 
 __all__ = ["draw_recipe"]

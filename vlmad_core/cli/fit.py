@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vlmad_core.cli import options, terminal
-from vlmad_core.cli.detector import Choice, build, note_missing_name
+from vlmad_core.cli.choice import Choice, takes_choice
+from vlmad_core.cli.detector import build, note_missing_name
 from vlmad_core.cli.report import bar
 
 
+@takes_choice("class_name")
 def fit_command(
     normals: Annotated[list[str], typer.Argument(help="Normal images: files, folders, glob patterns.")],
     out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder of the detector; made if needed.")],
-    recipe: options.RecipeName = None,
-    class_name: options.ClassName = None,
-    backbone: options.BackboneName = None,
-    extractor: options.ExtractorName = None,
-    prompts: options.PromptsName = None,
-    scorer: options.ScorerNames = None,
-    weights: options.Weights = None,
-    settings: options.Settings = None,
+    choice: Choice,
     quiet: options.Quiet = False,
     progress: options.ProgressFlag = None,
     batch_size: options.BatchSize = 8,
@@ -37,17 +33,7 @@ def fit_command(
         import torch
 
         torch.set_num_threads(threads)
-    choice = Choice(
-        recipe=recipe,
-        backbone=backbone,
-        extractor=extractor,
-        prompts=prompts,
-        scorers=scorer or (),
-        weights=weights,
-        settings=settings or (),
-        class_name=class_name,
-        normals=normals,
-    )
+    choice = replace(choice, normals=normals)
     tell = (lambda text: None) if quiet else terminal.note
     made = build(choice, tell)
     note_missing_name(made.pipeline, tell)

@@ -1,15 +1,19 @@
-"""Names of kinds, recipes and parts: as people type them, and completed by the shell. Free of torch."""
+"""Names of kinds, recipes, parts and settings: as people type them, and completed by the shell. Free of torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlmad_core.errors import VlmadError
 from vlmad_core.registry.registry import default_registry
 
-__all__ = ["SINGULAR", "Kind", "complete"]
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["SINGULAR", "Kind", "complete", "complete_setting"]
 
 SINGULAR = {
     "backbone": "backbone",
@@ -37,6 +41,35 @@ def complete(kind: str | None = None) -> Callable[[str], list[tuple[str, str]]]:
         return list(found.items())  # once, where a part and a recipe have one name
 
     return offer
+
+
+def complete_setting(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """A completion for ``--set``: paths of the pipeline that the options so far choose, with what they mean."""
+    try:
+        found = dict(_settings(ctx.params))
+    except VlmadError:  # what was typed so far is refused; the command will say why
+        return []
+    return [(f"{path}=", text) for path, text in found.items() if path.startswith(incomplete)]
+
+
+def _settings(typed: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    from vlmad_core.cli.choice import Choice
+    from vlmad_core.cli.detector import resolve_choice
+    from vlmad_core.pipeline.spec import FuseSpec, OutputSpec
+
+    names = ("recipe", "backbone", "extractor", "prompts", "scorers", "weights", "model")
+    choice = Choice(**{name: typed[name] for name in names if typed.get(name)}, normals=typed.get("normals") or ())
+    resolved = resolve_choice(choice)
+    for part in (resolved.backbone, resolved.extractor, resolved.prompts, *resolved.scorers):
+        if part is not None:
+            yield from _fields(f"{part.where}.config", type(part.config))
+    yield from _fields("fuse", FuseSpec)
+    yield from _fields("output", OutputSpec)
+
+
+def _fields(where: str, model: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        yield f"{where}.{name}", field.description or ""
 
 
 def _kind(value: str | None) -> str | None:

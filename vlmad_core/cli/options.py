@@ -1,4 +1,4 @@
-"""Options that several commands share: which detector to build."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -6,84 +6,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-import yaml
 
-from vlmad_core.cli.names import complete
+from vlmad_core.documents import parse_yaml
+from vlmad_core.errors import ConfigError
 
-__all__ = [
-    "BackboneName",
-    "BatchSize",
-    "ClassName",
-    "ExtractorName",
-    "ProgressFlag",
-    "PromptsName",
-    "Quiet",
-    "RecipeName",
-    "ScorerNames",
-    "Settings",
-    "Threads",
-    "Weights",
-    "parse_settings",
-]
+__all__ = ["BatchSize", "ProgressFlag", "Quiet", "Threads", "parse_settings", "parse_size"]
 
-_PARTS = "Parts"
-
-RecipeName = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        "-r",
-        help="Name of a recipe, or a pipeline file (.yaml, .json).",
-        autocompletion=complete("recipe"),
-        rich_help_panel=_PARTS,
-    ),
-]
-BackboneName = Annotated[
-    str | None,
-    typer.Option(help="In place of the recipe's.", autocompletion=complete("backbone"), rich_help_panel=_PARTS),
-]
-ExtractorName = Annotated[
-    str | None,
-    typer.Option(help="In place of the recipe's.", autocompletion=complete("extractor"), rich_help_panel=_PARTS),
-]
-PromptsName = Annotated[
-    str | None,
-    typer.Option(
-        help="In place of the recipe's; 'none' removes them.",
-        autocompletion=complete("prompts"),
-        rich_help_panel=_PARTS,
-    ),
-]
-ScorerNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--scorer",
-        help="In place of the recipe's; repeat it for several.",
-        autocompletion=complete("scorer"),
-        rich_help_panel=_PARTS,
-    ),
-]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        "--weights",
-        "-w",
-        help="Of the backbone: a tag such as laion400m_e31, which may be downloaded, or a local file.",
-        rich_help_panel=_PARTS,
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        help="A value of the pipeline, such as scorers.0.config.temperature=0.01; repeat it for several.",
-        rich_help_panel=_PARTS,
-    ),
-]
-ClassName = Annotated[
-    str | None, typer.Option("--class-name", "-c", help="What the images show, such as 'metal nut'; for the prompts.")
-]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images through the backbone at a time.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that torch may use.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progress, no notes.")]
@@ -104,7 +32,22 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         if not equals or not path.strip():
             raise typer.BadParameter(f"--set wants PATH=VALUE, such as output.smooth=4; got '{setting}'.")
         try:
-            parsed[path.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise typer.BadParameter(f"--set {path}: '{value}' is not a YAML value.") from error
+            parsed[path.strip()] = parse_yaml(value, f"--set {path}: '{value}'")
+        except ConfigError as error:
+            raise typer.BadParameter(str(error)) from error
     return parsed
+
+
+def parse_size(text: str) -> int | tuple[int, int]:
+    """``518`` or ``448x672``, height first.
+
+    Raises:
+        typer.BadParameter: It is neither.
+    """
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.strip().isdecimal() and len(side) < 9 and int(side) for side in sides):
+        raise typer.BadParameter(
+            f"--image-size wants a side such as 518, or HEIGHTxWIDTH such as 448x672; got '{text}'."
+        )
+    height, *width = map(int, sides)
+    return (height, width[0]) if width else height

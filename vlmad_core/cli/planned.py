@@ -1,4 +1,4 @@
-"""From what was typed for ``vlmad benchmark`` to a plan."""
+"""From the options of ``vlmad benchmark`` to a plan."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["chosen", "methods", "names", "numbers", "value"]
 
 
 def chosen(path: Path | None, asked: Mapping[str, Any]) -> BenchmarkPlan:
-    """The plan of a file, with what was typed in place of what it says."""
+    """The plan of a file, with the options of the command line in place of its own."""
     from vlmad_core.benchmark.plan import read_file, read_plan
 
     if path is None:
         if "data" not in asked or not {"methods", "grid"} & asked.keys():
             raise typer.BadParameter("give a plan, or at least --data FOLDER and --recipe NAME (or --detector FOLDER).")
         return read_plan(asked)
-    said = dict(read_file(path))
+    content = dict(read_file(path))
     if {"methods", "grid"} & asked.keys():
-        said.pop("methods", None)
-        said.pop("grid", None)
+        content.pop("methods", None)
+        content.pop("grid", None)
     try:
-        return read_plan({**said, **asked})
+        return read_plan({**content, **asked})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
@@ -40,7 +40,7 @@ def methods(
 ) -> dict[str, Any]:
     """Recipes as methods, or as a grid where parts are exchanged; detectors beside them."""
     if (extractors or prompts) and not recipes:
-        raise typer.BadParameter("--extractor and --prompts exchange parts of a recipe; say which with --recipe.")
+        raise typer.BadParameter("--extractor and --prompts exchange parts of a recipe; name it with --recipe.")
     named: list[Any] = [{"detector": folder} for folder in detectors]
     if not extractors and not prompts:
         return {"methods": [*recipes, *named]}
@@ -66,8 +66,8 @@ def value(option: str, text: str | None) -> Any:
 
 
 def names(pairs: Sequence[str]) -> dict[str, str]:
-    """``CATEGORY=WORDS`` as a mapping."""
+    """``CATEGORY=NAME`` as a mapping."""
     for pair in pairs:
         if "=" not in pair:
-            raise typer.BadParameter(f"--class-name wants CATEGORY=WORDS, such as PA_BRG01_RL=paper; got '{pair}'.")
-    return {category: words for category, _, words in (pair.partition("=") for pair in pairs)}
+            raise typer.BadParameter(f"--class-name wants CATEGORY=NAME, such as PA_BRG01_RL=paper; got '{pair}'.")
+    return {category: name for category, _, name in (pair.partition("=") for pair in pairs)}

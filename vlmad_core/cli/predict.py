@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmad_core.cli import options, terminal
-from vlmad_core.cli.detector import Choice, Detector, build, note_missing_name
+from vlmad_core.cli.choice import Choice, takes_choice
+from vlmad_core.cli.detector import Detector, build, note_missing_name
 from vlmad_core.cli.report import Report, bar
 
 if TYPE_CHECKING:
@@ -35,22 +36,10 @@ class MapKind(StrEnum):
     none = "none"
 
 
+@takes_choice("detector", "class_name", "normals")
 def predict_command(
     paths: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns.")],
-    recipe: options.RecipeName = None,
-    detector: Annotated[
-        Path | None, typer.Option("--detector", "-d", help="Folder that `vlmad fit` wrote, in place of a recipe.")
-    ] = None,
-    class_name: options.ClassName = None,
-    normal: Annotated[
-        list[str] | None, typer.Option("--normal", "-n", help="Normal images to compare with: file, folder or pattern.")
-    ] = None,
-    backbone: options.BackboneName = None,
-    extractor: options.ExtractorName = None,
-    prompts: options.PromptsName = None,
-    scorer: options.ScorerNames = None,
-    weights: options.Weights = None,
-    settings: options.Settings = None,
+    choice: Choice,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -95,18 +84,6 @@ def predict_command(
 
     Exit codes: 0 all judged; 1 refused or failed; 2 wrong usage; 3 some images could not be judged; 130 interrupted.
     """
-    choice = Choice(
-        recipe=recipe,
-        backbone=backbone,
-        extractor=extractor,
-        prompts=prompts,
-        scorers=scorer or (),
-        weights=weights,
-        settings=settings or (),
-        class_name=class_name,
-        normals=normal or (),
-        detector=detector,
-    )
     report = Report(as_json=as_json, quiet=quiet)
     files = {"maps": maps.value, "overlays": overlays, "scale": scale, "max_side": max_side}
     wanted = False if quiet else progress

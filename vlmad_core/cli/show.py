@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 from vlmad_core.cli.card import show_card
 from vlmad_core.cli.diagram import draw_recipe
 from vlmad_core.cli.names import SINGULAR, complete
-from vlmad_core.cli.terminal import print_json, table
+from vlmad_core.cli.show_detector import is_detector, show_detector
+from vlmad_core.cli.terminal import print_json, safe, table
 from vlmad_core.errors import UnknownComponentError, did_you_mean
 from vlmad_core.registry.card import read_card
 from vlmad_core.registry.component import Command, Component
@@ -33,7 +34,11 @@ _LIMITS = {
 
 def show_command(
     name: Annotated[
-        str, typer.Argument(help="A recipe or a part, short or distribution:name.", autocompletion=complete())
+        str,
+        typer.Argument(
+            help="A recipe or a part, short or distribution:name; or the folder of a detector.",
+            autocompletion=complete(),
+        ),
     ],
     kind: Annotated[str | None, typer.Option("--kind", help="Where one name stands for several kinds.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
@@ -45,7 +50,7 @@ def show_command(
     ] = False,
     out: Annotated[Path | None, typer.Option(dir_okay=False, help="File for the drawing.")] = None,
 ) -> None:
-    """Show a part with its options and, if it has one, its model card; or a recipe as a pipeline file."""
+    """Show a part with its options and its model card, a recipe as a pipeline file, or a saved detector."""
     if diagram:
         draw_recipe(name, out)
         return
@@ -53,11 +58,17 @@ def show_command(
         raise typer.BadParameter(
             "belongs to --diagram; a recipe is saved with `vlmad compose --recipe NAME --save FILE`."
         )
+    if kind is None and not default_registry().find(name) and is_detector(Path(name)):
+        show_detector(Path(name), as_json=as_json)
+        return
     entry = _find(name, kind)
     if as_json:
         print_json(_as_json(entry))
         return
-    write = sys.stdout.write
+
+    def write(text: str) -> None:
+        sys.stdout.write(safe(text))
+
     write(f"{entry.kind} {entry.name}: {entry.item.summary}\n")
     write(f"from   {entry.plugin} {entry.version}\n")
     if isinstance(entry.item, Command):

@@ -1,33 +1,25 @@
-"""``vlmad speed``: how long an image takes, how many a second, and what that needs."""
+"""``vlmad speed``: time of an image, images a second, memory and operations."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vlmad_core.cli import options, terminal
-from vlmad_core.cli.detector import Choice, build, note_missing_name
+from vlmad_core.cli.choice import Choice, takes_choice
+from vlmad_core.cli.detector import build, note_missing_name
+
+if TYPE_CHECKING:
+    from vlmad_core.pipeline.pipeline import Pipeline
 
 
+@takes_choice("detector", "class_name", "normals")
 def speed_command(
-    paths: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns; judged in turn.")],
-    recipe: options.RecipeName = None,
-    detector: Annotated[
-        Path | None, typer.Option("--detector", "-d", help="Folder that `vlmad fit` wrote, in place of a recipe.")
-    ] = None,
-    class_name: options.ClassName = None,
-    normal: Annotated[
-        list[str] | None, typer.Option("--normal", "-n", help="Normal images to compare with: file, folder or pattern.")
-    ] = None,
-    backbone: options.BackboneName = None,
-    extractor: options.ExtractorName = None,
-    prompts: options.PromptsName = None,
-    scorer: options.ScorerNames = None,
-    weights: options.Weights = None,
-    settings: options.Settings = None,
+    paths: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns; scored in turn.")],
+    choice: Choice,
     batch_size: Annotated[
         list[int] | None, typer.Option(min=1, help="Images at a time; repeat it for several. By default 1 and 8.")
     ] = None,
@@ -50,25 +42,13 @@ def speed_command(
         import torch
 
         torch.set_num_threads(threads)
-    choice = Choice(
-        recipe=recipe,
-        backbone=backbone,
-        extractor=extractor,
-        prompts=prompts,
-        scorers=scorer or (),
-        weights=weights,
-        settings=settings or (),
-        class_name=class_name,
-        normals=normal or (),
-        detector=detector,
-    )
     made = build(choice, terminal.note)
     note_missing_name(made.pipeline, terminal.note)
     made.fit(batch_size=8)
     from vlmad_core.benchmark.speed import measure
     from vlmad_core.report.speed import write_speed
 
-    method = str(detector.name if detector is not None else choice.recipe_or_default)
+    method = choice.detector.name if choice.detector is not None else _label(choice.recipe_or_default, made.pipeline)
     sizes = tuple(dict.fromkeys(batch_size or (1, 8)))
     speeds = measure(
         made.pipeline, found, method=method, shots=len(made.normals) or None, batch_sizes=sizes, repeats=repeats
@@ -96,3 +76,13 @@ def speed_command(
         f"{one.learned / 1e6:.2f} M of them learned; {one.flops / 1e9:.2f} GFLOP an image"
     )
     terminal.note(f"on {one.machine}, {one.device}, {one.threads} threads; memory: {one.memory}")
+
+
+def _label(recipe: str, pipeline: Pipeline) -> str:
+    """A run on another backbone than the recipe's own is not called by the recipe's name alone."""
+    from vlmad_core.benchmark.cells import method_label
+    from vlmad_core.registry.registry import default_registry
+
+    if pipeline.spec is None:
+        return recipe
+    return method_label(recipe, recipe, pipeline.spec.backbone, default_registry())

@@ -1,4 +1,4 @@
-"""What a person reads: tables on stdout, sentences on stderr. rich is imported when something is printed."""
+"""What a person reads: tables on stdout, sentences on stderr. rich is imported only where it is needed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,27 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TextIO
+
+from vlmad_core.cli.table import grid_text, table_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["complain", "console", "counted", "note", "print_json", "show_warning", "shown", "stdout_to_stderr", "table"]
+__all__ = [
+    "complain",
+    "console",
+    "counted",
+    "grid",
+    "note",
+    "print_json",
+    "safe",
+    "show_warning",
+    "shown",
+    "stdout_to_stderr",
+    "table",
+]
 
 verbose = False
 """Whether errors are shown with their traceback."""
@@ -33,6 +48,11 @@ def console(*, stderr: bool = False) -> Console:
 def shown(path: str) -> str:
     """A path that cannot disturb the terminal: what is not printable becomes a question mark."""
     return "".join(letter if letter.isprintable() else "?" for letter in path)
+
+
+def safe(text: str) -> str:
+    """A text of several lines that cannot disturb the terminal; see :func:`shown`."""
+    return "\n".join(map(shown, text.split("\n")))
 
 
 def _say(text: str, style: str) -> None:
@@ -95,13 +115,13 @@ def print_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
     """A table on stdout; columns named in ``right`` hold numbers."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+    sys.stdout.write(table_text(columns, [[safe(cell) for cell in row] for row in rows], _width(), right))
 
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for i, name in enumerate(columns):
-        grid.add_column(Text(name), justify="right" if name in right else "left", no_wrap=i == 0, overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
-    console().print(grid)
+
+def grid(rows: Sequence[Sequence[str]]) -> None:
+    """Rows on stdout, without a header."""
+    sys.stdout.write(grid_text([[safe(cell) for cell in row] for row in rows], _width()))
+
+
+def _width() -> int:
+    return get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH

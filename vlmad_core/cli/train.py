@@ -1,38 +1,39 @@
-"""``vlmad train``: let the parts of a detector learn from images with defects and masks, and keep it."""
+"""``vlmad train``: train the parts of a detector on images with defects and masks, and save it."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vlmad_core.cli import options, terminal
-from vlmad_core.cli.detector import Choice, build_unfitted
+from vlmad_core.cli.choice import Choice, takes_choice
+from vlmad_core.cli.detector import build_unfitted
 from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
+from vlmad_core.datasets.problems import problem_messages
 from vlmad_core.datasets.read import read_dataset
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.resolve import is_file
 from vlmad_core.training.options import training_options
 
 if TYPE_CHECKING:
     from vlmad_core.datasets.base import Dataset
-    from vlmad_core.training.report import Progress
+    from vlmad_core.training.report import TrainingProgress
 
 __all__ = ["train_command"]
 
 _PREFIX = "training."
 
 
+@takes_choice(recipe_required=True)
 def train_command(
-    recipe: Annotated[
-        str,
-        typer.Option("--recipe", "-r", help="Name of a recipe, or a pipeline file.", autocompletion=complete("recipe")),
-    ],
+    choice: Choice,
     data: Annotated[Path, typer.Option("--data", "-d", help="Folder of a data set, or a manifest.")],
     out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder of the detector; made if needed.")],
     layout: Annotated[
@@ -43,29 +44,17 @@ def train_command(
     ] = None,
     split: Annotated[
         Literal["train", "validation", "test", "all"],
-        typer.Option(help="Which images; the papers learn from those of 'test', where the defects are."),
+        typer.Option(help="Which images; the papers train on those of 'test', where the defects are."),
     ] = "test",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Times through the images; the recipe's by default.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The recipe's by default.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time; the recipe's by default.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="A value of the pipeline, or of the training, such as training.lr=0.001; repeat it for several.",
-        ),
-    ] = None,
-    backbone: options.BackboneName = None,
-    extractor: options.ExtractorName = None,
-    prompts: options.PromptsName = None,
-    scorer: options.ScorerNames = None,
-    weights: options.Weights = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, at the end.")] = False,
     quiet: options.Quiet = False,
     progress: options.ProgressFlag = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode images; 2 by default.")] = None,
     threads: options.Threads = None,
 ) -> None:
     """Train a detector and save it; `vlmad predict --detector OUT IMAGES` uses it.
@@ -73,17 +62,18 @@ def train_command(
     The same command after a stop, whatever stopped it, goes on where it was. `torchrun --nproc-per-node N -m
     vlmad_core.cli train ...` trains on N devices.
     """
-    own = [setting.removeprefix(_PREFIX) for setting in settings or () if setting.startswith(_PREFIX)]
+    own = [setting.removeprefix(_PREFIX) for setting in choice.settings if setting.startswith(_PREFIX)]
     changes = options.parse_settings(own)
     changes |= {
         name: value
-        for name, value in (("epochs", epochs), ("seed", seed), ("batch_size", batch_size))
+        for name, value in (("epochs", epochs), ("seed", seed), ("batch_size", batch_size), ("workers", workers))
         if value is not None
     }
-    chosen = _chosen(read_dataset(data, layout), split, category or ())  # refused before torch is imported
+    dataset = read_dataset(data, layout)
+    chosen = _chosen(dataset, split, category or ())  # refused before torch is imported
 
-    is_file = Path(recipe).suffix in {".yaml", ".yml", ".json"}
-    wanted = training_options(None if is_file else recipe, changes)
+    assert choice.recipe is not None
+    wanted = training_options(None if is_file(choice.recipe) else choice.recipe, changes)
 
     import torch
 
@@ -91,30 +81,23 @@ def train_command(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    alone = int(os.environ.get("RANK", "0")) == 0  # of several processes, the first one speaks
-    quiet, as_json = quiet or not alone, as_json and alone
-    tell = (lambda text: None) if quiet else terminal.note
-    choice = Choice(
-        recipe=recipe,
-        backbone=backbone,
-        extractor=extractor,
-        prompts=prompts,
-        scorers=scorer or (),
-        weights=weights,
-        settings=[setting for setting in settings or () if not setting.startswith(_PREFIX)],
-    )
+    is_first = int(os.environ.get("RANK", "0")) == 0  # of several processes, the first one prints
+    quiet, as_json = quiet or not is_first, as_json and is_first
+    on_message = (lambda text: None) if quiet else terminal.note
+    for problem in problem_messages(dataset):
+        on_message(problem)
+    choice = replace(choice, settings=[setting for setting in choice.settings if not setting.startswith(_PREFIX)])
     torch.manual_seed(wanted.seed)  # the first parameters are part of the result
     detector = build_unfitted(choice)
     with bar("training", len(chosen) * wanted.epochs, False if quiet else progress) as shown:
 
-        def show(now: Progress) -> None:
+        def show(now: TrainingProgress) -> None:
             shown.say(f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.4f}")
             shown.reach(now.done, now.total)
 
-        report = train(detector, chosen, out, options=wanted, progress=show, tell=tell)
+        report = train(detector, chosen, out, options=wanted, progress=show, on_message=on_message)
     if as_json:
-        told: dict[str, Any] = {**asdict(report), "trained": dict(detector.trained)}
-        terminal.print_json(told)
+        terminal.print_json({**asdict(report), "trained": dict(detector.trained)})
     elif not quiet:
         sys.stdout.write(f"{detector.summary()}\n")
         sys.stdout.write(f"saved      {report.out}: {report.epochs} epochs, {report.seconds:.1f} s now\n")

@@ -1,4 +1,4 @@
-"""The data that flows: levels of local evidence, features, text embeddings, scores, and a prediction for people.
+"""The data that flows: levels of local features, text embeddings, scores, and the prediction for one image.
 
 Letters: **B** images, **M** regions in a level, **S** states, **D** joint dimension, **h w** token grid, **H W**
 pixels.
@@ -6,8 +6,8 @@ pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -20,17 +20,17 @@ __all__ = ["Features", "Level", "LevelSpec", "Prediction", "Scores", "TextEmbedd
 
 
 LEAST = 1e-18
-"""What a harmonic mean takes for 0: small enough to be none, and its inverse squared is still a float32."""
+"""What a harmonic mean uses in place of 0: small enough not to matter, and its inverse squared is still a float32."""
 
 
 @dataclass(frozen=True)
 class LevelSpec:
-    """What is known of a level before any image is seen.
+    """What is known of a level before an image is read.
 
     Args:
         name: Such as ``"block12"`` or ``"window3"``; scorers choose levels by patterns on it.
         dim: Length of its vectors.
-        joint: True: comparable with text; False: only with other images.
+        joint: True: comparable with text; False: only with features of other images.
     """
 
     name: str
@@ -43,7 +43,7 @@ class LevelSpec:
 
 @dataclass(frozen=True)
 class Level:
-    """One scale or depth of local evidence: M regions and a table of the cells that they cover.
+    """Local features of one scale or depth: M regions, and the cells that each region covers.
 
     Args:
         spec: Name, dimension, space.
@@ -89,24 +89,63 @@ class Level:
 
 @dataclass(frozen=True)
 class Features:
-    """What an extractor saw.
+    """What an extractor computes from a batch of images.
 
     Args:
-        levels: Local evidence, in the order that the extractor declared.
+        levels: Local features, in the order that the extractor declared.
         image: ``[B, D]``, the whole image in the joint space; None where there is no such space.
     """
 
     levels: tuple[Level, ...]
     image: Tensor | None = None
 
+    def __len__(self) -> int:
+        """B, the number of images."""
+        return len(self.levels[0].vectors)
+
     def __getitem__(self, name: str) -> Level:
         """The level with this name."""
         return next(level for level in self.levels if level.spec.name == name)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All vectors by name, ``level0`` and so on and ``image``, for a file; :meth:`with_tensors` is the way back."""
+        found = {f"level{i}": level.vectors for i, level in enumerate(self.levels)}
+        return found if self.image is None else {**found, "image": self.image}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> Features:
+        """The same levels and grids with other vectors, named as :meth:`tensors` names them."""
+        levels = tuple(replace(level, vectors=tensors[f"level{i}"]) for i, level in enumerate(self.levels))
+        return Features(levels, tensors.get("image"))
+
+    def select(self, rows: slice | Sequence[int]) -> Features:
+        """The features of some images of the batch, in that order; a slice copies nothing.
+
+        >>> features = Features((Level(LevelSpec("raw1", 2, False), torch.zeros(3, 4, 2), (2, 2)),))
+        >>> len(features.select([2, 0])), len(features.select(slice(0, 1)))
+        (2, 1)
+        """
+        return self.with_tensors({name: tensor[rows] for name, tensor in self.tensors().items()})
+
+    @staticmethod
+    def cat(batches: Sequence[Features]) -> Features:
+        """Several batches of one extractor as one, in order."""
+        if len(batches) == 1:
+            return batches[0]
+        parts = [batch.tensors() for batch in batches]
+        return batches[0].with_tensors({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+    def to(self, device: torch.device | str) -> Features:
+        """On a device, with the tables of covered cells."""
+        covered = (
+            level if level.cover is None else replace(level, cover=level.cover.to(device)) for level in self.levels
+        )
+        moved = {name: tensor.to(device) for name, tensor in self.tensors().items()}
+        return Features(tuple(covered), self.image).with_tensors(moved)
+
 
 @dataclass(frozen=True)
 class TextEmbeddings:
-    """Where the words stand.
+    """Text features of the states "normal" and "abnormal".
 
     Args:
         vectors: ``[B, S, D]``, unit length.
@@ -119,12 +158,12 @@ class TextEmbeddings:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a scorer thinks; higher is more anomalous.
+    """What a scorer computes from a batch; higher is more anomalous.
 
     Args:
         image: ``[B]``.
         anomaly_map: ``[B, H, W]``.
-        levels: ``[B, H, W]`` each, by name: for training and for looking.
+        levels: ``[B, H, W]`` each, by name: the maps of the levels, for losses and for inspection.
     """
 
     image: Tensor
@@ -134,10 +173,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image, for people: no tensors, no batch.
+    """The result for one image, without tensors.
 
     Args:
-        score: Higher is more anomalous. Raw, not calibrated.
+        score: Higher is more anomalous. Not calibrated.
         raw_map: ``[h, w]`` float32 at the size that the detector works at.
         size: ``(height, width)`` of the image as it was given.
         path: The file, where there was one.
@@ -154,7 +193,7 @@ class Prediction:
         return self.map_at(self.size)
 
     def map_at(self, size: tuple[int, int]) -> np.ndarray:
-        """The map at ``(height, width)``, bilinear; made when asked for, so that a list of predictions stays small."""
+        """The map at ``(height, width)``, bilinear; computed at each call, so that predictions stay small."""
         if size == self.raw_map.shape:
             return self.raw_map
         small = torch.from_numpy(np.ascontiguousarray(self.raw_map))[None, None]
@@ -162,7 +201,7 @@ class Prediction:
 
     @property
     def peak(self) -> tuple[int, int]:
-        """``(row, column)`` in the image of the most anomalous place."""
+        """``(row, column)`` in the image of the highest value of the map."""
         row, column = np.unravel_index(int(self.raw_map.argmax()), self.raw_map.shape)
         height, width = self.raw_map.shape
         return int((row + 0.5) * self.size[0] / height), int((column + 0.5) * self.size[1] / width)

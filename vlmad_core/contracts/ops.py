@@ -1,4 +1,4 @@
-"""The few pure functions that extractors, scorers and pipelines share. Arithmetic in at least float32."""
+"""The few pure functions that extractors, scorers and pipelines share. They compute in at least float32."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vlmad_core.contracts.data import LEAST
+from vlmad_core.contracts.kernels import linear
 
 __all__ = [
     "Combine",
     "combine",
     "gaussian_blur",
     "l2_normalize",
-    "linear",
     "nearest_distance",
     "resize",
     "similarity_logits",
@@ -33,40 +33,10 @@ def l2_normalize(x: Tensor) -> Tensor:
     return F.normalize(x, dim=-1)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
-    """``x @ weight.T + bias``, and the exact GELU of it if asked; where towers spend their time.
-
-    On a CPU, while no gradient is wanted, oneDNN does it: its kernels use AVX-512 on every processor, those of MKL,
-    which torch calls otherwise, not on AMD's (measured there: 1.6 to 3 times faster), and the GELU happens while the
-    result is still in the cache. Results differ from ``torch.nn.functional.linear`` by rounding alone.
-
-    Args:
-        x: ``[..., in]``.
-        weight: ``[out, in]``.
-        bias: ``[out]``.
-        gelu: Apply the exact GELU.
-    """
-    if _ONEDNN and x.device.type == "cpu" and x.dtype in _FAST and not _is_watched(x, weight):
-        fused: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "none")
-        return fused
-    y = F.linear(x, weight, bias)
-    return F.gelu(y) if gelu else y
-
-
-_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-_FAST = (torch.float32, torch.bfloat16)
-
-
-def _is_watched(x: Tensor, weight: Tensor) -> bool:
-    """Whether autograd, autocast or a compiler wants to see the plain operation."""
-    wants_gradient = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    return wants_gradient or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
-
-
 def topk_mean(maps: Tensor, share: float = 0.0) -> Tensor:
     """Mean of the highest ``share`` of the cells of each map, ``[B, h, w]`` to ``[B]``; 0: the single highest.
 
-    >>> highest(torch.tensor([[[1.0, 2], [3, 4]]]), 0.5)
+    >>> topk_mean(torch.tensor([[[1.0, 2], [3, 4]]]), 0.5)
     tensor([3.5000])
     """
     cells = maps.flatten(1)
@@ -74,7 +44,7 @@ def topk_mean(maps: Tensor, share: float = 0.0) -> Tensor:
 
 
 def similarity_logits(vectors: Tensor, text_embeddings: Tensor, temperature: float) -> Tensor:
-    """Cosine to each anchor over the temperature: what :func:`match` takes the softmax of.
+    """Cosine to each text embedding over the temperature: what :func:`softmax_similarity` takes the softmax of.
 
     Args:
         vectors: ``[B, ..., D]``, any length.
@@ -89,7 +59,7 @@ def similarity_logits(vectors: Tensor, text_embeddings: Tensor, temperature: flo
 
 
 def softmax_similarity(vectors: Tensor, text_embeddings: Tensor, temperature: float) -> Tensor:
-    """Softmax over states of the cosine to each anchor (CLIP, 2021).
+    """Softmax over states of the cosine to each text embedding (CLIP, 2021).
 
     Args:
         vectors: ``[B, ..., D]``, any length.
@@ -99,28 +69,28 @@ def softmax_similarity(vectors: Tensor, text_embeddings: Tensor, temperature: fl
     Returns:
         ``[B, ..., S]``, summing to 1.
 
-    >>> text embeddings = unit(torch.tensor([[[0.0, 1, 0], [1, 1, 0]]]))
-    >>> match(torch.tensor([[1.0, 0, 0]]), text embeddings, 1.0)
+    >>> text_embeddings = l2_normalize(torch.tensor([[[0.0, 1, 0], [1, 1, 0]]]))
+    >>> softmax_similarity(torch.tensor([[1.0, 0, 0]]), text_embeddings, 1.0)
     tensor([[0.3302, 0.6698]])
     """
     return similarity_logits(vectors, text_embeddings, temperature).softmax(-1)
 
 
 def nearest_distance(vectors: Tensor, bank: Tensor, *, chunk: int = 16384) -> Tensor:
-    """Half of one minus the cosine to the nearest remembered vector (WinCLIP+, CVPR 2023), in [0, 1].
+    """Half of one minus the cosine to the nearest vector of a memory bank (WinCLIP+, CVPR 2023), in [0, 1].
 
-    Rounding below zero is clamped: it says nothing, and a harmonic mean over mixed signs has no bound.
+    Rounding below zero is clamped: it carries no information, and a harmonic mean over mixed signs has no bound.
 
     Args:
         vectors: ``[..., dim]``, any length.
         bank: ``[N, dim]``, unit length, N of at least 1.
-        chunk: Bank rows at a time, so that memory stays flat however much is remembered.
+        chunk: Bank rows at a time, so that memory use does not grow with the bank.
 
     Returns:
         ``[...]``.
 
-    >>> bank = unit(torch.tensor([[0.0, 1, 0], [1, 1, 0]]))
-    >>> nearest(torch.tensor([[1.0, 0, 0], [0, 1, 0]]), bank)
+    >>> bank = l2_normalize(torch.tensor([[0.0, 1, 0], [1, 1, 0]]))
+    >>> nearest_distance(torch.tensor([[1.0, 0, 0], [0, 1, 0]]), bank)
     tensor([0.1464, 0.0000])
     """
     queries = l2_normalize(vectors)
@@ -140,7 +110,7 @@ def resize(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) 
 
 
 def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian with edge pixels repeated (scipy's ``reflect``), cut at four sigma, ``[..., H, W]`` to the same.
+    """Gaussian filter, border mirrored (scipy's ``reflect``), cut at four sigma, ``[..., H, W]`` to the same.
 
     Differentiable; equals ``scipy.ndimage.gaussian_filter``. Sigma 0 changes nothing.
     """

@@ -1,8 +1,8 @@
-"""Base classes of the three parts that a plugin writes beside backbones: how to look, what to say, how to judge.
+"""Base classes of the three parts that a plugin writes beside backbones: extractor, prompts, scorer.
 
-Two rules: a part never holds the backbone (it reads sizes in its constructor and is handed the tower at each call),
-and a part never changes it. So ``part.parameters()`` is exactly what it learns and ``state_dict()`` exactly what must
-be saved.
+Two rules: a part never holds the backbone (it reads sizes in its constructor and is given the tower at each call), and
+a part never changes it. So ``part.parameters()`` is exactly what is trained and ``state_dict()`` exactly what must be
+saved.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -19,14 +19,15 @@ from vlmad_core.contracts.data import Features, LevelSpec, Scores, TextEmbedding
 from vlmad_core.contracts.towers import TextTower, VisionTower
 from vlmad_core.errors import IncompatibleError
 
-__all__ = ["Ensemble", "Extractor", "Prompts", "Scorer", "select_levels"]
+__all__ = ["ClassNameUse", "Ensemble", "Extractor", "Prompts", "Scorer", "select_levels"]
 
 
 class Extractor(nn.Module, ABC):
-    """A way to look at an image: ``Extractor(config, backbone)``.
+    """Turns images into local features: ``Extractor(config, backbone)``.
 
-    One that learns splits what it does: :meth:`look` is everything that no parameter touches, :meth:`refine` the rest,
-    and ``forward`` is ``self.refine(self.look(vision, images))``. Training then computes ``look`` once an image.
+    An extractor with trained parameters splits its work: :meth:`extract_frozen` is everything that no parameter
+    influences, :meth:`apply_learned` the rest, and ``forward`` is
+    ``self.apply_learned(self.extract_frozen(vision, images))``. Training computes ``extract_frozen`` once an image.
 
     Attributes:
         levels: What :meth:`forward` will give, known from the constructor on.
@@ -38,13 +39,13 @@ class Extractor(nn.Module, ABC):
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
         """``[B, 3, H, W]`` to features with the declared levels; an image's result does not depend on its batch."""
 
-    def look(self, vision: VisionTower, images: Tensor) -> Features:
-        """The part of ``forward`` that learns nothing: may be computed once an image and kept."""
+    def extract_frozen(self, vision: VisionTower, images: Tensor) -> Features:
+        """The part of ``forward`` that no parameter influences: may be computed once an image and kept."""
         features: Features = self(vision, images)
         return features
 
-    def refine(self, features: Features) -> Features:
-        """What is learned, on top of :meth:`look`: ``refine(look(vision, images))`` is ``forward(vision, images)``."""
+    def apply_learned(self, features: Features) -> Features:
+        """From the features of :meth:`extract_frozen` to those of ``forward``."""
         return features
 
 
@@ -61,18 +62,20 @@ class Ensemble:
     templates: tuple[str, ...]
 
 
+ClassNameUse = Literal["ignored", "optional", "required"]
+"""Whether prompts depend on the class name, and whether it may be left out (it is then "object")."""
+
+
 class Prompts(nn.Module, ABC):
-    """A way to say normal and abnormal: ``Prompts(config, backbone)``.
+    """Text embeddings of the states "normal" and "abnormal": ``Prompts(config, backbone)``.
 
     Attributes:
-        per_image: True: needs the features, and is never cached.
-        needs_class_name: True: the words depend on what the picture shows, so a class name must be given.
-        takes_class_name: True: the words depend on it, and speak of an "object" where a name may be left out and is.
+        per_image: True: depends on the features of the image, and is never cached.
+        class_name_use: "ignored", "optional" or "required"; may be set in the constructor.
     """
 
     per_image: ClassVar[bool] = False
-    needs_class_name: bool = True
-    takes_class_name: bool = False
+    class_name_use: ClassNameUse = "required"
 
     @property
     def ensemble(self) -> Ensemble | None:
@@ -85,25 +88,28 @@ class Prompts(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:
-        """TextEmbeddings ``[len(names), S, D]`` of unit length, in the order of the names."""
+        """TextEmbeddings ``[len(names), S, D]`` of unit length, in the order of the class names."""
 
 
 class Scorer(nn.Module, ABC):
-    """A way to judge features: ``Scorer(config, levels, dim)``, with ``dim`` that of the text or None.
+    """Turns features into scores and maps: ``Scorer(config, levels, dim)``, with ``dim`` that of the text or None.
 
     Attributes:
-        needs_text: True: it compares with words.
-        needs_fit: True: it compares with normal images, which :meth:`fit` must have seen.
+        needs_text: True: it compares features with text embeddings.
+        needs_fit: True: it compares features with those of normal images, which :meth:`fit` must have received.
+        maximum: The highest value that its maps can have; None: no bound. Set it in the constructor where options
+            decide. Maps saved as 16-bit PNG use it as their scale.
     """
 
     needs_text: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
+    maximum: float | None = None
 
     def fit(self, features: Features) -> None:
-        """Remember normal references; called once a batch, accumulates. Nothing to do unless ``needs_fit``."""
+        """Add the features of normal images; called once a batch, accumulates. Does nothing unless ``needs_fit``."""
 
     def forget(self) -> None:
-        """Drop what :meth:`fit` remembered."""
+        """Drop what :meth:`fit` added."""
 
     @property
     def is_fitted(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from vlmad_core.errors import ConfigError, IncompatibleError
+from vlmad_core.errors import IncompatibleError
 
 if TYPE_CHECKING:
     from vlmad_core.contracts.images import Preprocess
@@ -24,7 +24,6 @@ __all__ = [
     "VisionTower",
     "check_size",
     "encode_text",
-    "find_device",
     "forward_blocks",
 ]
 
@@ -56,7 +55,7 @@ class Block(Protocol):
 
 @runtime_checkable
 class VisionTower(Protocol):
-    """The half of a backbone that sees.
+    """The image encoder of a backbone.
 
     Attributes:
         blocks: Every transformer block, in order.
@@ -65,7 +64,7 @@ class VisionTower(Protocol):
         prefix: Tokens before the patches: class token, registers.
         patch: ``(height, width)`` of a patch in pixels.
         joint: Whether :meth:`project` and :meth:`pool` land among the text vectors.
-        class_pool: True: :meth:`pool` reads token 0 alone, so the others need not be finished.
+        class_pool: True: :meth:`pool` uses token 0 alone, so the others need not be computed in the last block.
     """
 
     blocks: Sequence[Block]
@@ -95,7 +94,7 @@ class VisionTower(Protocol):
 
 @runtime_checkable
 class TextTower(Protocol):
-    """The half of a backbone that reads. ``mask`` is what its blocks want, ``[L, L]`` additive, or None."""
+    """The text encoder of a backbone. ``mask`` is what its blocks want, ``[L, L]`` additive, or None."""
 
     blocks: Sequence[Block]
     width: int
@@ -111,7 +110,7 @@ class TextTower(Protocol):
         ...
 
     def embed(self, ids: Tensor) -> Tensor:
-        """``[P, L, W]`` words, no positions yet."""
+        """``[P, L, W]``: token embeddings without positions."""
         ...
 
     def add_positions(self, x: Tensor) -> Tensor:
@@ -124,11 +123,11 @@ class TextTower(Protocol):
 
 
 class Backbone(nn.Module):
-    """A frozen model in eval mode: a tower that sees, perhaps one that reads, and how it wants its pictures.
+    """A frozen image encoder, with a text encoder where there is one, and the preprocessing of its images.
 
     Args:
-        vision: The tower that sees.
-        text: The tower that reads, or None.
+        vision: The image encoder.
+        text: The text encoder, or None.
         preprocess: Size, mean, standard deviation, interpolation: plain numbers.
         provenance: Where the weights come from, such as ``{"weights": "pocket", "sha256": "..."}``; saved with every
             detector and compared when one is loaded.
@@ -169,28 +168,13 @@ class Backbone(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the weights, and of the pictures that the tower wants."""
+        """The type of the weights, and of the images that the encoder takes."""
         return next(p.dtype for p in self.parameters() if p.is_floating_point())
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
-
-
-def find_device(name: str) -> torch.device:
-    """The device, once it is certain that it works; for a backbone's constructor.
-
-    Raises:
-        ConfigError: This machine has none of that name.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(f"device '{name}' is not there ({reason}); device 'cpu' always is.") from error
-    return device
 
 
 def check_size(size: tuple[int, int], patch: tuple[int, int], backbone: str) -> None:
@@ -204,8 +188,8 @@ def check_size(size: tuple[int, int], patch: tuple[int, int], backbone: str) -> 
     near = [sorted({max(1, side // cut) * cut, -(-side // cut) * cut}) for side, cut in zip(size, patch, strict=True)]
     height, width = (" or ".join(map(str, sides)) for sides in near)
     raise IncompatibleError(
-        f"'{backbone}' cuts pictures into patches of {patch[0]} x {patch[1]} pixels, which {size[0]} x {size[1]} "
-        f"(height x width) is not made of. Take a height of {height} and a width of {width}."
+        f"'{backbone}' cuts images into patches of {patch[0]} x {patch[1]} pixels, and {size[0]} x {size[1]} (height x "
+        f"width) is no multiple of that. Take a height of {height} and a width of {width}."
     )
 
 

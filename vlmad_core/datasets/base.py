@@ -41,8 +41,9 @@ class Sample:
 
     @property
     def class_name(self) -> str:
-        """The category in words, for prompts: ``"metal nut"``."""
-        return self.category.replace("_", " ").replace("-", " ")
+        """The category as text for prompts: ``"metal nut"``; bytes of a name that is not UTF-8 are left out."""
+        text = self.category.encode("utf-8", "ignore").decode()
+        return text.replace("_", " ").replace("-", " ") or "object"
 
     @property
     def cell(self) -> str:

@@ -5,13 +5,14 @@ from .image import ImageMetrics as ImageMetrics
 from .image import auroc as auroc
 from .image import average_precision as average_precision
 from .image import bootstrap as bootstrap
-from .image import bootstrap_auroc as bootstrap_auroc
 from .image import f1max as f1max
 from .image import image_metrics as image_metrics
+from .interval import auroc_interval as auroc_interval
 from .paired import Paired as Paired
 from .paired import delong as delong
 from .paired import paired_bootstrap as paired_bootstrap
 from .pixel import aupro as aupro
 from .pixel import pixel_metrics as pixel_metrics
+from .saturated import Area as Area
 from .saturated import au_spro as au_spro
 from .sketch import PixelSketch as PixelSketch

@@ -24,7 +24,7 @@ UNKNOWN: Estimate = (float("nan"), 0.0)
 
 @dataclass(frozen=True)
 class PixelMetrics:
-    """How well maps tell defective pixels from normal ones; NaN where the data cannot say.
+    """How well maps separate defective pixels from normal ones; NaN where one kind is missing.
 
     Args:
         auroc: All pixels pooled.

@@ -6,44 +6,32 @@ Monotone changes of the scores change none of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlmad_core.metrics.curve import Curve, Numbers
-from vlmad_core.metrics.pixel import aupro, pixel_metrics
+from vlmad_core.metrics.curve import Curve
+from vlmad_core.metrics.interval import auroc_interval
 from vlmad_core.metrics.ranks import Array, Mask, exact_curve
 
-__all__ = [
-    "ImageMetrics",
-    "aupro",
-    "auroc",
-    "average_precision",
-    "bootstrap",
-    "bootstrap_auroc",
-    "f1max",
-    "image_metrics",
-    "pixel_metrics",
-]
-
-AT_ONCE = 1 << 20
-"""Drawn scores held at a time, which bounds the memory of a bootstrap."""
+__all__ = ["ImageMetrics", "auroc", "average_precision", "bootstrap", "f1max", "image_metrics"]
 
 
 @dataclass(frozen=True)
 class ImageMetrics:
-    """How well scores tell abnormal images from normal ones; NaN where the data cannot say.
+    """How well scores separate abnormal images from normal ones; NaN where one kind is missing.
 
     Args:
-        auroc: Area under the ROC curve.
-        low: Lower end of its bootstrap interval.
+        auroc: Area under the ROC curve, 0 to 1.
+        low: Lower end of its interval, see :func:`~vlmad_core.metrics.interval.auroc_interval`.
         high: Upper end.
-        ap: Average precision.
-        f1max: Largest F1 over all thresholds.
-        abnormal: Images.
-        normal: Images.
+        ap: Average precision, 0 to 1.
+        f1max: Largest F1 over all thresholds, 0 to 1.
+        abnormal: Number of abnormal images.
+        normal: Number of normal images.
     """
 
     auroc: float
@@ -55,30 +43,27 @@ class ImageMetrics:
     normal: int
 
 
-def image_metrics(
-    scores: ArrayLike, labels: ArrayLike, *, draws: int = 1000, level: float = 0.95, seed: int = 0
-) -> ImageMetrics:
-    """AUROC with a bootstrap interval over images, average precision and F1max.
+def image_metrics(scores: ArrayLike, labels: ArrayLike, *, level: float = 0.95) -> ImageMetrics:
+    """AUROC with its confidence interval, average precision and F1max.
 
     Args:
         scores: ``[N]``; higher is more anomalous.
         labels: ``[N]``, true or above 0 for abnormal.
-        draws: Of the bootstrap.
-        level: Share of the draws inside the interval.
-        seed: Of the draws.
+        level: Coverage of the interval.
 
     Raises:
         ValueError: Numbers of scores and labels that differ, or scores that are not finite.
     """
     curve = _curve(scores, labels)
-    low, high = bootstrap_auroc(scores, labels, draws=draws, level=level, seed=seed)
+    area, abnormal, normal = curve.auroc()[0], int(curve.hits.sum()), curve.normal
+    low, high = auroc_interval(area, abnormal, normal, level=level)
     # Where nothing is normal every threshold is right: 1.0 would say something of the data, not of the scores.
-    ap, f1 = (curve.ap()[0], curve.f1max()[0]) if curve.normal else (float("nan"), float("nan"))
-    return ImageMetrics(curve.auroc()[0], low, high, ap, f1, int(curve.hits.sum()), curve.normal)
+    ap, f1 = (curve.ap()[0], curve.f1max()[0]) if normal else (math.nan, math.nan)
+    return ImageMetrics(area, low, high, ap, f1, abnormal, normal)
 
 
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Area under the ROC curve: the chance that an abnormal one scores above a normal one; ties count half.
+    """Area under the ROC curve: the probability that an abnormal one scores above a normal one; ties count half.
 
     Args:
         scores: Any shape; higher is more anomalous.
@@ -97,7 +82,17 @@ def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Area under the precision-recall curve as a sum of steps; NaN without an abnormal one.
+    """Area under the precision-recall curve as a sum of steps, ``sum (R_k - R_{k-1}) P_k`` over distinct scores.
+
+    Args:
+        scores: Any shape; higher is more anomalous.
+        labels: Same shape; true or above 0 for abnormal.
+
+    Returns:
+        0 to 1; NaN without an abnormal one.
+
+    Raises:
+        ValueError: Numbers of scores and labels that differ, or scores that are not finite.
 
     >>> round(average_precision([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]), 4)
     0.8333
@@ -106,7 +101,17 @@ def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def f1max(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Largest F1 over all thresholds; NaN without an abnormal one.
+    """Largest F1, ``2 TP / (2 TP + FP + FN)``, over all thresholds.
+
+    Args:
+        scores: Any shape; higher is more anomalous.
+        labels: Same shape; true or above 0 for abnormal.
+
+    Returns:
+        0 to 1; NaN without an abnormal one.
+
+    Raises:
+        ValueError: Numbers of scores and labels that differ, or scores that are not finite.
 
     >>> f1max([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     0.8
@@ -115,67 +120,43 @@ def f1max(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def bootstrap(
-    metric: object, groups: Sequence[NDArray[np.generic]], *, draws: int = 1000, level: float = 0.95, seed: int = 0
+    metric: Callable[..., float],
+    groups: Sequence[NDArray[np.generic]],
+    *,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of a metric over images drawn with replacement.
+    """Percentile interval of any metric, over images drawn with replacement (Efron and Tibshirani, 1993).
+
+    It is too narrow for areas near 1 with few images; for an AUROC take
+    :func:`~vlmad_core.metrics.interval.auroc_interval`.
 
     Args:
         metric: Called with the drawn rows of each group.
-        groups: Arrays of equal length, one row an image; scores and labels.
+        groups: Arrays of equal length, one row an image; such as scores and labels.
         draws: How many times to draw; those for which the metric is NaN are left out.
-        level: Share of the draws inside the interval.
-        seed: Of the draws.
-    """
-    if not callable(metric):
-        raise TypeError("metric must be callable")
-    draw, count = np.random.default_rng(seed), len(groups[0])
-    values = []
-    for _ in range(draws):
-        rows = draw.integers(0, count, count)
-        values.append(float(metric(*(group[rows] for group in groups))))
-    return _interval(np.array(values), level)
-
-
-def bootstrap_auroc(
-    scores: ArrayLike, labels: ArrayLike, *, draws: int = 1000, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """What ``bootstrap(auroc, …)`` gives, all draws at once: scores are sorted once, a draw is how often each counts.
-
-    Args:
-        scores: ``[N]``; higher is more anomalous.
-        labels: ``[N]``, true or above 0 for abnormal.
-        draws: How many times to draw; those with images of one kind alone are left out.
         level: Share of the draws inside the interval.
         seed: Of the draws.
 
     Returns:
-        NaN twice where no draw had images of both kinds.
+        Lower and upper end, in the unit of the metric; NaN twice where it was NaN for each draw.
+
+    Raises:
+        ValueError: Groups of different lengths, or no image.
     """
-    values, truth = _checked(scores, labels)
-    values, truth, draw, count = values.ravel(), truth.ravel(), np.random.default_rng(seed), values.size
-    if count == 0:
-        return float("nan"), float("nan")
-    order = np.argsort(values)
-    place, truth, values = np.argsort(order), truth[order], values[order]
-    first = np.searchsorted(values, values[truth])  # for each abnormal one, the scores below it
-    last = np.searchsorted(values, values[truth], side="right")  # and those below or with it
-    found, rounds = [], max(1, AT_ONCE // count)
-    for start in range(0, draws, rounds):
-        size = min(rounds, draws - start)
-        drawn = place[draw.integers(0, count, (size, count))] * size + np.arange(size)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=count * size).reshape(count, size).astype(np.float64)
-        below = np.zeros((count + 1, size))
-        np.cumsum(np.where(truth[:, None], 0, times), axis=0, out=below[1:])
-        wins = np.einsum("ij,ij->j", times[truth], below[first] + below[last]) / 2
-        pairs = times[truth].sum(0) * below[-1]
-        found.append(np.divide(wins, pairs, out=np.full(size, np.nan), where=pairs > 0))
-    return _interval(np.concatenate(found), level)
-
-
-def _interval(values: Numbers, level: float) -> tuple[float, float]:
+    count = len(groups[0])
+    if count == 0 or len({len(group) for group in groups}) > 1:
+        sizes = ", ".join(str(len(group)) for group in groups)
+        raise ValueError(f"a bootstrap needs groups of one row an image, all of one length; got {sizes} rows.")
+    rng = np.random.default_rng(seed)
+    values = np.empty(draws)
+    for draw in range(draws):
+        rows = rng.integers(0, count, count)
+        values[draw] = metric(*(group[rows] for group in groups))
     values = values[~np.isnan(values)]
     if values.size == 0:
-        return float("nan"), float("nan")
+        return math.nan, math.nan
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

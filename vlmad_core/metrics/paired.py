@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlmad_core.metrics.curve import Numbers
+from vlmad_core.metrics.interval import auroc_interval
 
 __all__ = ["Paired", "delong", "paired_bootstrap"]
 
 FEW = 10
-"""Images of a kind below which the normal approximation and the percentiles are too rough to lean on."""
+"""Images of a kind below which the normal approximation and the percentiles are too rough to rely on."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Paired:
         difference: ``first - second``.
         low: Lower end of the interval of the difference.
         high: Upper end.
-        p: Chance of a difference this large either way if there were none; NaN where it cannot be told.
+        p: Probability of a difference this large either way if there were none; NaN where it is not known.
         method: ``"delong"`` or ``"bootstrap"``.
-        caution: Why not to lean on it, as a sentence; empty where there is no reason.
+        caution: Why not to rely on it, as a sentence; empty where there is no reason.
     """
 
     first: float
@@ -51,7 +52,8 @@ class Paired:
 def delong(first: ArrayLike, second: ArrayLike, labels: ArrayLike, *, level: float = 0.95) -> Paired:
     """Test whether two detectors differ in AUROC (DeLong et al., Biometrics 1988; midranks of Sun and Xu, 2014).
 
-    O(n log n). The interval is the normal approximation.
+    O(n log n). The interval is the normal approximation; where the images show no spread at all, as when both detectors
+    are perfect, it is that of two independent samples.
 
     Args:
         first: ``[N]`` scores of the first detector; higher is more anomalous.
@@ -73,14 +75,18 @@ def delong(first: ArrayLike, second: ArrayLike, labels: ArrayLike, *, level: flo
     variance = float(np.var(wins[0] - wins[1], ddof=1) / abnormal + np.var(losses[0] - losses[1], ddof=1) / normal)
     difference, error = float(one - two), sqrt(variance)
     caution = _few(truth)
-    if error > 1e-12:
-        p = erfc(abs(difference) / error / sqrt(2))
-    elif abs(difference) < 1e-12:
-        p = 1.0
-    else:
-        p, caution = float("nan"), "The images tell no spread of the difference, so its chance is unknown."
     margin = NormalDist().inv_cdf((1 + level) / 2) * error
     low, high = max(-1.0, difference - margin), min(1.0, difference + margin)
+    if error > 1e-12:
+        p = erfc(abs(difference) / error / sqrt(2))
+    else:
+        p = 1.0 if abs(difference) < 1e-12 else float("nan")
+        if not np.array_equal(_midranks(both[0]), _midranks(both[1])):
+            low, high = _independent((float(one), float(two)), abnormal, normal, level)
+            unknown = "" if p == 1 else ", and p is unknown"
+            caution = (
+                f"The images show no spread of the difference; its interval is that of independent samples{unknown}."
+            )
     return Paired(float(one), float(two), difference, low, high, p, "delong", caution)
 
 
@@ -142,6 +148,16 @@ def _checked(pair: tuple[ArrayLike, ArrayLike], labels: ArrayLike, level: float)
     if not np.isfinite(both).all() or not 0 < level < 1:
         raise ValueError(f"Scores must be finite and the level between 0 and 1; got level {level} and {both}.")
     return both, truth
+
+
+def _independent(areas: tuple[float, float], abnormal: int, normal: int, level: float) -> tuple[float, float]:
+    """Interval of a difference from those of its two sides (Newcombe, Statistics in Medicine 1998, method 10)."""
+    (one, two), ends = areas, [auroc_interval(area, abnormal, normal, level=level) for area in areas]
+    (low_one, high_one), (low_two, high_two) = ends
+    return (
+        max(-1.0, one - two - sqrt((one - low_one) ** 2 + (high_two - two) ** 2)),
+        min(1.0, one - two + sqrt((high_one - one) ** 2 + (two - low_two) ** 2)),
+    )
 
 
 def _midranks(scores: Numbers) -> Numbers:

@@ -28,7 +28,7 @@ Image = tuple[Array, Mask | None]
 THREADS = 2
 PARTS = 4
 EVERY, ENOUGH = 61, 10_000
-"""One in how many pixels is looked at to foretell a rank, and how many of those there must be."""
+"""One in how many pixels is sampled to estimate a rank, and how many of those there must be."""
 BLOCK = 1 << 12
 """Scores looked up at a time: they and the normal pixels between them stay in the processor's cache."""
 
@@ -62,7 +62,7 @@ def exact_curve(scores: Array, shares: Numbers, regions: int, images: Sequence[I
 
 
 def _floor(images: Sequence[Image], limit: float) -> Any:
-    """A score that somewhat more normal pixels reach than the limit asks for, judged by a few of them; or None."""
+    """A score that somewhat more normal pixels reach than the limit asks for, estimated from a few of them; or None."""
     picked = [
         values.ravel()[::EVERY] if mask is None else values.ravel()[::EVERY][~mask.ravel()[::EVERY]]
         for values, mask in images

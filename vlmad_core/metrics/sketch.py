@@ -1,7 +1,7 @@
 """Pixel metrics of more maps than memory holds: exact while they fit, then binned, with a bound that is proven.
 
 **Bins.** The bits of a float32, with the sign turned over, order as integers exactly as the floats do. A bin is a run
-of ``2**shift`` such integers. The shift is the smallest with which all scores seen so far fit into the bins, so maps
+of ``2**shift`` such integers. The shift is the smallest with which all scores so far fit into the bins, so maps
 within a narrow range are counted value by value, and a heavy tail costs resolution near nothing: with all of the
 floats to cover, a bin is still no wider than ``2**-13`` of its scores. No range has to be known before.
 
@@ -121,7 +121,7 @@ class _Bins:
         self.limit = limit
         self.shift = 0
         self.first = 0  # number of the lowest run that has a bin
-        self.lowest, self.highest = 1 << 32, -1  # keys seen
+        self.lowest, self.highest = 1 << 32, -1  # of all keys
         self.rounded = False  # whether scores that differ may have become one key
         self.hits = np.zeros(limit, np.int64)
         self.normals = np.zeros(limit, np.int64)

@@ -1,8 +1,7 @@
 from .build import assemble as assemble
 from .build import make_backbone as make_backbone
-from .build import resolve as resolve
+from .build import save_recipe as save_recipe
 from .fuse import Fuse as Fuse
 from .pipeline import Pipeline as Pipeline
-from .recipes import save_recipe as save_recipe
 from .spec import PartSpec as PartSpec
 from .spec import PipelineSpec as PipelineSpec

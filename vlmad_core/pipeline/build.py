@@ -1,52 +1,65 @@
-"""From names to a pipeline: spec and registry in, parts that fit each other out. What cannot fit is refused here."""
+"""From names or a folder to a detector: parts that fit each other. What cannot fit is refused here."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from vlmad_core.contracts.device import AUTO, find_device
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentError
+from vlmad_core.pipeline.checkpoint import RECORD, read_checkpoint
+from vlmad_core.pipeline.defaults import PREFERRED, default_recipe, take_few_shot
 from vlmad_core.pipeline.fuse import Fuse
+from vlmad_core.pipeline.migrate import NEEDED, upgrade_record
 from vlmad_core.pipeline.pipeline import Pipeline
-from vlmad_core.pipeline.recipes import check_needs
-from vlmad_core.pipeline.spec import PartSpec, PipelineSpec, override, read_spec
-from vlmad_core.registry.component import Recipe
-from vlmad_core.registry.registry import Entry, Registry, default_registry
+from vlmad_core.pipeline.recipes import write_recipe
+from vlmad_core.pipeline.resolve import KEEP, Part, Resolved, ResolvedPart, changes_of, resolve, resolve_part
+from vlmad_core.pipeline.spec import PartSpec, PipelineSpec, override
+from vlmad_core.registry.distributions import compatible_range, is_version
+from vlmad_core.registry.registry import CORE, Registry, default_registry
 from vlmad_core.registry.validate import validate
 
-__all__ = ["KEEP", "assemble", "build", "check_parts", "make_backbone", "resolve"]
-
-Part = str | Mapping[str, Any]
-"""A name, or ``{"use": name, "config": {...}}``."""
-
-KEEP: Final[Any] = object()
-"""Leave this part as the recipe has it."""
+__all__ = ["assemble", "build", "load", "make_backbone", "save_recipe"]
 
 
 def build(
-    recipe: str | Path | Mapping[str, Any] | PipelineSpec,
+    recipe: str | Path | Mapping[str, Any] | PipelineSpec | None = None,
     *,
     backbone: Part | Backbone = KEEP,
     extractor: Part = KEEP,
     prompts: Part | None = KEEP,
     scorers: Part | Sequence[Part] = KEEP,
     weights: str | Path | None = None,
+    model: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    device: str = AUTO,
+    few_shot: bool = False,
     overrides: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
 ) -> Pipeline:
     """Build a detector: a recipe, perhaps with parts exchanged.
 
     Args:
-        recipe: Name of a recipe, path of a pipeline file, or a spec.
-        backbone: Another one, by name, by ``{"use": ..., "config": ...}``, or built already and shared.
+        recipe: Name of a recipe, path of a pipeline file, or a spec; None: ``pocket``, or ``winclip`` where another
+            backbone, a model or weights are named; with ``few_shot`` ``pocket-few-shot``, or ``patch-memory``.
+        backbone: Another one, by name, by ``{"use": ..., "config": ...}``, or built already and shared. The recipe's
+            own, by name alone, keeps the options that the recipe gives it; so do the other parts.
         extractor: Another one.
-        prompts: Others; None for no words.
+        prompts: Others; None for no text.
         scorers: Others, one or several.
         weights: Of the backbone: a tag such as ``"laion400m_e31"``, which may be downloaded, or a local file. Short for
             ``overrides={"backbone.config.pretrained": ...}``.
+        model: Architecture of the backbone, such as ``"ViT-L-14"``, where it has several.
+        image_size: Side, or ``(height, width)``, in pixels, that the backbone works at.
+        device: Where it runs, such as ``"cuda:1"``; ``"auto"``: cuda, else mps, else cpu.
+        few_shot: It will be fitted on normal images: where the recipe has no memory bank, its few-shot counterpart
+            takes over.
         overrides: Values for dotted paths, such as ``{"scorers.0.config.temperature": 0.01}``, after the exchanges.
         registry: Where to look; the installed plugins by default.
 
@@ -57,172 +70,248 @@ def build(
 
     >>> build("winclip", backbone="pocket", prompts=None, scorers="memory")  # doctest: +SKIP
     """
-    ready = backbone if isinstance(backbone, Backbone) else None
-    parts: dict[str, Any] = {"extractor": extractor, "prompts": prompts, "scorers": scorers}
-    parts["backbone"] = _said_of(ready) if ready else backbone
-    changes = {kind: part for kind, part in parts.items() if part is not KEEP}
-    if weights is not None:
-        changes["backbone.config.pretrained"] = str(weights)
-    spec = resolve(recipe, {**changes, **(overrides or {})}, registry=registry)
-    return assemble(spec, backbone=ready, registry=registry)
+    shared = backbone if isinstance(backbone, Backbone) else None
+    given = [name for name, value in {"weights": weights, "model": model, "image_size": image_size}.items() if value]
+    if shared is not None and (given or device != AUTO):
+        raise ConfigError(
+            f"{', '.join(given) or 'device'}: the backbone is built already; give its name to choose "
+            "weights, model, image_size and device."
+        )
+    prefer = () if recipe is not None else PREFERRED
+    if recipe is None:
+        own = backbone in (KEEP, "pocket", "vlmad-pocket:pocket") and weights is None and model is None
+        recipe = default_recipe(normal_images=few_shot, own_backbone=own)
+    changes = changes_of(
+        backbone=KEEP if shared is not None else backbone,
+        extractor=extractor,
+        prompts=prompts,
+        scorers=scorers,
+        weights=weights,
+        model=model,
+        image_size=image_size,
+        overrides=overrides,
+    )
+    made_from = None if shared is None else _made_from(shared)
+    resolved = resolve(recipe, changes, shared=made_from, prefer=prefer, registry=registry)
+    if few_shot:
+        resolved = take_few_shot(resolved, registry=registry)
+    return assemble(resolved, backbone=shared, device=device, registry=registry)
 
 
-def resolve(
-    recipe: str | Path | Mapping[str, Any] | PipelineSpec,
-    changes: Mapping[str, Any] | None = None,
+def load(
+    folder: str | Path,
     *,
+    backbone: Backbone | None = None,
+    device: str = AUTO,
+    overrides: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
-) -> PipelineSpec:
-    """The validated spec of a recipe, a file or a mapping, with changes at dotted paths; imports no part."""
-    registry = registry or default_registry()
-    data: Mapping[str, Any]
-    if isinstance(recipe, PipelineSpec):
-        data = recipe.model_dump()
-    elif isinstance(recipe, Mapping):
-        data = recipe
-    elif Path(recipe).suffix in {".yaml", ".yml", ".json"}:
-        data = read_spec(recipe)
-        check_needs(data.pop("needs", {}), registry, f"{recipe}: ")
-    else:
-        item = registry.get("recipe", str(recipe)).item
-        assert isinstance(item, Recipe)
-        data = item.spec
-    return validate(PipelineSpec, override(data, changes or {}))
-
-
-def assemble(spec: PipelineSpec, *, backbone: Backbone | None = None, registry: Registry | None = None) -> Pipeline:
-    """Build each part with its options and put them together.
+) -> Pipeline:
+    """Read a detector back that :meth:`Pipeline.save` wrote, in this version or an earlier one.
 
     Args:
-        spec: Which parts.
+        folder: Of the detector.
+        backbone: A shared one with the same weights; built from the spec if None.
+        device: Where it runs; ``"auto"``: cuda, else mps, else cpu.
+        overrides: Values for dotted paths of the spec, such as
+            ``{"backbone.config.pretrained": "elsewhere.safetensors"}``.
+        registry: Where to look for parts.
+
+    Raises:
+        ConfigError: Not a detector, another version, damaged or changed, or other backbone weights.
+    """
+    folder, registry = Path(folder), registry or default_registry()
+    record, tensors = read_checkpoint(folder, needed=NEEDED)
+    record = upgrade_record(record, str(folder / RECORD))
+    plugins: Mapping[str, str] = record["plugins"]
+    # Of the core, the format of the record says what it can read.
+    needs = {name: compatible_range(version, minor=False) for name, version in plugins.items() if name != CORE}
+    registry.require(needs, f"{folder}: ")
+    _warn_of_versions(folder, plugins, registry)
+    spec = validate(PipelineSpec, override(record["spec"], overrides or {}), str(folder / RECORD))
+    shared = None if backbone is None else spec.backbone
+    resolved = resolve(spec, shared=shared, prefer=tuple(plugins), registry=registry)
+    pipeline = assemble(resolved, backbone=backbone, device=device, registry=registry)
+    before, now = record["backbone"].get("sha256"), pipeline.backbone.provenance.get("sha256")
+    if before != now:
+        raise ConfigError(
+            f"{folder}: was made with other backbone weights (sha256 {before}, these are {now}). "
+            "What it was fitted on would mean nothing here; use the same weights or fit again."
+        )
+    _check_tensors(folder, tensors, pipeline.state_dict())
+    try:
+        pipeline.load_state_dict(tensors)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{folder}: what was saved does not fit this detector: {reason}") from error
+    pipeline.class_name = record["class_name"]
+    pipeline.trained = record["trained"]
+    return pipeline
+
+
+def save_recipe(pipeline: Pipeline, path: str | Path) -> Path:
+    """Write how a detector is built, without what it learned or was fitted on, for ``build(path)``.
+
+    Args:
+        pipeline: Made by :func:`vlmad_core.build`.
+        path: A ``.yaml`` file; replaced if it is there.
+
+    Raises:
+        ConfigError: The pipeline was put together by hand, or the path cannot be written or is of another kind.
+
+    >>> save_recipe(build("winclip", extractor="dpam"), "mine.yaml")  # doctest: +SKIP
+    """
+    if pipeline.spec is None:
+        raise ConfigError("this pipeline was put together by hand; build it with vlmad_core.build to save its recipe.")
+    return write_recipe(path, pipeline.spec, pipeline.plugins)
+
+
+def assemble(
+    pipeline: PipelineSpec | Resolved,
+    *,
+    backbone: Backbone | None = None,
+    device: str = AUTO,
+    registry: Registry | None = None,
+) -> Pipeline:
+    """Construct each part and put them together.
+
+    Args:
+        pipeline: Which parts.
         backbone: A shared one; built from the spec if None.
+        device: Where a backbone that is built runs.
         registry: Where to look.
 
     Raises:
         As :func:`build`.
     """
-    maker = _Maker(registry or default_registry())
-    # All names and options are looked at before the first heavy import, so that a slip costs no waiting.
-    maker.check(spec, skip_backbone=backbone is not None)
-    model = backbone if backbone is not None else maker.make("backbone", spec.backbone, "backbone", ())
-    model.made_from = model.made_from or spec.backbone
-    text = model.text
-    met = f"on backbone '{spec.backbone.use}'"
-    extractor = maker.make("extractor", spec.extractor, "extractor", (model,), met)
-
-    wanted = [(part, maker.load("scorer", part.use)) for part in spec.scorers]
-    kept = [(part, cls) for part, cls in wanted if not (part.optional and cls.needs_text and text is None)]
-    if not kept:
-        kept = wanted  # then the constructor says why it cannot be
-    elif len(kept) < len(wanted):
-        left = ", ".join(f"'{part.use}'" for part, _ in wanted if all(part is not other for other, _ in kept))
-        warnings.warn(
-            f"backbone '{spec.backbone.use}' has no text, so scorer {left} is left out: this detector judges by "
-            "normal images alone.",
-            UserWarning,
-            stacklevel=3,
-        )
-    needs_words = any(cls.needs_text for _, cls in kept)
+    registry = registry or default_registry()
+    if isinstance(pipeline, PipelineSpec):
+        shared = pipeline.backbone if backbone is not None else None
+        pipeline = resolve(pipeline, shared=shared, registry=registry)
+    spec = pipeline.spec
+    if backbone is None:
+        assert pipeline.backbone is not None
+        backbone = make_backbone(pipeline.backbone, device=device)
+    backbone.made_from = backbone.made_from or spec.backbone
+    text, on = backbone.text, f"on backbone '{spec.backbone.name}'"
+    extractor = _construct(pipeline.extractor, (backbone,), on)
+    scorer_parts = _possible(pipeline, has_text=text is not None)
     prompts = None
-    if spec.prompts is not None and (text is not None or needs_words):
-        if text is None:
+    if pipeline.prompts is not None:
+        if text is not None:
+            prompts = _construct(pipeline.prompts, (backbone,), on)
+        elif any(part.entry.load().needs_text for part in scorer_parts):
             raise IncompatibleError(
-                f"prompts '{spec.prompts.use}' need a backbone with text, and '{spec.backbone.use}' has none. "
-                "Take a backbone with text such as 'open-clip', or compare with normal images alone: "
+                f"prompts '{pipeline.prompts.spec.name}' need a backbone with text, and '{spec.backbone.name}' has "
+                "none. Take a backbone with text such as 'open-clip', or compare with normal images alone: "
                 "prompts=None, scorers='memory' (on the command line: --prompts none --scorer memory)."
             )
-        prompts = maker.make("prompts", spec.prompts, "prompts", (model,), met)
-    met += f", extractor '{spec.extractor.use}'"
+    on += f", extractor '{spec.extractor.name}'"
     dim = None if text is None else text.dim
-    scorers = [
-        maker.make("scorer", part, f"scorers.{i}", (extractor.levels, dim), met) for i, (part, _) in enumerate(kept)
-    ]
-    final = spec.model_copy(
-        update={"scorers": tuple(part for part, _ in kept), "prompts": spec.prompts if prompts else None}
+    scorers = [_construct(part, (extractor.levels, dim), on) for part in scorer_parts]
+    changes = {"scorers": tuple(part.spec for part in scorer_parts), "prompts": spec.prompts if prompts else None}
+    made = Pipeline(
+        backbone,
+        extractor,
+        scorers,
+        prompts,
+        Fuse(spec.fuse.image, spec.fuse.map, spec.output.smooth),
+        spec=spec.model_copy(update=changes),
     )
-    fuse = Fuse(spec.fuse.image, spec.fuse.map, spec.output.smooth)
-    pipeline = Pipeline(model, extractor, scorers, prompts, fuse, spec=final)
-    pipeline.plugins = dict(sorted(maker.used.items()))
-    if model.device.type != "cpu":
-        pipeline.to(model.device)
-    return pipeline
+    used = [pipeline.backbone, pipeline.extractor, pipeline.prompts if prompts else None, *scorer_parts]
+    made.plugins = dict(sorted((part.entry.plugin, part.entry.version) for part in used if part is not None))
+    if backbone.device.type != "cpu":
+        made.to(backbone.device)
+    return made
 
 
-def check_parts(spec: PipelineSpec, *, registry: Registry | None = None) -> None:
-    """Every name and option of a pipeline, without importing a part.
-
-    Raises:
-        As :func:`build`, but for parts that do not fit each other.
-    """
-    _Maker(registry or default_registry()).check(spec, skip_backbone=False)
-
-
-def make_backbone(part: PartSpec, *, registry: Registry | None = None) -> Backbone:
+def make_backbone(part: PartSpec | ResolvedPart, *, device: str = AUTO, registry: Registry | None = None) -> Backbone:
     """Build a backbone by itself, for several detectors to share.
+
+    Args:
+        part: Which, and its options; a device among them is kept unless another one than ``auto`` is asked for.
+        device: Where it runs; it is not part of what is saved.
+        registry: Where to look.
 
     Raises:
         As :func:`build`.
     """
-    maker = _Maker(registry or default_registry())
-    model: Backbone = maker.make("backbone", part, "backbone", ())
-    model.made_from = model.made_from or part
+    if isinstance(part, PartSpec):
+        part = resolve_part("backbone", part, registry=registry)
+    takes_device = "device" in type(part.config).model_fields
+    named = device != AUTO or not part.spec.config.get("device")
+    target = str(find_device(device)) if named else None
+    config = part.config
+    if target is not None and takes_device:
+        config = config.model_copy(update={"device": target})
+    model: Backbone = _construct(part, (), config=config)
+    if target is not None and not takes_device:
+        model.to(target)
+    model.made_from = model.made_from or part.spec
     return model
 
 
-def _said_of(backbone: Backbone) -> Mapping[str, Any]:
+def _made_from(backbone: Backbone) -> PartSpec:
     """What a spec says of a backbone that was built already."""
-    if backbone.made_from is not None:
-        return backbone.made_from.model_dump()
-    return {"use": backbone.provenance.get("backbone", type(backbone).__name__)}
+    return backbone.made_from or PartSpec(use=backbone.provenance.get("backbone", type(backbone).__name__))
 
 
-class _Maker:
-    """Looks up, validates and constructs parts, and notes which plugins were used."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-        self.used: dict[str, str] = {}
-        self._needs = {name: plugin for entry in registry.entries("recipe") for name, plugin in _needs(entry).items()}
-
-    def entry(self, kind: str, name: str) -> Entry:
-        entry = self.registry.get(kind, name, needs=self._needs)
-        self.used[entry.plugin] = entry.version
-        return entry
-
-    def load(self, kind: str, name: str) -> Any:
-        return self.entry(kind, name).load()
-
-    def check(self, spec: PipelineSpec, *, skip_backbone: bool) -> None:
-        """Every name and option, before anything is imported."""
-        parts: list[tuple[str, PartSpec | None, str]] = [
-            ("extractor", spec.extractor, "extractor"),
-            ("prompts", spec.prompts, "prompts"),
-            *(("scorer", part, f"scorers.{i}") for i, part in enumerate(spec.scorers)),
-        ]
-        if not skip_backbone:
-            parts.insert(0, ("backbone", spec.backbone, "backbone"))
-        wrong = []
-        for kind, part, where in parts:
-            if part is not None:
-                try:
-                    self.config(kind, part, where)
-                except ConfigError as error:
-                    wrong.append(str(error))
-        if wrong:
-            raise ConfigError("\n".join(wrong))
-
-    def config(self, kind: str, part: PartSpec, where: str) -> Any:
-        return validate(self.entry(kind, part.use).component.config, part.config, f"{where}.config", part.use)
-
-    def make(self, kind: str, part: PartSpec, where: str, given: tuple[Any, ...], met: str = "") -> Any:
-        config = self.config(kind, part, where)
-        try:
-            return self.load(kind, part.use)(config, *given)
-        except IncompatibleError as error:
-            raise IncompatibleError(f"{kind} '{part.use}' {met}: {error}".replace(" :", ":")) from error
-        except (ConfigError, UnknownComponentError) as error:
-            raise type(error)(f"{where}: {error}") from error
+def _possible(pipeline: Resolved, *, has_text: bool) -> tuple[ResolvedPart, ...]:
+    """The scorers, without optional ones that need text where there is none."""
+    optional = [getattr(part, "optional", False) for part in pipeline.spec.scorers]
+    dropped = [
+        part
+        for part, may_go in zip(pipeline.scorers, optional, strict=True)
+        if may_go and not has_text and part.entry.load().needs_text
+    ]
+    if not dropped or len(dropped) == len(pipeline.scorers):
+        return pipeline.scorers  # of none, the constructor says why it cannot be
+    names = ", ".join(f"'{part.spec.name}'" for part in dropped)
+    warnings.warn(
+        f"backbone '{pipeline.spec.backbone.name}' has no text, so scorer {names} is left out: this detector compares "
+        "with normal images alone.",
+        UserWarning,
+        stacklevel=4,
+    )
+    return tuple(part for part in pipeline.scorers if part not in dropped)
 
 
-def _needs(entry: Entry) -> Mapping[str, str]:
-    return entry.item.needs if isinstance(entry.item, Recipe) else {}
+def _construct(part: ResolvedPart, arguments: tuple[Any, ...], on: str = "", config: Any = None) -> Any:
+    what = " ".join(word for word in (part.kind, f"'{part.spec.name}'", on) if word)
+    try:
+        return part.entry.load()(part.config if config is None else config, *arguments)
+    except IncompatibleError as error:
+        raise IncompatibleError(f"{what}: {error}") from error
+    except (ConfigError, UnknownComponentError) as error:
+        raise type(error)(f"{part.where}: {error}") from error
+    except (MemoryError, OverflowError, torch.OutOfMemoryError) as error:
+        raise ConfigError(f"{what}: there is not enough memory for these options, or a number is too large.") from error
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):
+            raise
+        raise ConfigError(f"{what}: there is not enough memory for these options.") from error
+
+
+def _warn_of_versions(folder: Path, plugins: Mapping[str, str], registry: Registry) -> None:
+    from packaging.version import Version
+
+    here = {plugin.name: plugin.version for plugin in registry.plugins if plugin.entries}
+    for name, saved in plugins.items():
+        now = here.get(name, "")
+        if is_version(saved) and is_version(now) and Version(saved).release[:2] != Version(now).release[:2]:
+            warnings.warn(f"{folder}: was made with {name} {saved}, this is {now}.", UserWarning, stacklevel=3)
+
+
+def _check_tensors(folder: Path, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Refuse values that no detector saves: of another kind, or not finite."""
+    for name, tensor in tensors.items():
+        kind = own[name].dtype if name in own else tensor.dtype
+        alike = (tensor.is_floating_point(), tensor.is_complex(), tensor.dtype == torch.bool) == (
+            kind.is_floating_point,
+            kind.is_complex,
+            kind == torch.bool,
+        )
+        if not alike:
+            raise ConfigError(f"{folder}: tensor '{name}' is of type {tensor.dtype}, and must be {kind}. Fit again.")
+        unknown = name == "normal_range" and bool(tensor.isnan().all())  # of fewer than two normal images
+        if tensor.is_floating_point() and not unknown and not bool(tensor.isfinite().all()):
+            raise ConfigError(f"{folder}: tensor '{name}' holds values that are not finite numbers. Fit again.")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import VlmadError
 from vlmad_core.pipeline.build import assemble
-from vlmad_core.pipeline.spec import PipelineSpec
+from vlmad_core.pipeline.resolve import resolve
+from vlmad_core.pipeline.spec import PartSpec
 from vlmad_core.registry.registry import Registry, default_registry
-from vlmad_core.registry.validate import validate
 
 __all__ = ["Mix", "compose"]
 
@@ -45,16 +46,17 @@ def compose(backbones: Mapping[str, Backbone], registry: Registry | None = None)
     registry = registry or default_registry()
     extractors, prompts = _names(registry, "extractor"), _names(registry, "prompts")
     for label, backbone in backbones.items():
+        shared = PartSpec(use=label)
         for scorer in _names(registry, "scorer"):
             try:
-                wordy = registry.get("scorer", scorer).load().needs_text
+                needs_text = registry.get("scorer", scorer).load().needs_text
             except VlmadError as error:
                 yield from (Mix(label, extractor, None, scorer, str(error)) for extractor in extractors)
                 continue
             for extractor in extractors:
-                for words in prompts if wordy else [None]:
-                    spec = {"backbone": label, "extractor": extractor, "prompts": words, "scorers": scorer}
-                    yield Mix(label, extractor, words, scorer, _refusal(spec, backbone, registry))
+                for name in prompts if needs_text else [None]:
+                    spec = {"backbone": shared, "extractor": extractor, "prompts": name, "scorers": scorer}
+                    yield Mix(label, extractor, name, scorer, _refusal(spec, backbone, shared, registry))
 
 
 def _names(registry: Registry, kind: str) -> list[str]:
@@ -63,12 +65,12 @@ def _names(registry: Registry, kind: str) -> list[str]:
     return sorted(e.name if names.count(e.name) == 1 else e.full_name for e in registry.entries(kind))
 
 
-def _refusal(spec: Mapping[str, object], backbone: Backbone, registry: Registry) -> str:
+def _refusal(spec: Mapping[str, Any], backbone: Backbone, shared: PartSpec, registry: Registry) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            assemble(validate(PipelineSpec, spec), backbone=backbone, registry=registry)
+            assemble(resolve(spec, shared=shared, registry=registry), backbone=backbone)
     except VlmadError as error:
-        cause = error.__cause__  # its own sentence, without who met whom, which the table shows
+        cause = error.__cause__  # its own sentence: the table shows of which parts
         return str(cause if isinstance(cause, VlmadError) else error)
     return ""

@@ -1,11 +1,10 @@
-"""How high a normal image can score: each of a few is held out in turn and judged by a memory of the others."""
+"""How high a normal image can score: each of a few is held out in turn and scored by memory banks of the others."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from vlmad_core.contracts.data import Features, TextEmbeddings
 from vlmad_core.contracts.parts import Scorer
 from vlmad_core.pipeline.fuse import Fuse
 
-__all__ = ["HELD_OUT", "normal_range", "pick"]
+__all__ = ["HELD_OUT", "copy_of", "empty_copy", "normal_range"]
 
 HELD_OUT = 8
 """How many normal images are held out, at most."""
@@ -30,7 +29,7 @@ def normal_range(
     """Median and highest value of the maps of normal images, ``[2]``; NaN where there are fewer than two.
 
     Args:
-        scorers: As they are; what they remember is not touched.
+        scorers: What they were fitted on is replaced by the images held out: give :func:`empty_copy` of them.
         fuse: How they become one.
         held: Features of one normal image each.
         text_embeddings: For each of them.
@@ -38,19 +37,25 @@ def normal_range(
     """
     if len(held) < 2:
         return torch.full((2,), math.nan)
-    trial, labels, maps = deepcopy(list(scorers)), [""] * len(scorers), []
+    labels, maps = [""] * len(scorers), []
     for i, features in enumerate(held):
-        for scorer in trial:
+        for scorer in scorers:
             if scorer.needs_fit:
                 scorer.forget()
                 for other in (*held[:i], *held[i + 1 :]):
                     scorer.fit(other)
-        maps.append(fuse([scorer(features, text_embeddings[i], size) for scorer in trial], labels).anomaly_map)
+        maps.append(fuse([scorer(features, text_embeddings[i], size) for scorer in scorers], labels).anomaly_map)
     values = torch.stack(maps)
     return torch.stack([values.median(), values.max()])
 
 
-def pick(features: Features, i: int) -> Features:
-    """Features of the i-th image of a batch, as a batch of one."""
-    levels = tuple(replace(level, vectors=level.vectors[i : i + 1]) for level in features.levels)
-    return Features(levels, None if features.image is None else features.image[i : i + 1])
+def copy_of(scorer: Scorer) -> Scorer:
+    """A copy with a memory bank of its own; parameters are shared, for optimisers hold them."""
+    return deepcopy(scorer, {id(parameter): parameter for parameter in scorer.parameters()})
+
+
+def empty_copy(scorer: Scorer) -> Scorer:
+    """A copy that was fitted on nothing; see :func:`copy_of`."""
+    copy = copy_of(scorer)
+    copy.forget()
+    return copy

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, field_validator
 
+from vlmad_core.documents import parse_yaml, read_limited
 from vlmad_core.errors import ConfigError
 from vlmad_core.registry.component import Config
 
@@ -25,14 +25,22 @@ __all__ = [
     "read_spec",
 ]
 
+_MAX_BYTES = 1_000_000
+"""Of a pipeline file: a hundred times what one has."""
+
 _Combine = Literal["mean", "sum", "harmonic", "max"]
 
 
 class PartSpec(Config):
     """One part: which, and its options. A bare name stands for a part with its defaults."""
 
-    use: str = Field(description="Name of the component, short or distribution:name.")
+    use: str = Field(min_length=1, description="Name of the component, short or distribution:name.")
     config: dict[str, Any] = Field(default_factory=dict, description="Its options; see `vlmad show NAME`.")
+
+    @property
+    def name(self) -> str:
+        """The short name."""
+        return self.use.rpartition(":")[2]
 
 
 class ScorerSpec(PartSpec):
@@ -53,16 +61,22 @@ class FuseSpec(Config):
 class OutputSpec(Config):
     """What happens to the fused map."""
 
-    smooth: float = Field(0.0, ge=0, description="Sigma of a Gaussian over the map, in pixels of the detector's size.")
+    smooth: float = Field(
+        0.0, ge=0, le=1000, description="Sigma of a Gaussian over the map, in pixels of the detector's size."
+    )
 
 
 class PipelineSpec(Config):
     """A whole pipeline."""
 
-    backbone: PartSpec = Field(description="The model that sees, and perhaps reads.")
-    extractor: PartSpec = Field(description="How to look at an image.")
-    prompts: PartSpec | None = Field(None, description="How to say normal and abnormal; none for a memory alone.")
-    scorers: tuple[ScorerSpec, ...] = Field(min_length=1, description="How to judge; fused if there are several.")
+    backbone: PartSpec = Field(description="Frozen image encoder, with a text encoder where it has one.")
+    extractor: PartSpec = Field(description="Turns an image into features.")
+    prompts: PartSpec | None = Field(
+        None, description="Sentences for normal and abnormal; none for a memory bank alone."
+    )
+    scorers: tuple[ScorerSpec, ...] = Field(
+        min_length=1, description="Turn features into scores and maps; fused if there are several."
+    )
     fuse: FuseSpec = Field(FuseSpec(), description="How several scorers become one.")
     output: OutputSpec = Field(OutputSpec(), description="What happens to the fused map.")
 
@@ -87,11 +101,9 @@ def read_spec(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        data = parse_yaml(read_limited(path, limit=_MAX_BYTES), str(path))
+    except FileNotFoundError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is neither YAML nor JSON: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must hold a mapping with backbone, extractor and scorers.")
     return data
@@ -130,7 +142,7 @@ def _copy(value: Any) -> Any:
 
 def _step(node: Any, word: str, path: str) -> Any:
     if isinstance(node, list):
-        if not word.isdecimal() or int(word) >= len(node):
+        if not word.isdecimal() or len(word) > 9 or int(word) >= len(node):
             raise ConfigError(f"{path}: '{word}' must be a number from 0 to {len(node) - 1}, the place in the list.")
         if isinstance(node[int(word)], str):
             node[int(word)] = {"use": node[int(word)]}

@@ -2,62 +2,54 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from vlmad_core.datasets.base import Sample
+from vlmad_core.datasets.content import fingerprint
 
-__all__ = ["fingerprint", "tell_trained", "was_trained_on"]
+__all__ = ["describe_training", "fingerprint", "was_trained_on"]
 
 
-def fingerprint(samples: Iterable[Sample]) -> str:
-    """SHA-256 over the list of images, in any order and wherever the folder lies.
+def was_trained_on(
+    trained: Mapping[str, Any], *, name: str = "", sha256: str = "", contents: Collection[str] = ()
+) -> bool:
+    """Whether a detector's record says that it learned from a data set.
 
-    A file counts by category, split, kind and name, a picture in memory by its pixels.
-    """
-    lines = sorted(_line(sample) for sample in samples)
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _line(sample: Sample) -> str:
-    image = sample.image
-    name = Path(image).name if isinstance(image, str | Path) else hashlib.sha256(image.tobytes()).hexdigest()
-    return f"{sample.category}/{sample.split}/{sample.kind}/{name}"
-
-
-def was_trained_on(trained: Mapping[str, Any], *, name: str = "", sha256: str = "") -> bool:
-    """Whether a detector's record says that it learned from this data set.
+    Images decide where both sides have their hashes: a copy under another name is recognised, and other images under
+    the same name are not. Only where the record has none, as of an imported checkpoint, the name decides.
 
     Args:
         trained: ``detector.trained``.
         name: Of the data set; capitals, blanks and dashes do not matter.
         sha256: :func:`fingerprint` of its samples, or of one category's.
+        contents: From :func:`~vlmad_core.datasets.content.contents_of`, of all of its images.
 
     >>> was_trained_on({"data": {"name": "mvtec-ad"}}, name="MVTec AD")
     True
     >>> was_trained_on({}, name="mvtec-ad")
     False
+    >>> was_trained_on({"data": {"name": "parts", "contents": ["aa"]}}, name="parts", contents=["bb"])
+    False
     """
     data = trained.get("data", {})
     known = {data.get("sha256"), *data.get("category_sha256", {}).values()} - {None}
-    if (name and _plain(name) == _plain(str(data.get("name", "")))) or sha256 in known:
+    here = set(data.get("contents") or ())
+    same_name = bool(name) and _plain(name) == _plain(str(data.get("name", "")))
+    if sha256 in known or (not here.isdisjoint(contents) if here and contents else same_name):
         return True
     earlier = trained.get("before")  # what it was trained or imported as, before it learned more
-    return was_trained_on(earlier, name=name, sha256=sha256) if earlier else False
+    return was_trained_on(earlier, name=name, sha256=sha256, contents=contents) if earlier else False
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def tell_trained(trained: Mapping[str, Any]) -> str:
+def describe_training(trained: Mapping[str, Any]) -> str:
     """One line for people.
 
-    >>> tell_trained({"how": "imported", "data": {"name": "visa"}, "epoch": 15, "file": "epoch_15.pth"})
+    >>> describe_training({"how": "imported", "data": {"name": "visa"}, "epoch": 15, "file": "epoch_15.pth"})
     'on visa, epoch 15 (imported from epoch_15.pth)'
     """
     data = trained.get("data", {})

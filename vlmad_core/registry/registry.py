@@ -10,21 +10,22 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, metadata
 from types import ModuleType
+from typing import Any
 
 import pluggy
 from packaging.utils import canonicalize_name
 
-from vlmad_core.errors import UnknownComponentError, did_you_mean
-from vlmad_core.registry import hookspecs, installed
+from vlmad_core.errors import ConfigError, UnknownComponentError, did_you_mean
+from vlmad_core.registry import distributions, hookspecs
 from vlmad_core.registry.component import Command, Component, Recipe
-from vlmad_core.registry.entries import Entry, Plugin, Problem, one_line
-from vlmad_core.registry.installed import CORE, GROUP
-from vlmad_core.registry.ours import OURS
+from vlmad_core.registry.distributions import CORE, GROUP, is_version
+from vlmad_core.registry.entry import Entry, Plugin, Problem, one_line
+from vlmad_core.registry.project_plugins import PROJECT_PLUGINS
 
 __all__ = ["CORE", "GROUP", "Entry", "Plugin", "Problem", "Registry", "default_registry"]
 
@@ -60,7 +61,7 @@ class Registry:
         only, without = _names(env.get("VLMAD_PLUGINS")), _names(env.get("VLMAD_DISABLE_PLUGINS")) or frozenset()
         found = cls()
         found.add("vlmad_core.builtin.plugin", CORE)
-        for point in installed.points():
+        for point in distributions.points():
             if (only is None or point.plugin in only) and point.plugin not in without:
                 found.add(point.value, point.plugin, point.distribution)
             elif all(plugin.name != point.plugin for plugin in found.plugins):
@@ -74,14 +75,14 @@ class Registry:
         Args:
             module: Its ``plugin.py``, by name or imported.
             plugin: Name of its distribution.
-            distribution: Its metadata, where it is installed.
+            distribution: Its metadata, where it is distributions.
         """
-        version = installed.field(distribution, "Version") if distribution else installed.version(plugin)
+        version = distributions.field(distribution, "Version") if distribution else distributions.version(plugin)
         started, before = time.perf_counter(), len(self.problems)
         entries: tuple[Entry, ...] = ()
         try:
             _trace(f"{plugin} {version}: {(stage := 'version')}")
-            installed.check_range(distribution)
+            distributions.check_range(distribution)
             _trace(f"{plugin} {version}: {(stage := 'import')}")
             loaded = import_module(module) if isinstance(module, str) else module
             _trace(f"{plugin} {version}: {(stage := 'register')}")
@@ -127,29 +128,31 @@ class Registry:
         for plugin in self.plugins:
             yield from (entry for entry in plugin.entries if kind in (None, entry.kind))
 
-    def get(self, kind: str, name: str, *, needs: Mapping[str, str] | None = None) -> Entry:
+    def get(self, kind: str, name: str, *, prefer: Collection[str] = ()) -> Entry:
         """The entry with this short or full name.
 
         Args:
             kind: See :meth:`entries`.
             name: ``"windows"`` or ``"vlmad-winclip:windows"``.
-            needs: Name to distribution, to say what to install when it is missing.
+            prefer: Distributions that win where several offer a short name, such as those a detector was made with.
 
         Raises:
             UnknownComponentError: None, or more than one; the text names what there is, and which plugins failed.
         """
         known = list(self.entries(kind))
         found = [entry for entry in known if name in (entry.name, entry.full_name)]
+        if len(found) > 1:
+            found = [entry for entry in found if entry.plugin in prefer] or found
         if len(found) == 1:
             return found[0]
         if found:
             choices = ", ".join(entry.full_name for entry in found)
             raise UnknownComponentError(f"{kind} '{name}' is offered by more than one plugin; say which: {choices}.")
-        bring = (needs or {}).get(name) or self.to_install(name)
-        text = f"no {kind} '{name}'.{'' if bring else did_you_mean(name, [entry.name for entry in known])}"
+        distribution = self.to_install(name)
+        text = f"no {kind} '{name}'.{'' if distribution else did_you_mean(name, [entry.name for entry in known])}"
         text += f" There are: {', '.join(sorted(entry.name for entry in known)) or 'none'}."
-        if bring:
-            text += f" Install it: pip install {bring}."
+        if distribution:
+            text += f" Install it: pip install {distribution}."
         disabled = [plugin.name for plugin in self.plugins if plugin.status == "disabled"]
         if disabled:
             text += f" Disabled by the environment: {', '.join(disabled)}."
@@ -158,9 +161,46 @@ class Registry:
         raise UnknownComponentError(text)
 
     def to_install(self, name: str) -> str | None:
-        """The distribution of this project that would bring a name, where it is not installed."""
-        bring = OURS.get(name)
-        return None if bring in {plugin.name for plugin in self.plugins} else bring
+        """The distribution that would bring a part or recipe, where it is known and not installed.
+
+        It is in a full name; else a recipe names it among its needs, or this project offers it.
+        """
+        distribution, colon, _ = name.partition(":")
+        if not colon:
+            needs = {part: where for entry in self.entries("recipe") for part, where in _needs(entry).items()}
+            distribution = needs.get(name) or PROJECT_PLUGINS.get(name) or ""
+        return distribution if distribution and distribution not in {plugin.name for plugin in self.plugins} else None
+
+    def require(self, needs: Any, where: str = "") -> None:
+        """Refuse what was made with plugins that are not here, or not in these versions.
+
+        Args:
+            needs: Distribution to a range of versions, such as ``{"vlmad-dpam": ">=0.1,<0.2"}``.
+            where: Put in front of each line.
+
+        Raises:
+            ConfigError: No such mapping, or a plugin that is missing, does not load, or has another version.
+        """
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+        if not isinstance(needs, Mapping):
+            raise ConfigError(f"{where}needs: must be a mapping of plugins to versions, got {needs!r}.")
+        here = {plugin.name: plugin.version for plugin in self.plugins if plugin.entries}
+        wrong = []
+        for plugin, versions in needs.items():
+            text = str(versions or "").replace(" ", "")
+            try:
+                wanted = SpecifierSet(text)
+            except InvalidSpecifier as error:
+                raise ConfigError(
+                    f"{where}needs.{plugin}: must be versions such as '>=0.1,<0.2', got {versions!r}."
+                ) from error
+            if plugin not in here:
+                wrong.append(f"{where}needs plugin {plugin}{text}. Install it: pip install '{plugin}{text}'.")
+            elif is_version(here[plugin]) and not wanted.contains(here[plugin], prereleases=True):
+                wrong.append(f"{where}needs {plugin}{text}, this is {here[plugin]}. Try: pip install '{plugin}{text}'.")
+        if wrong:
+            raise ConfigError("\n".join(wrong))
 
     def find(self, name: str) -> list[Entry]:
         """Entries of any kind with this short or full name."""
@@ -171,6 +211,10 @@ class Registry:
 def default_registry() -> Registry:
     """The registry of this process, discovered once."""
     return Registry.discover()
+
+
+def _needs(entry: Entry) -> Mapping[str, str]:
+    return entry.item.needs if isinstance(entry.item, Recipe) else {}
 
 
 def _names(listing: str | None) -> frozenset[str] | None:

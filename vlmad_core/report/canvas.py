@@ -1,4 +1,4 @@
-"""What all pictures share: the look of each method, a figure without global state, and both files."""
+"""What all plots share: the style of each method, a figure without global state, and both files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 from zlib import crc32
 
 from vlmad_core.files import write_whole
+from vlmad_core.report.render import printable
 
-__all__ = ["EDGE", "FAINT", "GRID", "INK", "Style", "figure", "shorten", "styles", "write"]
+__all__ = ["EDGE", "FAINT", "GRID", "INK", "Style", "figure", "setting_colour", "shorten", "styles", "write"]
 
 INK, FAINT, GRID, EDGE = "#222222", "#767676", "#e4e4e4", "#333333"
 
-# Okabe and Ito's palette without its yellow, and three of Paul Tol's: told apart with every kind of colour vision.
+# Okabe and Ito's palette without its yellow, and three of Paul Tol's: distinguishable with every kind of colour vision.
 _COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -29,13 +30,15 @@ _COLOURS = (
     "#999933",
     "#555555",
 )
+_FEW_SHOT = ("#F5C767", "#E69F00", "#D55E00", "#A04600", "#6B2F00")
+_FEW_SHOT_TRAINED = ("#E3B5CF", "#CC79A7", "#AA4499", "#882255", "#5E173B")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 _FIXED = ("winclip", "anomalyclip", "april-gan", "pocket", "patch-memory", "clip", "dpam", "musc", "subspace")
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a method looks.
+    """Colour and marker of a method.
 
     Args:
         colour: As matplotlib and HTML know it.
@@ -47,15 +50,15 @@ class Style:
 
 
 def styles(methods: Iterable[str]) -> dict[str, Style]:
-    """A look for each method: known ones have their own whoever else is there, others one that follows their name.
+    """A style for each method: known ones have their own, others one that follows from their name.
 
     Args:
-        methods: Labels; give all that a reader will meet, and each looks the same everywhere.
+        methods: Labels; give all that a reader finds elsewhere too, and each looks the same everywhere.
     """
     slots: dict[str, int] = {}
     found: dict[str, Style] = {}
     for name in sorted(set(methods), key=lambda name: (_FIXED.index(name) if name in _FIXED else len(_FIXED), name)):
-        slot = _FIXED.index(name) if name in _FIXED else crc32(name.encode()) % len(_COLOURS)
+        slot = _FIXED.index(name) if name in _FIXED else crc32(name.encode("utf-8", "surrogateescape")) % len(_COLOURS)
         if len(slots) < len(_COLOURS):
             while slot in slots.values():
                 slot = (slot + 1) % len(_COLOURS)
@@ -67,8 +70,22 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
     return found
 
 
+def setting_colour(shots: int, *, trained: bool) -> str:
+    """The colour of a setting, the same in every plot: zero-shot blue, few-shot from yellow to brown, trained green.
+
+    Args:
+        shots: Normal images that a method is fitted on.
+        trained: Whether its parts are trained.
+    """
+    if shots == 0:
+        return "#009E73" if trained else "#0072B2"
+    step = min(shots.bit_length() - 1, len(_FEW_SHOT) - 1)  # 1, 2, 4, 8, 16 and more
+    return _FEW_SHOT_TRAINED[step] if trained else _FEW_SHOT[step]
+
+
 def shorten(label: str, most: int = 44) -> str:
-    """Cut in the middle: what tells labels apart is often at their end."""
+    """Cut in the middle: the difference between labels is often at their end."""
+    label = printable(label)
     return label if len(label) <= most else f"{label[: most - 20]} \u2026 {label[-17:]}"
 
 
@@ -88,7 +105,7 @@ def figure(width: float, height: float) -> Iterator[Any]:
 
 
 def write(made: Any, out: str | Path, title: str) -> tuple[Path, Path]:
-    """``out.png`` and ``out.svg``, each whole; the same bytes for the same picture."""
+    """``out.png`` and ``out.svg``, each whole; the same bytes for the same plot."""
     out = Path(out)
     paths = out.with_name(f"{out.name}.png"), out.with_name(f"{out.name}.svg")
     out.parent.mkdir(parents=True, exist_ok=True)

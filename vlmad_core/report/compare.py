@@ -1,11 +1,11 @@
-"""Is one method of a benchmark better than another: both judged the same images, so each image is its own control."""
+"""Is one method of a benchmark better than another? Both scored the same images, so each image is its own control."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from vlmad_core.errors import ConfigError, did_you_mean
 from vlmad_core.metrics.image import auroc, average_precision, f1max
+from vlmad_core.metrics.interval import auroc_interval
 from vlmad_core.metrics.paired import Paired, delong, paired_bootstrap
-from vlmad_core.report.means import METRICS, Row, told
+from vlmad_core.report.means import METRICS, Row, as_text
 from vlmad_core.report.render import DASH, Cell, Table
 from vlmad_core.report.rows import read_rows
 
@@ -24,17 +25,17 @@ __all__ = ["Comparison", "compare", "comparison_table"]
 _METRICS: dict[str, Callable[..., float]] = {"image_auroc": auroc, "image_ap": average_precision, "image_f1max": f1max}
 _WIDTH = 2 * 1.959963984540054  # of a 95 % interval, in standard errors
 _ALL = "mean"
-_PERFECT = "Both are perfect on these images, so the interval says nothing of harder ones."
+_PERFECT = "Both are perfect on these images, so they say little of harder ones."
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is known of a difference in one category, or in the mean over all.
+    """The difference in one category, or in the mean over all.
 
     Args:
         dataset: Its name.
         category: Its name; "mean" for the mean over all.
-        good: Normal images that both judged.
+        good: Normal images that both scored.
         defective: Defective ones.
         seeds: Draws of normal images over which each side is averaged.
         paired: Values, their difference, its 95 % interval and p; None where it could not be compared.
@@ -60,7 +61,7 @@ class Comparison:
 def compare(
     folder: str | Path, first: str, second: str, *, metric: str = "image_auroc", backbone: str | None = None
 ) -> list[Comparison]:
-    """Compare two methods of a benchmark on the images that both judged.
+    """Compare two methods of a benchmark on the images that both scored.
 
     One seed and AUROC: DeLong's test. Several seeds, or another metric: the paired bootstrap over images of the mean
     over seeds. The mean over categories takes them as independent.
@@ -93,14 +94,14 @@ def compare(
     places = sorted(one.keys() | two.keys())
     found: list[Comparison] = []
     for dataset in dict.fromkeys(dataset for dataset, _ in places):
-        mine = [
+        chosen = [
             _category(Path(folder), place, one.get(place, []), two.get(place, []), metric)
             for place in places
             if place[0] == dataset
         ]
-        found += mine
-        if len(mine) > 1:
-            found.append(_mean(dataset, mine))
+        found += chosen
+        if len(chosen) > 1:
+            found.append(_mean(dataset, chosen))
     return found
 
 
@@ -113,11 +114,11 @@ def comparison_table(found: Sequence[Comparison], first: str, second: str, metri
         second: The second.
         metric: Which was compared.
     """
-    words = {"first": f"{first} better", "second": f"{second} better", "none": "no difference shown", "": DASH}
+    verdicts = {"first": f"{first} better", "second": f"{second} better", "none": "no difference shown", "": DASH}
     several = len({one.dataset for one in found}) > 1
     lines = []
     for one in found:
-        label = f"{one.dataset}, {told(one.category)}" if several else told(one.category)
+        label = f"{one.dataset}, {as_text(one.category)}" if several else as_text(one.category)
         counts = f"{one.good} + {one.defective}"
         if one.paired is None:
             lines.append((Cell(label), Cell(counts), *[Cell()] * 3, Cell(DASH), Cell(DASH, notes=(one.reason,))))
@@ -130,23 +131,32 @@ def comparison_table(found: Sequence[Comparison], first: str, second: str, metri
             (
                 Cell(label),
                 Cell(counts),
-                Cell(value=100 * pair.first),
-                Cell(value=100 * pair.second),
+                *(_side(value, one, metric) for value in (pair.first, pair.second)),
                 Cell(value=100 * pair.difference, interval=interval, signed=True),
                 Cell(p),
-                Cell(words[one.verdict], notes=notes, strong=one.verdict in ("first", "second")),
+                Cell(verdicts[one.verdict], notes=notes, strong=one.verdict in ("first", "second")),
             )
         )
     tests = sorted({one.paired.method for one in found if one.paired is not None and one.category != _ALL})
     test = " and ".join(
         {"delong": "DeLong's test", "bootstrap": "paired bootstrap over images"}[name] for name in tests
     )
+    intervals = " with its 95 % interval over images" if metric == "image_auroc" else ""
     caption = (
-        f"{METRICS[metric]} in percent, difference with its 95 % interval and p on the same images ({test}). "
+        f"{METRICS[metric]} in percent{intervals}; difference with its 95 % interval and p on the same images "
+        f"({test}). "
         "The p of single categories are not corrected for there being several."
     )
     heads = ("category", "good + defective", first, second, "difference", "p", "verdict")
     return Table(heads, tuple(lines), 2, caption)
+
+
+def _side(value: float, one: Comparison, metric: str) -> Cell:
+    """One side of a comparison, with its interval over the images of one category."""
+    if metric != "image_auroc" or one.category == _ALL:
+        return Cell(value=100 * value)
+    low, high = auroc_interval(value, one.defective, one.good)
+    return Cell(value=100 * value, interval=(100 * low, 100 * high))
 
 
 def _chosen(rows: Sequence[Row], name: str, backbone: str | None) -> list[Row]:
@@ -155,56 +165,62 @@ def _chosen(rows: Sequence[Row], name: str, backbone: str | None) -> list[Row]:
     label, colon, shots = name.rpartition(":")
     if name in labels or not (colon and shots.isdecimal()):
         label, shots = name, ""
+    longer = [one for one in labels if one.startswith(f"{label} (")]  # such as "winclip (pocket)"
+    if label not in labels and len(longer) == 1:
+        label = longer[0]
     if label not in labels:
         known = ", ".join(sorted(labels)) or "none"
         raise ConfigError(f"no method '{label}' was run; there are {known}.{did_you_mean(label, labels)}")
-    mine = [row for row in rows if row["method"] == label and backbone in (None, row["backbone"])]
-    mine = [row for row in mine if not shots or row["shots"] == int(shots)]
+    chosen = [row for row in rows if row["method"] == label and backbone in (None, row["backbone"])]
+    chosen = [row for row in chosen if not shots or row["shots"] == int(shots)]
     hints = {
-        "backbone": "say which with --backbone",
-        "shots": f"say which, such as {label}:{{}}",
+        "backbone": "choose one with --backbone",
+        "shots": f"choose one, such as {label}:{{}}",
         "image_size": "compare folders that hold one size",
     }
     for field, hint in hints.items():
-        values = sorted({told(row.get(field)) for row in mine})
+        values = sorted({as_text(row.get(field)) for row in chosen})
         if len(values) > 1:
             raise ConfigError(f"'{name}' was run with {field} {', '.join(values)}; {hint.format(values[-1])}.")
-    if not mine:
+    if not chosen:
         wanted = [f"{shots} normal images"] * bool(shots) + [f"backbone '{backbone}'"] * (backbone is not None)
         raise ConfigError(f"'{label}' was not run with {' and '.join(wanted)}.")
-    return mine
+    return chosen
 
 
 def _category(folder: Path, place: tuple[str, str], one: Sequence[Row], two: Sequence[Row], metric: str) -> Comparison:
     dataset, category = place
     if not one or not two:
-        return Comparison(dataset, category, 0, 0, 0, None, "Judged by one of the two alone.")
+        return Comparison(dataset, category, 0, 0, 0, None, "Scored by one of the two alone.")
     seeds = sorted({row["seed"] for row in one} & {row["seed"] for row in two})
-    alone = min(len(one), len(two)) == 1  # words alone have one run, whatever the seeds of the other side
+    alone = min(len(one), len(two)) == 1  # zero-shot has one run, whatever the seeds of the other side
     sides = [[row for row in side if alone or row["seed"] in seeds] for side in (one, two)]
     if not all(sides):
         return Comparison(dataset, category, 0, 0, 0, None, "No seed in common.")
-    seen = [[_scores(folder, row) for row in side] for side in sides]
-    every = [run for side in seen for run in side]
+    runs = [[_scores(folder, row) for row in side] for side in sides]
+    every = [run for side in runs for run in side]
     paths = sorted(set.intersection(*(set(run) for run in every)))
     truth = np.array([every[0][path][1] for path in paths])
-    scores = [np.array([[run[path][0] for run in side] for path in paths]) for side in seen]
+    scores = [np.array([[run[path][0] for run in side] for path in paths]) for side in runs]
     most = max(len(run) for run in every)
-    reason = f"On the {len(paths)} of {most} images that all runs judged." if len(paths) < most else ""
+    reason = f"On the {len(paths)} of {most} images that all runs scored." if len(paths) < most else ""
     good, bad = int((truth == 0).sum()), int((truth > 0).sum())
     if min(good, bad) < 2:
         return Comparison(dataset, category, good, bad, 0, None, "Fewer than two images of a kind in common.")
     count = max(len(side) for side in sides)
-    if all(_METRICS[metric](run, truth) == 1 for side in scores for run in side.T):
+    perfect = all(_METRICS[metric](run, truth) == 1 for side in scores for run in side.T)
+    if perfect:
         reason = f"{reason} {_PERFECT}".strip()
 
     def over_seeds(columns: NDArray[Any], labels: NDArray[Any]) -> float:
         return float(np.mean([_METRICS[metric](column, labels) for column in columns.T]))
 
-    if metric == "image_auroc" and count == 1:
+    if metric == "image_auroc" and (count == 1 or perfect):
         pair = delong(scores[0][:, 0], scores[1][:, 0], truth)
     else:
         pair = paired_bootstrap(over_seeds, scores[0], scores[1], truth)
+        if perfect:  # a resample of a perfect sample is perfect, which says nothing
+            pair = replace(pair, low=math.nan, high=math.nan, p=math.nan)
     return Comparison(dataset, category, good, bad, count, pair, reason)
 
 
@@ -222,7 +238,7 @@ def _mean(dataset: str, found: Sequence[Comparison]) -> Comparison:
     reason = f"Mean of {len(there)} of {len(found)} categories." if left else ""
     perfect = sum(_PERFECT in one.reason for one in found)
     if perfect:
-        reason = f"{reason} In {perfect} of them both are perfect, which adds no width to the interval.".strip()
+        reason = f"{reason} In {perfect} of them both are perfect.".strip()
     caution = "Some categories have few images." if any(pair.caution for pair in there) else ""
     low, high = max(-1.0, difference - half), min(1.0, difference + half)
     pair = Paired(first, second, difference, low, high, p, "normal", caution)

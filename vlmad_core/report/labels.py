@@ -17,7 +17,7 @@ def place(axes: Any, points: Sequence[tuple[float, float, str, str]], *, ink: st
     Args:
         axes: Of matplotlib, with its limits and scales set.
         points: x, y, label, colour of the line that leads to it.
-        ink: Colour of words.
+        ink: Colour of text.
     """
     figure = axes.figure
     figure.canvas.draw()  # the layout is final from here on

@@ -16,7 +16,7 @@ import numpy as np
 from vlmad_core.errors import ConfigError, did_you_mean
 from vlmad_core.report.render import DASH
 
-__all__ = ["FIELDS", "METRICS", "Group", "Mean", "Row", "check_metrics", "group", "told"]
+__all__ = ["FIELDS", "METRICS", "Group", "Mean", "Row", "as_text", "check_metrics", "group"]
 
 Row = Mapping[str, Any]
 """One line of ``rows.jsonl``."""
@@ -47,9 +47,9 @@ FIELDS = {
     "scorers": "scorers",
     "shots": "shots",
 }
-"""What rows can be told apart by, to what a column of it is called."""
+"""Fields by which rows are grouped, to the head of their column."""
 
-_USUAL = ("backbone", "image_size", "shots")  # told only where they differ
+_USUAL = ("backbone", "image_size", "shots")  # shown only where they differ
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Mean:
         seeds: How many seeds it is over.
         interval: 95 % over images, where the rows have one.
         lacks: Categories that are not in it, to the reason.
-        notes: What else must be said.
+        notes: Sentences that belong to it.
     """
 
     value: float | None
@@ -89,12 +89,12 @@ class Group:
 
     @property
     def done(self) -> list[Row]:
-        """Those that were judged."""
+        """Those with results."""
         return [row for row in self.rows if row["status"] == "done"]
 
     @property
     def trained_here(self) -> bool:
-        """Whether anything in it learned from the data set that it is judged on."""
+        """Whether anything in it was trained on the data set that it is tested on."""
         return any(row.get("trained_on_this") for row in self.rows)
 
     def only(self, category: str) -> Group:
@@ -104,12 +104,14 @@ class Group:
     def label(self, fields: Iterable[str]) -> str:
         """``"winclip, pocket, 4 shots"``."""
         return ", ".join(
-            f"{told(self.key[name])} shot{'s' * (self.key[name] != 1)}" if name == "shots" else told(self.key[name])
+            f"{as_text(self.key[name])} shot{'s' * (self.key[name] != 1)}"
+            if name == "shots"
+            else as_text(self.key[name])
             for name in fields
         )
 
     def images(self) -> tuple[range, range]:
-        """Good and defective images over the categories that were judged; fewest to most where seeds differ."""
+        """Good and defective images over the categories with results; fewest to most where seeds differ."""
         sums = []
         for kind in ("good", "defective"):
             counts: dict[str, list[int]] = {}
@@ -163,7 +165,7 @@ class Group:
             if row["status"] != "done":
                 return f"{row['status']}: {row.get('error') or 'no reason was written'}".rstrip(".")
         if not rows:
-            return "not judged"
+            return "not tested"
         absent = [kind for kind in ("good", "defective") if not any(row.get(kind) for row in rows)]
         if absent:
             return f"no {absent[0]} image there"
@@ -183,8 +185,8 @@ def group(rows: Iterable[Row], by: Sequence[str] | None = None) -> list[Group]:
     """
     rows = list(rows)
     if by is None:
-        judged = [row for row in rows if row["status"] == "done"] or rows
-        by = ["method", *(name for name in _USUAL if len({_plain(row.get(name)) for row in judged}) > 1)]
+        done = [row for row in rows if row["status"] == "done"] or rows
+        by = ["method", *(name for name in _USUAL if len({_plain(row.get(name)) for row in done}) > 1)]
     for name in by:
         if name not in FIELDS:
             known = ", ".join(FIELDS)
@@ -198,8 +200,8 @@ def group(rows: Iterable[Row], by: Sequence[str] | None = None) -> list[Group]:
     for row in rows:
         categories.setdefault(row["dataset"], {})[row["category"]] = None
     groups = [
-        Group({name: mine[0].get(name) for name in names}, mine, tuple(sorted(categories[mine[0]["dataset"]])))
-        for mine in found.values()
+        Group({name: members[0].get(name) for name in names}, members, tuple(sorted(categories[members[0]["dataset"]])))
+        for members in found.values()
     ]
     for one in groups:
         _check_alike(one)
@@ -218,8 +220,8 @@ def check_metrics(metrics: Iterable[str]) -> None:
             raise ConfigError(f"'{name}' is no metric of a row; there are {known}.{did_you_mean(name, METRICS)}")
 
 
-def told(value: Any) -> str:
-    """A setting in words: ``[224, 224]`` is 224 x 224, ``["a", "b"]`` is a + b, nothing is a dash."""
+def as_text(value: Any) -> str:
+    """A setting as text: ``[224, 224]`` is 224 x 224, ``["a", "b"]`` is a + b, nothing is a dash."""
     if value is None or value == "":
         return DASH
     if isinstance(value, list | tuple):
@@ -229,7 +231,9 @@ def told(value: Any) -> str:
 
 def _home(key: tuple[str, ...], known: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """Where a row belongs that failed before all of its settings were known."""
-    fits = [one for one in known if all(mine in (theirs, "null") for mine, theirs in zip(key, one, strict=True))]
+    fits = [
+        one for one in known if all(value in (known_value, "null") for value, known_value in zip(key, one, strict=True))
+    ]
     return fits[0] if len(fits) == 1 else key
 
 
@@ -237,19 +241,19 @@ def _check_alike(one: Group) -> None:
     for name, title in FIELDS.items():
         values = {_plain(row.get(name)): row.get(name) for row in one.done}
         if name not in one.key and len(values) > 1:
-            some = " and ".join(sorted(told(value) for value in values.values())[:2])
+            some = " and ".join(sorted(as_text(value) for value in values.values())[:2])
             raise ConfigError(
                 f"rows of {one.label(one.key)} differ in {title} ({some}), and a mean over them would say nothing. "
                 f"Group by '{name}' too."
             )
-    seen: set[tuple[Any, Any]] = set()
+    pairs: set[tuple[Any, Any]] = set()
     for row in one.done:
-        if (row["category"], row["seed"]) in seen:
+        if (row["category"], row["seed"]) in pairs:
             raise ConfigError(
                 f"two rows of {one.label(one.key)} have category {row['category']} and seed {row['seed']}. Give "
                 "methods that differ labels that differ, and the rows of one run alone."
             )
-        seen.add((row["category"], row["seed"]))
+        pairs.add((row["category"], row["seed"]))
 
 
 def _joined(means: Sequence[Mean]) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""What a benchmark leaves for people: tables as Markdown, LaTeX, CSV and HTML, and plots as PNG and SVG."""
+"""The files that people read: tables as Markdown, LaTeX, CSV and HTML, and plots as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EACH = ("image_auroc", "pixel_auroc", "aupro", "aupro_200", "au_spro")
 
 
 def means_table(rows: Sequence[Row]) -> Table | None:
-    """Means over categories; None where nothing was judged, or where the rows must not be averaged."""
+    """Means over categories; None without results, or where the rows must not be averaged."""
     try:
         return table(_shown(rows)) if any(row["status"] == "done" for row in rows) else None
     except ConfigError:
@@ -32,16 +32,16 @@ def present(rows: Sequence[Row], folder: Path) -> Iterator[str]:
     shown = _shown(rows)
     if not any(row["status"] == "done" for row in shown):
         return
-    there = [name for name in _EACH if any(row.get(name) is not None for row in shown)]
+    metrics = [name for name in _EACH if any(row.get(name) is not None for row in shown)]
     try:
-        tables = {"means": table(shown)} | {f"{name} by category": by_category(shown, name) for name in there}
-        beside = published.against(shown)
+        tables = {"means": table(shown)} | {f"{name} by category": by_category(shown, name) for name in metrics}
+        comparison = published.against(shown)
         speeds = read_speed(folder / SPEED) if (folder / SPEED).exists() else []
     except ConfigError as error:
         yield f"no tables: {error}"
         return
-    if beside is not None:
-        tables["published"] = beside
+    if comparison is not None:
+        tables["published"] = comparison
     if speeds:
         tables["speed"] = speed_table(speeds)
     (folder / "tables").mkdir(parents=True, exist_ok=True)
@@ -55,16 +55,16 @@ def present(rows: Sequence[Row], folder: Path) -> Iterator[str]:
     write_whole(folder / "tables" / "tables.html", page(*tables.values(), title="Benchmark").encode())
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     try:
-        for name in there:
+        for name in metrics:
             plots.bars(shown, folder / "plots" / name.replace("_", "-"), metric=name)
             if len({row["shots"] for row in shown}) > 1:
                 plots.shots(shown, folder / "plots" / f"{name.replace('_', '-')}-shots", metric=name)
-        if speeds and there:
-            plots.speed(shown, speeds, folder / "plots" / "speed", metric=there[0])
+        if speeds and metrics:
+            plots.speed(shown, speeds, folder / "plots" / "speed", metric=metrics[0])
     except ConfigError as error:
         yield f"no plots: {error}"
 
 
 def _shown(rows: Sequence[Row]) -> list[Row]:
-    """A cell that makes no sense is no line of a table."""
+    """A cell that was skipped is no line of a table."""
     return [row for row in rows if row["status"] != "skipped"]

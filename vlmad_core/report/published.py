@@ -1,4 +1,4 @@
-"""What papers and their repositories print, as data, and beside it what was measured here.
+"""Published results as data, and beside them what was measured here.
 
 Only what is the same thing is compared: means over all categories of the data set, the same number of normal images,
 and AUPRO computed the same way.
@@ -15,7 +15,7 @@ from typing import Any
 
 from vlmad_core.datasets import published as known
 from vlmad_core.errors import ConfigError, did_you_mean
-from vlmad_core.report.means import FIELDS, METRICS, Group, Row, group, told
+from vlmad_core.report.means import FIELDS, METRICS, Group, Row, as_text, group
 from vlmad_core.report.render import Cell, Table
 from vlmad_core.report.tables import number
 
@@ -73,7 +73,7 @@ def results() -> tuple[Published, ...]:
 
 
 def lookup(method: str, dataset: str, shots: int = 0, *, by: str | None = None) -> tuple[Published, ...]:
-    """What is published of a method; nothing where nothing is.
+    """Published results of a method; nothing where there are none.
 
     Args:
         method: Such as "winclip"; or the name of its recipe.
@@ -120,9 +120,9 @@ def against(rows: Iterable[Row], *, margin: float = 1.0, by: str | None = None) 
     for row in rows:
         categories.setdefault(row["dataset"], set()).add(row["category"])
     names = {dataset: _dataset(dataset, there) for dataset, there in categories.items()}
-    mine = [row for row in rows if names[row["dataset"]] and _method(row["recipe"])]
+    matching = [row for row in rows if names[row["dataset"]] and _method(row["recipe"])]
     found: list[tuple[Group, Published]] = []
-    for one in group(mine):
+    for one in group(matching):
         dataset, method = names[one.key["dataset"]] or "", _method(one.rows[0]["recipe"]) or ""
         whose = by or _data()["methods"][method]["recipes"][one.rows[0]["recipe"]]
         found += [(one, theirs) for theirs in lookup(method, dataset, one.rows[0]["shots"], by=whose)]
@@ -154,10 +154,10 @@ def _line(one: Group, theirs: Published, keys: Sequence[str], margin: float) -> 
         strong = abs(off) > max(margin, 2 * (theirs.std or 0.0))
         ours, difference = number(mean, len(whole.categories)), Cell(value=off, signed=True, strong=strong)
     metric = "AUPRO, unknown variant" if theirs.metric == _UNKNOWN else METRICS[theirs.metric]
-    named = [Cell(theirs.dataset), *(Cell(told(one.key[name])) for name in keys)]
+    named = [Cell(theirs.dataset), *(Cell(as_text(one.key[name])) for name in keys)]
     named[1] = Cell(named[1].text, notes=_departures(whole, theirs))
-    words = (Cell(theirs.setting), Cell(str(theirs.shots)), Cell(metric))
-    return (*named, *words, ours, published, difference, Cell(theirs.by))
+    columns = (Cell(theirs.setting), Cell(str(theirs.shots)), Cell(metric))
+    return (*named, *columns, ours, published, difference, Cell(theirs.by))
 
 
 def _refusal(one: Group, theirs: Published) -> str:
@@ -179,23 +179,23 @@ def _refusal(one: Group, theirs: Published) -> str:
 
 
 def _departures(one: Group, theirs: Published) -> tuple[str, ...]:
-    """What is not as the paper has it."""
+    """What differs from the setting of the paper."""
     row, paper = (one.done or one.rows)[0], _data()["methods"][theirs.method]
     model = ((row.get("spec") or {}).get("backbone") or {}).get("config", {}).get("model") or row.get("backbone")
     size = row.get("image_size")
-    said = []
+    changes = []
     if not str(model).startswith(paper["model"]):
-        said.append(f"backbone {told(model)} in place of {paper['model']}")
+        changes.append(f"backbone {as_text(model)} in place of {paper['model']}")
     if size and list(size) != [paper["image_size"]] * 2:
-        said.append(f"{told(size)} pixels in place of {paper['image_size']}")
-    said += [
-        f"{part} {told(row.get(part))} in place of {paper[part]}"
+        changes.append(f"{as_text(size)} pixels in place of {paper['image_size']}")
+    changes += [
+        f"{part} {as_text(row.get(part))} in place of {paper[part]}"
         for part in ("extractor", "prompts")
         if row.get(part) != paper[part]
     ]
-    notes = [f"Not the published setting: {'; '.join(said)}."] if said else []
+    notes = [f"Not the published setting: {'; '.join(changes)}."] if changes else []
     if one.trained_here:
-        notes.append("Learned from the data set that it is judged on, which the published one did not.")
+        notes.append("Trained on the data set that it is tested on, which the published one was not.")
     counts = _FACTS[theirs.dataset].counts
     other = [
         row["category"]
@@ -204,7 +204,7 @@ def _departures(one: Group, theirs: Published) -> tuple[str, ...]:
         != (counts[row["category"]]["test/good"], counts[row["category"]]["test/defective"])
     ]
     if other:
-        notes.append(f"Not judged on all test images of {', '.join(dict.fromkeys(other))}.")
+        notes.append(f"Not tested on all images of {', '.join(dict.fromkeys(other))}.")
     return tuple(notes)
 
 

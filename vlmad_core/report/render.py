@@ -1,4 +1,4 @@
-"""A table, written as Markdown, LaTeX, CSV or HTML; whatever its words hold, they stay words."""
+"""A table as Markdown, LaTeX, CSV or HTML; text stays text in each of them, whatever characters it holds."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["DASH", "MINUS", "Cell", "Table", "page"]
+__all__ = ["DASH", "MINUS", "Cell", "Table", "page", "printable"]
 
 DASH, MINUS = "\u2013", "\u2212"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A word or a number, and what must be said with it.
+    """Text or a number, and the notes that belong to it.
 
     Args:
-        text: The word; None for a number.
+        text: The text; None for a number.
         value: The number, in the unit of its column; None is shown as a dash.
         spread: Standard deviation, same unit.
         interval: Lowest and highest, same unit.
@@ -38,16 +38,16 @@ class Cell:
     notes: tuple[str, ...] = ()
 
     def shown(self) -> str:
-        """In plain letters, with one decimal; a real minus sign."""
+        """As plain text, with one decimal; a real minus sign."""
         if self.text is not None:
-            return " ".join(self.text.split())
+            return printable(self.text)
         if self.value is None:
             return DASH
         shown = f"{self.value:{'+' if self.signed else ''}.1f}"
         if self.spread is not None:
             shown += f" ± {self.spread:.1f}"
         if self.interval is not None:
-            shown += f" ({self.interval[0]:.1f} to {self.interval[1]:.1f})"
+            shown += f" ({_interval(*self.interval)})"
         return shown.replace("-", MINUS)
 
 
@@ -58,7 +58,7 @@ class Table:
     Args:
         columns: Heads.
         rows: Of as many cells each.
-        labels: How many columns, from the left, say what a row is.
+        labels: How many columns, from the left, name the row.
         caption: Sentences.
     """
 
@@ -74,16 +74,16 @@ class Table:
         return {sentence: _letter(i) for i, sentence in enumerate(sentences)}
 
     def plain(self) -> list[list[str]]:
-        """What each cell shows, with the letters of its notes in brackets; for a terminal."""
+        """The text of each cell, with the letters of its notes in brackets; for a terminal."""
         return [[cell.shown() + (f" [{self._marks(cell)}]" if cell.notes else "") for cell in row] for row in self.rows]
 
     def markdown(self) -> str:
         """As GitHub renders it: caption, table, notes."""
 
         def cell(one: Cell) -> str:
-            words = _markdown(one.shown())
-            words = f"**{words}**" if one.strong else words
-            return words + (f" <sup>{self._marks(one)}</sup>" if one.notes else "")
+            text = _markdown(one.shown())
+            text = f"**{text}**" if one.strong else text
+            return text + (f" <sup>{self._marks(one)}</sup>" if one.notes else "")
 
         rule = ["---"] * self.labels + ["---:"] * (len(self.columns) - self.labels)
         lines = [[_markdown(name) for name in self.columns], rule, *([cell(one) for one in row] for row in self.rows)]
@@ -95,9 +95,9 @@ class Table:
         """A floating table, for documents that use the package booktabs."""
 
         def cell(one: Cell) -> str:
-            words = _latex(one.shown())
-            words = f"\\textbf{{{words}}}" if one.strong else words
-            return words + (f"\\textsuperscript{{{self._marks(one)}}}" if one.notes else "")
+            text = _latex(one.shown())
+            text = f"\\textbf{{{text}}}" if one.strong else text
+            return text + (f"\\textsuperscript{{{self._marks(one)}}}" if one.notes else "")
 
         form = "l" * self.labels + "r" * (len(self.columns) - self.labels)
         lines = [
@@ -115,12 +115,15 @@ class Table:
         return "\n".join([*lines, "\\end{table}"]) + "\n"
 
     def csv(self) -> str:
-        """Numbers as they are, spreads and intervals in columns of their own, notes and caption in the last two."""
-        heads, takes = list(self.columns[: self.labels]), [_word(i) for i in range(self.labels)]
+        """Numbers as they are, spreads and intervals in columns of their own, notes and caption in the last two.
+
+        Text that a spreadsheet would take for a formula begins with an apostrophe.
+        """
+        heads, takes = list(self.columns[: self.labels]), [_text(i) for i in range(self.labels)]
         for i, name in enumerate(self.columns[self.labels :], self.labels):
             column = [row[i] for row in self.rows]
             if all(cell.text is not None for cell in column):
-                heads, takes = [*heads, name], [*takes, _word(i)]
+                heads, takes = [*heads, name], [*takes, _text(i)]
                 continue
             heads, takes = [*heads, name], [*takes, _number(i, "value")]
             if any(cell.spread is not None for cell in column):
@@ -129,34 +132,34 @@ class Table:
                 heads, takes = [*heads, f"{name} low", f"{name} high"], [*takes, _end(i, 0), _end(i, 1)]
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*heads, "notes", "about"])
+        writer.writerow([*map(_plain_text, heads), "notes", "about"])
         for row in self.rows:
             notes = " ".join(dict.fromkeys(note for cell in row for note in cell.notes))
-            writer.writerow([*(take(row) for take in takes), notes, self.caption])
+            writer.writerow([*(take(row) for take in takes), _plain_text(notes), _plain_text(self.caption)])
         return text.getvalue()
 
     def html(self) -> str:
         """A figure to put into a page; :func:`page` makes a page of several."""
 
         def cell(one: Cell, i: int) -> str:
-            words = html.escape(one.shown())
-            words = f"<strong>{words}</strong>" if one.strong else words
-            words += f"<sup>{self._marks(one)}</sup>" if one.notes else ""
+            text = _html(one.shown())
+            text = f"<strong>{text}</strong>" if one.strong else text
+            text += f"<sup>{self._marks(one)}</sup>" if one.notes else ""
             if i < self.labels:
-                return f'<th scope="row">{words}</th>'
-            return f'<td class="number">{words}</td>'
+                return f'<th scope="row">{text}</th>'
+            return f'<td class="number">{text}</td>'
 
         number = ' class="number"'
         heads = "".join(
-            f'<th scope="col"{"" if i < self.labels else number}>{html.escape(name)}</th>'
+            f'<th scope="col"{"" if i < self.labels else number}>{_html(name)}</th>'
             for i, name in enumerate(self.columns)
         )
         body = "\n".join(f"<tr>{''.join(cell(one, i) for i, one in enumerate(row))}</tr>" for row in self.rows)
-        notes = "".join(f"<li><sup>{letter}</sup> {html.escape(note)}</li>" for note, letter in self.notes.items())
+        notes = "".join(f"<li><sup>{letter}</sup> {_html(note)}</li>" for note, letter in self.notes.items())
         return (
             # A wide table scrolls by itself, also with the keys.
             '<figure class="results"><div class="scroll" role="region" tabindex="0" aria-label="Table of results">\n'
-            f"<table>\n<caption>{html.escape(self.caption)}</caption>\n"
+            f"<table>\n<caption>{_html(self.caption)}</caption>\n"
             f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n"
             + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
             + "</figure>\n"
@@ -189,10 +192,43 @@ def page(*tables: Table, title: str = "Results") -> str:
     """A whole page of tables that needs no other file."""
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{html.escape(title)}</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{html.escape(title)}</h1>\n"
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{_html(title)}</title>\n'
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{_html(title)}</h1>\n"
         f"{''.join(table.html() for table in tables)}</main>\n</body>\n</html>\n"
     )
+
+
+def printable(text: str) -> str:
+    r"""One line that any file and terminal can hold: bytes of a name that is not UTF-8 become ``\xff``.
+
+    >>> printable("a\x1b[1m \udcff")
+    'a?[1m \\xff'
+    """
+    line = (letter if letter.isprintable() or "\udc80" <= letter <= "\udcff" else "?" for letter in _line(text))
+    return "".join(line).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _html(text: str) -> str:
+    return html.escape(printable(text))
+
+
+def _plain_text(text: str) -> str:
+    """Never a formula (OWASP, CSV injection): what begins like one gets an apostrophe before it."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _interval(low: float, high: float) -> str:
+    """With as many decimals as its ends need to differ: an interval is never shown as a point."""
+    for decimals in range(1, 7):
+        ends = f"{low:.{decimals}f}", f"{high:.{decimals}f}"
+        if ends[0] != ends[1] or low == high:
+            break
+    return " to ".join(ends)
 
 
 def _letter(number: int) -> str:
@@ -201,8 +237,8 @@ def _letter(number: int) -> str:
     return (_letter(before - 1) if before else "") + chr(ord("a") + last)
 
 
-def _word(i: int) -> Callable[[tuple[Cell, ...]], str]:
-    return lambda row: row[i].shown()
+def _text(i: int) -> Callable[[tuple[Cell, ...]], str]:
+    return lambda row: _plain_text(row[i].shown())
 
 
 def _number(i: int, what: str) -> Callable[[tuple[Cell, ...]], str]:
@@ -223,7 +259,7 @@ def _end(i: int, end: int) -> Callable[[tuple[Cell, ...]], str]:
 
 def _markdown(text: str) -> str:
     """Backslashes before what would mean something; an underscore inside a word means nothing."""
-    text = html.escape(" ".join(text.split()), quote=False)
+    text = html.escape(printable(text), quote=False)
     return re.sub(r"([\\`*|\[\]~$]|(?<!\w)_|_(?!\w)|^[#+-](?=\s))", r"\\\1", text)
 
 
@@ -245,4 +281,4 @@ _LATEX = {
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+    return "".join(_LATEX.get(letter, letter) for letter in printable(text))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import write_whole
+from vlmad_core.files import JsonLines, read_json_lines, write_whole
 
 __all__ = ["ROWS", "Row", "RowsFile", "read_rows", "write_parquet"]
 
 ROWS = "rows.jsonl"
+_WHAT = "a row"
 
 Json: TypeAlias = Any
 
@@ -41,6 +41,7 @@ class Row(TypedDict, total=False):
     good: int
     defective: int
     unreadable: list[dict[str, str]]
+    problems: list[str]
     image_auroc: float | None
     image_auroc_low: float | None
     image_auroc_high: float | None
@@ -70,13 +71,12 @@ def read_rows(folder: str | Path) -> list[Row]:
     """Every row of a benchmark's folder, or of one file; a last line that was cut short is passed over.
 
     Raises:
-        ConfigError: No rows are there, or a line in the middle is none.
+        ConfigError: No rows are there, or a line holds none.
     """
     path = Path(folder)
     path = path / ROWS if path.is_dir() else path
     try:
-        with path.open("rb") as file:
-            return [row for row, _ in _lines(file, path)]
+        return list(read_json_lines(path, _parse, _WHAT))
     except FileNotFoundError as error:
         raise ConfigError(f"{folder}: holds no benchmark ({ROWS} is missing).") from error
 
@@ -92,45 +92,24 @@ class RowsFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / ROWS
-        self.rows: dict[str, Row] = {}
-        self._file = self.path.open("ab", buffering=0)  # unbuffered, so that a line is one write
-        try:
-            end = 0
-            with self.path.open("rb") as file:
-                for row, place in _lines(file, self.path):
-                    self.rows[row["cell"]] = row
-                    end = place
-            self._file.truncate(end)
-        except BaseException:
-            self._file.close()
-            raise
+        self._lines = JsonLines(folder / ROWS, _parse, _dump, _WHAT)
+        self.rows = {row["cell"]: row for row in self._lines.items}
 
     def append(self, row: Row) -> None:
         """Add a row; it is on the disk when this returns, or not in the file at all."""
-        line, end = _line(row), self._file.seek(0, os.SEEK_END)
-        try:
-            if self._file.write(line) != len(line):
-                raise OSError("only part of a line could be written")
-            os.fsync(self._file.fileno())
-        except OSError:
-            self._file.truncate(end)
-            raise
+        self._lines.append(row)
         self.rows[row["cell"]] = row
 
     def drop(self, cells: Iterable[str]) -> None:
         """Take rows out, in one step."""
-        gone = set(cells) & self.rows.keys()
-        if not gone:
-            return
-        self.rows = {cell: row for cell, row in self.rows.items() if cell not in gone}
-        self._file.close()
-        write_whole(self.path, b"".join(map(_line, self.rows.values())), sync=True)
-        self._file = self.path.open("ab", buffering=0)
+        dropped = set(cells) & self.rows.keys()
+        if dropped:
+            self.rows = {cell: row for cell, row in self.rows.items() if cell not in dropped}
+            self._lines.replace(self.rows.values())
 
     def close(self) -> None:
-        """Done."""
-        self._file.close()
+        """Close the file."""
+        self._lines.close()
 
 
 def write_parquet(rows: Iterable[Row], path: Path) -> bool:
@@ -140,10 +119,7 @@ def write_parquet(rows: Iterable[Row], path: Path) -> bool:
         from pyarrow import parquet
     except ImportError:
         return False
-    texts = (
-        json.dumps({**row, "spec": json.dumps(row.get("spec"), sort_keys=True)}, ensure_ascii=False) for row in rows
-    )
-    flat = [json.loads(text.encode("utf-8", "replace")) for text in texts]  # Parquet has no names in other encodings
+    flat = [_printable({**row, "spec": json.dumps(row.get("spec"), sort_keys=True)}) for row in rows]
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(pyarrow.Table.from_pylist(flat, schema=_schema(pyarrow)), sink)
     write_whole(path, sink.getvalue().to_pybytes())
@@ -152,7 +128,7 @@ def write_parquet(rows: Iterable[Row], path: Path) -> bool:
 
 def _schema(pyarrow: Any) -> Any:
     """From the types of :class:`Row`, so that a column of nulls keeps its type."""
-    words = pyarrow.list_(pyarrow.string())
+    texts = pyarrow.list_(pyarrow.string())
     broken = pyarrow.list_(pyarrow.struct([("path", pyarrow.string()), ("error", pyarrow.string())]))
     kinds = {
         "str": pyarrow.string(),
@@ -162,7 +138,7 @@ def _schema(pyarrow: Any) -> Any:
         "bool": pyarrow.bool_(),
         "bool | None": pyarrow.bool_(),
         "list[int] | None": pyarrow.list_(pyarrow.int64()),
-        "list[str]": words,
+        "list[str]": texts,
         "list[dict[str, str]]": broken,
         "dict[str, Json]": pyarrow.string(),
     }
@@ -170,26 +146,22 @@ def _schema(pyarrow: Any) -> Any:
     return pyarrow.schema([(name, kinds[str(hint)]) for name, hint in hints.items()])
 
 
-def _line(row: Mapping[str, Any]) -> bytes:
-    return json.dumps(row, allow_nan=False).encode() + b"\n"
+def _dump(row: Row) -> str:
+    return json.dumps(row, allow_nan=False)
 
 
-def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[Row, int]]:
-    """Rows, each with the place where its line ends; stops before a last line that is not whole."""
-    end = 0
-    for number, line in enumerate(file, 1):
-        row = _row(line) if line.endswith(b"\n") else None
-        if row is None:
-            if file.read(1):
-                raise ConfigError(f"{path}: line {number} is not a row; mend or remove the file, or use another --out.")
-            return
-        end += len(line)
-        yield row, end
-
-
-def _row(line: bytes) -> Row | None:
+def _parse(line: bytes) -> Row | None:
     try:
         row: Row = json.loads(line)
     except ValueError:
         return None
     return row if isinstance(row, dict) and isinstance(row.get("cell"), str) else None
+
+
+def _printable(value: Any) -> Any:
+    """Text that Parquet can hold: names need not be UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {key: _printable(inner) for key, inner in value.items()}
+    return [_printable(inner) for inner in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What a measurement of speed holds, one line of ``speed.jsonl`` each."""
+"""Measurements of speed, one line of ``speed.jsonl`` each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import write_whole
+from vlmad_core.files import read_json_lines, write_whole
 from vlmad_core.version import __version__
 
 __all__ = ["SPEED", "Speed", "read_speed", "write_speed"]
@@ -36,13 +36,13 @@ class Speed:
         p50_ms: Milliseconds for one image by itself, which half of them stay below; None for batches above 1.
         p95_ms: Likewise 95 %.
         p99_ms: Likewise 99 %; of fewer than 100 images it is close to the slowest.
-        images_per_second: With the next files decoded while a batch is judged.
+        images_per_second: With the next files decoded while a batch is computed.
         peak_memory_mb: Most memory held at a time, in 10^6 bytes, model and process included; None if unknown.
         memory: What that is: memory of the process, or of the accelerator.
         parameters: Of backbone and parts.
         learned: Of the parts alone.
         flops: For one image, two for each multiply-add; see :func:`~vlmad_core.benchmark.flops.count_flops`.
-        shots: Normal images it had seen, as rows of results have it; None: whatever their number.
+        shots: Normal images it was fitted on, as rows of results have it; None: whatever their number.
         vlmad: Version.
         torch: Version.
     """
@@ -86,19 +86,19 @@ def read_speed(path: str | Path) -> list[Speed]:
         ConfigError: Not there, or a line that is not one of speed.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        return list(read_json_lines(Path(path), _parse, "a measurement of speed"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; `vlmad speed --out {path}` writes it.") from error
+
+
+def _parse(line: bytes) -> Speed | None:
     known = {field.name for field in fields(Speed)}
-    speeds = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = {key: value for key, value in json.loads(line).items() if key in known}
-            row["image_size"] = tuple(row["image_size"])
-            speeds.append(Speed(**row))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{path}: line {number} is not a measurement of speed; remove it.") from error
-    return speeds
+    try:
+        row = {key: value for key, value in json.loads(line).items() if key in known}
+        row["image_size"] = tuple(row["image_size"])
+        return Speed(**row)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _key(speed: Speed) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmad_core.report.means import told
+from vlmad_core.report.means import as_text
 from vlmad_core.report.render import DASH, Cell, Table
 from vlmad_core.report.speed import Speed
 
@@ -24,7 +24,7 @@ def speed_table(speeds: Sequence[Speed]) -> Table:
         (
             Cell(one.method, notes=(f"On {_place(one)}.",) if several else ()),
             Cell(one.backbone),
-            Cell(told(one.image_size)),
+            Cell(as_text(one.image_size)),
             Cell(DASH if one.shots is None else str(one.shots)),
             Cell(str(one.batch)),
             *(Cell(value=value) for value in (one.p50_ms, one.p95_ms, one.p99_ms)),

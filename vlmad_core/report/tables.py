@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.report.means import FIELDS, METRICS, Group, Mean, Row, check_metrics, group, told
+from vlmad_core.report.means import FIELDS, METRICS, Group, Mean, Row, as_text, check_metrics, group
 from vlmad_core.report.render import DASH, Cell, Table, page
 
-__all__ = ["Table", "by_category", "how_judged", "number", "page", "table"]
+__all__ = ["Table", "by_category", "number", "page", "rules_of", "table"]
 
 _USUAL = tuple(name for name in METRICS if name != "aupro_200")
-_TRAINED = "Learned from the data set that it is judged on: not comparable with the others, and never the best."
+_TRAINED = "Trained on the data set that it is tested on: not comparable with the others, and never the best."
 _COUNTS = "good + defective"
 
 
@@ -40,12 +40,13 @@ def table(rows: Iterable[Row], *, by: Sequence[str] | None = None, metrics: Sequ
         ]
         shared = [note for note in (cells[0].notes if cells else ()) if all(note in cell.notes for cell in cells)]
         cells = [replace(cell, notes=tuple(n for n in cell.notes if n not in shared)) for cell in cells]
-        named = [Cell(told(one.key[name])) for name in labels]
+        named = [Cell(as_text(one.key[name])) for name in labels]
         named[0] = replace(named[0], notes=(*shared, *special[i], *_own(one)))
         lines.append((*named, Cell(_counts([one])), *cells))
     sizes = {len(one.categories) for one in groups}
-    over = "s" if sizes == {1} else f"s over {_range(range(min(sizes), max(sizes) + 1))} categories, unweighted"
-    caption = f"Mean{over}, in percent. {_spreads(groups)} {' '.join(common)} {_bold(groups) if any(best) else ''}"
+    over = "" if sizes == {1} else f" over {_range(range(min(sizes), max(sizes) + 1))} categories, unweighted"
+    bold = _bold(groups) if any(best) else ""
+    caption = f"Means{over}, in percent. {_intervals(lines)} {_spreads(groups)} {' '.join(common)} {bold}"
     heads = (*(FIELDS[name] for name in labels), _COUNTS, *(METRICS[name] for name in metrics))
     return Table(heads, tuple(lines), len(labels) + 1, " ".join(caption.split()))
 
@@ -73,12 +74,12 @@ def by_category(rows: Iterable[Row], metric: str, *, by: Sequence[str] | None = 
     lines = []
     for dataset in datasets:
         there = {i: one for i, one in enumerate(groups) if one.key["dataset"] == dataset}
-        of = f"{told(dataset)}, " if len(datasets) > 1 else ""
+        of = f"{as_text(dataset)}, " if len(datasets) > 1 else ""
         categories = next(iter(there.values())).categories
         for name in categories:
             means = {i: one.one(name, metric) for i, one in there.items()}
             counts = _counts([one.only(name) for one in there.values()])
-            lines.append((Cell(f"{of}{told(name)}"), Cell(counts), *_line(groups, means, 1)))
+            lines.append((Cell(f"{of}{as_text(name)}"), Cell(counts), *_line(groups, means, 1)))
         if len(categories) > 1:
             means = {i: one.mean(metric) for i, one in there.items()}
             counts = _counts(list(there.values()))
@@ -87,22 +88,20 @@ def by_category(rows: Iterable[Row], metric: str, *, by: Sequence[str] | None = 
         noted = [replace(cell, notes=(*own[i], *cell.notes)) if i in there else cell for i, cell in enumerate(cells)]
         lines[-1] = (label, total, *noted)
     lines = [(*line[:2], *_merged(line[2:], column, columns)) for line in lines]
-    ends = "In brackets: 95 % over images." if any(cell.interval for line in lines for cell in line) else ""
     bold = _bold(groups) if any(cell.strong for line in lines for cell in line) else ""
     empty = list(dict.fromkeys(one.label(named) for one in every if one.label(named) not in columns))
     left = f"Without a value, so without a column: {'; '.join(empty)}." if empty and named else ""
-    caption = f"{METRICS[metric]}, in percent. {ends} {_spreads(groups)} {' '.join(common)} {bold} {left}"
+    caption = f"{METRICS[metric]}, in percent. {_intervals(lines)} {_spreads(groups)} {' '.join(common)} {bold} {left}"
     return Table(("category", _COUNTS, *columns), tuple(lines), 2, " ".join(caption.split()))
 
 
-def number(mean: Mean, categories: int, strong: bool = False, *, intervals: bool = False) -> Cell:
+def number(mean: Mean, categories: int, strong: bool = False) -> Cell:
     """A mean in percent, with what it lacks as a note.
 
     Args:
         mean: In [0, 1].
         categories: How many it should be over.
         strong: Shown bold.
-        intervals: Show the interval over images, where there is one.
     """
     notes = [*mean.notes]
     if mean.lacks:
@@ -114,14 +113,14 @@ def number(mean: Mean, categories: int, strong: bool = False, *, intervals: bool
     return Cell(
         value=None if mean.value is None else 100 * mean.value,
         spread=None if mean.spread is None else 100 * mean.spread,
-        interval=(100 * mean.interval[0], 100 * mean.interval[1]) if intervals and mean.interval else None,
+        interval=(100 * mean.interval[0], 100 * mean.interval[1]) if mean.interval else None,
         strong=strong,
         notes=tuple(notes),
     )
 
 
-def how_judged(groups: Sequence[Group], metrics: Sequence[str]) -> str:
-    """The rules by which the numbers of all groups came about, as sentences.
+def rules_of(groups: Sequence[Group], metrics: Sequence[str]) -> str:
+    """How the numbers of all groups were computed, as sentences.
 
     Args:
         groups: Of rows.
@@ -134,10 +133,7 @@ def how_judged(groups: Sequence[Group], metrics: Sequence[str]) -> str:
 def _line(groups: Sequence[Group], means: Mapping[int, Mean], categories: int) -> list[Cell]:
     places = list(means)
     best = {places[i] for i in _best([groups[i] for i in places], list(means.values()))}
-    return [
-        number(means[i], categories, i in best, intervals=means[i].spread is None) if i in means else Cell("")
-        for i in range(len(groups))
-    ]
+    return [number(means[i], categories, i in best) if i in means else Cell("") for i in range(len(groups))]
 
 
 def _merged(cells: Sequence[Cell], column: Sequence[str], columns: Sequence[str]) -> list[Cell]:
@@ -167,29 +163,29 @@ def _metrics(groups: Sequence[Group], wanted: Sequence[str] | None) -> list[str]
 
 
 def _best(groups: Sequence[Group], means: Sequence[Mean]) -> list[int]:
-    """The highest of each block, as shown; only whole means of what did not learn from this data set compete."""
+    """The highest of each block, as shown; only whole means of what was not trained on this data set compete."""
     blocks: dict[tuple[str, str], list[tuple[float, int]]] = {}
     for i, (one, mean) in enumerate(zip(groups, means, strict=True)):
         if mean.value is not None and not mean.lacks and not one.trained_here:
-            block = (told(one.key["dataset"]), told(one.key.get("shots")))
+            block = (as_text(one.key["dataset"]), as_text(one.key.get("shots")))
             blocks.setdefault(block, []).append((round(100 * mean.value, 1), i))
     return [i for some in blocks.values() if len(some) > 1 for value, i in some if value == max(some)[0]]
 
 
 def _bold(groups: Sequence[Group]) -> str:
     fields = {"dataset": "data set", "shots": "number of normal images"}
-    several = [name for field, name in fields.items() if len({told(one.key.get(field)) for one in groups}) > 1]
+    several = [name for field, name in fields.items() if len({as_text(one.key.get(field)) for one in groups}) > 1]
     return f"Bold: the best{' of each ' * bool(several)}{' and '.join(several)}."
 
 
 def _labels(groups: Sequence[Group]) -> list[str]:
-    """Fields that are told; the data set only where there are several."""
+    """Fields that are shown; the data set only where there are several."""
     names = list(groups[0].key)
-    return names if len({told(one.key["dataset"]) for one in groups}) > 1 or len(names) == 1 else names[1:]
+    return names if len({as_text(one.key["dataset"]) for one in groups}) > 1 or len(names) == 1 else names[1:]
 
 
 def _facts(one: Group, metrics: Sequence[str]) -> list[str]:
-    """How it was judged, as sentences."""
+    """How it was computed, as sentences."""
     if not one.done:
         return []
     facts = [f"Image score: {_all(one, 'image_rule')}."] if any(name.startswith("image") for name in metrics) else []
@@ -200,7 +196,7 @@ def _facts(one: Group, metrics: Sequence[str]) -> list[str]:
             if any(row.get("resolution") for row in one.done)
             else "their masks' size"
         )
-        facts += [f"Maps judged at {at}, masks: {_all(one, 'mask_rule')}."]
+        facts += [f"Maps scored at {at}, masks: {_all(one, 'mask_rule')}."]
         streamed = [row for row in one.done if row.get("pixel_exact") is False]
         bound = max((row.get("pixel_bound") or 0.0 for row in streamed), default=0.0)
         off = f"Pixel metrics of {len(streamed)} of {len(one.done)} runs are streamed, at most {100 * bound:.2g} off."
@@ -209,22 +205,28 @@ def _facts(one: Group, metrics: Sequence[str]) -> list[str]:
 
 
 def _all(one: Group, name: str) -> str:
-    values = list(dict.fromkeys(told(row[name]) for row in one.done if row.get(name))) or [DASH]
+    values = list(dict.fromkeys(as_text(row[name]) for row in one.done if row.get(name))) or [DASH]
     return " or ".join(values) if len(values) < 4 else f"{values[0]} and {len(values) - 1} others"
 
 
 def _own(one: Group) -> tuple[str, ...]:
-    """What must be said of a group wherever it is shown."""
+    """Notes of a group wherever it is shown."""
     paths = {(row["category"], file["path"]) for row in one.done for file in row.get("unreadable") or ()}
     unread = f"{len(paths)} image{'s' * (len(paths) > 1)} could not be read." if paths else ""
-    return tuple(note for note in (_TRAINED if one.trained_here else "", unread) if note)
+    problems = dict.fromkeys(f"{row['category']}: {text}" for row in one.done for text in row.get("problems") or ())
+    return tuple(note for note in (_TRAINED if one.trained_here else "", unread, *problems) if note)
 
 
 def _split(facts: Sequence[Sequence[str]]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """What is true of all groups, for the caption, and what is true of some, for their notes."""
+    """Sentences that hold for all groups, for the caption, and those of some, for their notes."""
     there = [some for some in facts if some]
     common = [fact for fact in (there[0] if there else ()) if all(fact in some for some in there)]
     return common, [tuple(fact for fact in some if fact not in common) for some in facts]
+
+
+def _intervals(lines: Sequence[Sequence[Cell]]) -> str:
+    found = any(cell.interval for line in lines for cell in line)
+    return "In brackets: 95 % interval over images, for the draws of normal images at hand." if found else ""
 
 
 def _spreads(groups: Sequence[Group]) -> str:
@@ -235,12 +237,12 @@ def _spreads(groups: Sequence[Group]) -> str:
 def _some(lacks: Mapping[str, str], most: int = 4) -> str:
     reasons: dict[str, list[str]] = {}
     for category, why in lacks.items():
-        reasons.setdefault(why, []).append(told(category))
-    said = []
+        reasons.setdefault(why, []).append(as_text(category))
+    texts = []
     for why, names in reasons.items():
         more = f" and {len(names) - most} more" if len(names) > most else ""
-        said.append(f"{', '.join(names[:most])}{more} ({why})")
-    return "; ".join(said)
+        texts.append(f"{', '.join(names[:most])}{more} ({why})")
+    return "; ".join(texts)
 
 
 def _counts(groups: Sequence[Group]) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from vlmad_core.contracts.data import Prediction
-from vlmad_core.contracts.parts import select_levels
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vlmad_core.contracts.parts import Scorer
 
 __all__ = ["MapFormat", "encode", "highest", "read_map", "shrunk"]
 
@@ -21,16 +25,12 @@ _UNIT = "vlmad-unit"
 
 
 def highest(pipeline: Pipeline) -> float:
-    """The value that a map of this pipeline cannot exceed, as far as its settings tell.
+    """The scale of maps that are saved as PNG: the highest value that a map of this pipeline can have.
 
-    Probabilities and half-cosines lie in [0, 1], and so do their means; sums over levels or scorers reach further.
+    Where a scorer states no maximum it counts as 1, which is usual; values beyond are then cut, with a warning.
     """
-    tops = []
-    for scorer in pipeline.scorers:
-        config: Any = getattr(scorer, "config", None)
-        summed = getattr(config, "combine", "mean") == "sum"
-        patterns = getattr(config, "levels", ("*",))
-        tops.append(float(len(select_levels(pipeline.extractor.levels, patterns))) if summed else 1.0)
+    scorers = cast("Iterable[Scorer]", pipeline.scorers)
+    tops = [1.0 if scorer.maximum is None else scorer.maximum for scorer in scorers]
     return sum(tops) if pipeline.fuse.map == "sum" else max(tops)
 
 

@@ -14,7 +14,7 @@ from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.colour import colours
 
-__all__ = ["Scale", "draw", "draw_legend", "font", "panel", "picture_box"]
+__all__ = ["Scale", "draw", "draw_legend", "font", "opacity", "panel", "picture_box"]
 
 _LONGEST, _SHORTEST, _NARROWEST = 1600, 512, 360
 _PAPER, _INK, _FAINT = (18, 18, 22), (238, 238, 240), (160, 160, 168)
@@ -79,13 +79,19 @@ def draw(image: Image.Image, prediction: Prediction, scale: Scale, title: str = 
 
 def heated(picture: Image.Image, values: np.ndarray, scale: Scale) -> Image.Image:
     """Blend colours over a picture of the same size; what normal images show too stays nearly transparent."""
+    alpha = opacity(values, scale)[..., None]
+    mixed = np.asarray(picture, dtype=np.float32) * (1 - alpha) + colours(scale.place(values)) * alpha
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def opacity(values: np.ndarray, scale: Scale) -> np.ndarray:
+    """Of the heat, in [0, 1]: rises fast above the highest normal value, or the middle of the scale if not known."""
     place = scale.place(values)
     knee = float(scale.place(np.float32(scale.normal))) if scale.normal is not None else 0.5  # type: ignore[arg-type]
     knee = min(max(knee, 0.05), 0.95)
     rise = np.clip((place - knee) / (1 - knee), 0, 1)
-    alpha = np.where(place < knee, 0.12 * (place / knee) ** 2, 0.12 + 0.6 * np.sqrt(rise))[..., None]
-    mixed = np.asarray(picture, dtype=np.float32) * (1 - alpha) + colours(place) * alpha
-    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+    alpha: np.ndarray = np.where(place < knee, 0.12 * (place / knee) ** 2, 0.12 + 0.6 * np.sqrt(rise))
+    return alpha
 
 
 def panel(width: int, height: int) -> Image.Image:

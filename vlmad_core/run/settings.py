@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import write_whole
+from vlmad_core.files import differences, write_whole
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.version import __version__
 
@@ -67,31 +67,3 @@ def check_same(folder: Path, settings: Mapping[str, Any]) -> None:
     told = differences(record["settings"], settings)
     if told:
         raise ConfigError(f"{folder}: was made with other settings: {told}. Use another --out, or --overwrite.")
-
-
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """What is not the same, in words; nothing where all is.
-
-    >>> differences({"seed": 1}, {"seed": 2})
-    'seed was 1 and is now 2'
-    """
-    then, now = dict(_flat(before)), dict(_flat(after))
-    changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-    told = "; ".join(f"{key} was {_told(then.get(key))} and is now {_told(now.get(key))}" for key in changed[:4])
-    return f"{told}; and {len(changed) - 4} more" if len(changed) > 4 else told
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        for number, inner in enumerate(value):
-            yield from _flat(inner, f"{path}.{number}")
-    else:
-        yield path, value
-
-
-def _told(value: Any) -> str:
-    text = json.dumps(value)
-    return "not there" if value is None else text if len(text) <= 60 else text[:57] + "..."

@@ -177,10 +177,10 @@ class PartCase(Case):
 
 
 class ExtractorCase(PartCase):
-    """A way to look."""
+    """An extractor."""
 
     def features(self, part: Any, rows: Sequence[int] = (0, 1, 2), backbone: Backbone | None = None) -> Features:
-        """Of some of the three pictures."""
+        """Of some of the three images."""
         backbone = backbone or self.backbone
         found: Features = part(backbone.vision, self.images(backbone)[list(rows)])
         return found
@@ -191,12 +191,12 @@ class ExtractorCase(PartCase):
 
 
 class PromptsCase(PartCase):
-    """A way to say."""
+    """Prompts."""
 
     names = ("metal nut", "carpet", "solar cell")
 
     def text_embeddings(self, part: Any, names: Sequence[str], rows: Sequence[int] = (0, 1, 2)) -> TextEmbeddings:
-        """Of names; where it looks at pictures, of those in ``rows``."""
+        """Of names; where it looks at images, of those in ``rows``."""
         found: TextEmbeddings = self._say(part, names, rows, self.backbone)
         return found
 
@@ -220,7 +220,7 @@ class PromptsCase(PartCase):
 
 
 class ScorerCase(PartCase):
-    """A way to judge, on levels of every sort."""
+    """A scorer, on levels of every sort."""
 
     grid, size = (4, 4), (37, 53)
     specs = (
@@ -244,11 +244,11 @@ class ScorerCase(PartCase):
     def tags(self) -> frozenset[str]:
         """Of the part."""
         part = self.part
-        found = {"remembers": part.needs_fit, "reads words": part.needs_text}
+        found = {"memory": part.needs_fit, "text scores": part.needs_text}
         return super().tags | {tag for tag, there in found.items() if there}
 
     def features(self, seeds: Sequence[int], *, dtype: torch.dtype = torch.float32) -> Features:
-        """One picture of noise a seed."""
+        """One image of noise a seed."""
 
         def vectors(spec: LevelSpec, regions: int) -> Tensor:
             return torch.cat([_noise((1, regions, spec.dim), 100 + seed) for seed in seeds]).to(dtype)
@@ -257,7 +257,7 @@ class ScorerCase(PartCase):
         return Features(tuple(self._level(spec, vectors) for spec in self.specs), image)
 
     def alike(self, joint: Tensor, visual: Tensor) -> Features:
-        """Pictures that look the same everywhere: ``[B, 16]`` in the joint levels, ``[B, 32]`` in the others."""
+        """Images that look the same everywhere: ``[B, 16]`` in the joint levels, ``[B, 32]`` in the others."""
 
         def vectors(spec: LevelSpec, regions: int) -> Tensor:
             return (joint if spec.joint else visual)[:, None].expand(-1, regions, -1).clone()
@@ -269,11 +269,11 @@ class ScorerCase(PartCase):
         return Level(spec, vectors(spec, 16 if cover is None else len(cover)), self.grid, cover)
 
     def text_embeddings(self, count: int, *, states: int = 2, dtype: torch.dtype = torch.float32) -> TextEmbeddings:
-        """The same for each of ``count`` pictures; the first state is normal."""
+        """The same for each of ``count`` images; the first state is normal."""
         vectors = l2_normalize(_noise((1, states, 16), 500)).expand(count, -1, -1)
         return TextEmbeddings(vectors.to(dtype), torch.arange(states) > 0)
 
-    def judge(self, part: Any, features: Features) -> Any:
+    def score(self, part: Any, features: Features) -> Any:
         """Scores at ``size``, with words where it reads them."""
         count, dtype = len(features.levels[0].vectors), features.levels[0].vectors.dtype
         words = self.text_embeddings(count, dtype=dtype) if part.needs_text else None
@@ -281,7 +281,7 @@ class ScorerCase(PartCase):
 
     def run(self, part: Any, rows: Sequence[int] = (0, 1, 2), *, backbone: Backbone | None = None) -> Outputs:
         """Image scores, map and the maps of the levels."""
-        scores = self.judge(part, self.features(rows, dtype=(backbone or self.backbone).dtype))
+        scores = self.score(part, self.features(rows, dtype=(backbone or self.backbone).dtype))
         return {
             "image": scores.image,
             "map": scores.anomaly_map,

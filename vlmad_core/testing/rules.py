@@ -1,7 +1,7 @@
-"""What a check is: a named function that says nothing, or fails with a sentence that says what to do.
+"""What a check is: a named function that passes, or fails with a sentence that says what to do.
 
-A check is told what it is about (a *case*, see :mod:`vlmad_core.testing.cases`), for which kinds it stands, and what
-the part must have for it (*tags*). Its first line of documentation is the rule, as the docs print it.
+A check gets what it is about (a *case*, see :mod:`vlmad_core.testing.cases`). It names the kinds that it is for, and
+what the part must have for it (*tags*). Its first line of documentation is the rule, as the docs print it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class CheckSkipped(Exception):
 
 TAGS = {
     "learns": "it has nothing to learn",
-    "remembers": "it remembers no normal images (needs_fit is false)",
-    "reads words": "it does not compare with words (needs_text is false)",
+    "memory": "it is not fitted on normal images (needs_fit is false)",
+    "text scores": "it does not compare with text (needs_text is false)",
     "text": "it has no text",
-    "joint": "its pictures and words share no space",
+    "joint": "its image and text features share no space",
     "class token": "it does not pool a class token",
     "example": "no example was given: root= in a test, --root on the command line",
     "distribution": "it belongs to no installed distribution",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlmad_core.contracts.images import Preprocess
+from vlmad_core.contracts.text_length import check_text_length
 from vlmad_core.contracts.towers import Backbone, Block
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class TinyBlock(nn.Module):
 
 
 class TinyVision(nn.Module):
-    """The half that sees: patches of 8 x 8 pixels, any size, behind a class token (or none) and registers (or none)."""
+    """The image encoder: patches of 8 x 8 pixels, any size, behind a class token (or none) and registers (or none)."""
 
     blocks: Sequence[Block]
     patch = (PATCH, PATCH)
@@ -113,7 +114,7 @@ class TinyVision(nn.Module):
 
 
 class TinyText(nn.Module):
-    """The half that reads: each word has a number made from its letters; a causal mask, as CLIP has."""
+    """The text encoder: each word has a number made from its letters; a causal mask, as CLIP has."""
 
     blocks: Sequence[Block]
     mask: Tensor | None
@@ -129,10 +130,15 @@ class TinyText(nn.Module):
         self.register_buffer("mask", torch.full((CONTEXT, CONTEXT), -torch.inf).triu(1), persistent=False)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """``[P, 32]`` ids: a start, one a word or sign, an end, padding; what is too long is cut before the end."""
+        """``[P, 32]`` ids: a start, one a word or sign, an end, padding.
+
+        Raises:
+            IncompatibleError: More than 30 words and signs.
+        """
         ids = torch.full((len(texts), CONTEXT), _PAD)
-        for row, text in zip(ids, texts, strict=True):
-            words = _WORD.findall(text.lower())[: CONTEXT - 2]
+        sentences = [_WORD.findall(text.lower()) for text in texts]
+        check_text_length(texts, [len(words) + 2 for words in sentences], CONTEXT)
+        for row, words in zip(ids, sentences, strict=True):
             # Not hash(): that changes from one process to the next.
             known = [zlib.crc32(word.encode()) % (_END - 2) + 2 for word in words]
             row[: len(known) + 2] = torch.tensor([_START, *known, _END])
@@ -172,7 +178,7 @@ def tiny_backbone(
     """A small random backbone, the same for the same arguments.
 
     Args:
-        text: Whether it reads; without, its pictures share no space with words.
+        text: Whether it reads; without, its images share no space with words.
         image_size: ``(height, width)`` in pixels, multiples of 8.
         seed: Of its weights.
         dtype: Of its weights.

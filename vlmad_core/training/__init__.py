@@ -1,4 +1,4 @@
-"""Train whatever parts have parameters: losses, data, cached features, the loop, and states that resume."""
+"""Train the parts of a detector that have parameters: losses, data, cached features, the loop, states that resume."""
 
 import lazy_loader
 

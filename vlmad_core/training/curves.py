@@ -1,4 +1,4 @@
-"""What is written down while something learns: two CSV files always, a picture and TensorBoard where they can be."""
+"""The curves of a training: two CSV files always, a plot and TensorBoard where their packages are installed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vlmad_core.files import write_whole
 
 __all__ = ["Curves"]
 
-_LOSSES, _EPOCHS, _PICTURE, _BOARD = "losses.csv", "epochs.csv", "curves.png", "tensorboard"
+_LOSSES, _EPOCHS, _PLOT, _BOARD = "losses.csv", "epochs.csv", "curves.png", "tensorboard"
 Row = dict[str, Any]
 
 
 class Curves:
-    """Rows of a run; those after the state that a run goes on from are forgotten.
+    """Rows of a run; those after the state that a run goes on from are dropped.
 
     Args:
         folder: Where the files lie.
@@ -46,12 +46,12 @@ class Curves:
     def step(self, number: int, values: Mapping[str, Any]) -> None:
         """A step was done, counted from 1 over all epochs."""
         self.steps.append({"step": number, **values})
-        self._tell("step", number, values)
+        self._to_board("step", number, values)
 
     def epoch(self, number: int, values: Mapping[str, Any]) -> None:
         """An epoch was done, counted from 1."""
         self.epochs.append({"epoch": number, **values})
-        self._tell("epoch", number, values)
+        self._to_board("epoch", number, values)
 
     def write(self) -> None:
         """Both files, whole."""
@@ -61,7 +61,7 @@ class Curves:
             self._board.flush()
 
     def close(self) -> None:
-        """No more rows."""
+        """End the files of TensorBoard."""
         if self._board is not None:
             self._board.close()
 
@@ -88,13 +88,13 @@ class Curves:
             right.legend()
         data = io.BytesIO()
         figure.savefig(data, format="png", dpi=100)
-        write_whole(self.folder / _PICTURE, data.getvalue())
+        write_whole(self.folder / _PLOT, data.getvalue())
         return True
 
     def _has(self, name: str) -> bool:
         return any(row.get(name) is not None for row in self.epochs)
 
-    def _tell(self, kind: str, number: int, values: Mapping[str, Any]) -> None:
+    def _to_board(self, kind: str, number: int, values: Mapping[str, Any]) -> None:
         if self._board is not None:
             for name, value in values.items():
                 if isinstance(value, int | float) and name != "epoch":

@@ -1,4 +1,4 @@
-"""The loop: steps, epochs, validation, and everything that must be known to go on from between two steps."""
+"""The loop: steps, epochs, validation, and everything that is needed to go on from between two steps."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Tensor
 from vlmad_core.contracts.data import Scores
 from vlmad_core.errors import ConfigError, VlmadError
 from vlmad_core.metrics.image import auroc
-from vlmad_core.training.feed import Batch, Feed
-from vlmad_core.training.learner import Learner
+from vlmad_core.training.data import Item, epoch_steps, shard, step_seed
+from vlmad_core.training.data_loader import Batch, DataLoader
+from vlmad_core.training.losses import batch_losses, loss_names, total_loss
+from vlmad_core.training.model import TrainableModel
 from vlmad_core.training.options import TrainingOptions
-from vlmad_core.training.plan import Draw, epoch_steps, share_of, step_seed
 from vlmad_core.training.processes import Processes
-from vlmad_core.training.state import Place, optimizer_state, restore_optimizer, under
-from vlmad_core.training.terms import loss_terms, weighted
+from vlmad_core.training.state import Position, optimizer_state, restore_optimizer, with_prefix
 
 __all__ = ["EpochDone", "Loop", "StepDone", "autocast", "check_precision", "lr_at"]
 
@@ -34,9 +34,9 @@ class StepDone:
 
     Args:
         epoch: Which, from 1.
-        values: Loss, its terms before their weights, and the learning rate.
+        values: Total loss, each loss before its weight, and the learning rate.
         images: That were learned from in this step, on all devices.
-        stop: Some process was asked to stop, and all know it.
+        stop: Some process was asked to stop, and all processes know it.
     """
 
     epoch: int
@@ -47,11 +47,11 @@ class StepDone:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """Every image was seen once more.
+    """Every image was learned from once more.
 
     Args:
         epoch: Which, from 1.
-        values: Mean loss, what validation said, seconds, images that went through the tower.
+        values: Mean loss, results of the validation, seconds, images that went through the backbone.
         stop: The validation loss has not fallen for too long.
     """
 
@@ -75,7 +75,7 @@ def lr_at(step: int, total: int, options: TrainingOptions) -> float:
 
 
 def autocast(device: torch.device, options: TrainingOptions) -> AbstractContextManager[object]:
-    """Where towers and parts compute in the chosen precision."""
+    """The context in which backbone and parts compute in the chosen precision."""
     if options.precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16 if options.precision == "bf16" else torch.float16)
@@ -85,27 +85,27 @@ class Loop:
     """Steps of a training, one after another; between two of them it can be stopped and gone on with.
 
     Args:
-        learner: What learns.
-        feed: Where its batches come from.
+        model: What learns.
+        data_loader: Where its batches come from.
         options: How.
-        processes: Who shares the work.
+        processes: Those that share the work.
         indices: Samples to learn from.
-        held: Samples to validate on.
+        validation: Samples to validate on.
     """
 
     def __init__(
         self,
-        learner: Learner,
-        feed: Feed,
+        model: TrainableModel,
+        data_loader: DataLoader,
         options: TrainingOptions,
         processes: Processes,
         indices: Sequence[int],
-        held: Sequence[int],
+        validation: Sequence[int],
     ) -> None:
-        self.learner, self.feed, self.options, self.processes = learner, feed, options, processes
-        self.indices, self.held = indices, held
-        self.device = learner.pipeline.backbone.device
-        self.parameters = learner.parameters
+        self.model, self.data_loader, self.options, self.processes = model, data_loader, options, processes
+        self.indices, self.validation = indices, validation
+        self.device = model.pipeline.backbone.device
+        self.parameters = model.parameters
         kind = torch.optim.Adam if options.optimizer == "adam" else torch.optim.AdamW
         self.optimizer = kind(
             self.parameters.values(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay
@@ -113,26 +113,26 @@ class Loop:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
         self.size = options.batch_size * options.accumulate * processes.count
         self.total = math.ceil(len(indices) / self.size) * options.epochs
-        self.place = Place()
+        self.position = Position()
         self.best: dict[str, Tensor] = {}
         self.asked_to_stop = False
 
-    # -- where it stands
+    # -- its state
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that :meth:`restore` wants, beside the place."""
+        """Everything that :meth:`restore` wants, beside the position."""
         kept: dict[str, Tensor] = {f"parameters/{name}": p for name, p in self.parameters.items()}
         kept |= {f"best/{name}": t for name, t in self.best.items()}
         return kept | {f"optimizer/{k}": t for k, t in optimizer_state(self.optimizer, self.parameters).items()}
 
-    def restore(self, place: Place, tensors: dict[str, Tensor]) -> None:
+    def restore(self, position: Position, tensors: dict[str, Tensor]) -> None:
         """Go on from there."""
-        self.place = place
-        self.load(under(tensors, "parameters/"))
-        self.best = under(tensors, "best/")
-        restore_optimizer(self.optimizer, self.parameters, under(tensors, "optimizer/"))
-        if place.scaler:
-            self.scaler.load_state_dict(place.scaler)
+        self.position = position
+        self.load(with_prefix(tensors, "parameters/"))
+        self.best = with_prefix(tensors, "best/")
+        restore_optimizer(self.optimizer, self.parameters, with_prefix(tensors, "optimizer/"))
+        if position.scaler:
+            self.scaler.load_state_dict(position.scaler)
 
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Put these numbers into the parameters."""
@@ -140,68 +140,67 @@ class Loop:
             for name, parameter in self.parameters.items():
                 parameter.copy_(values[name])
 
-    # -- what it does
+    # -- steps and epochs
 
     def run(self) -> Iterator[StepDone | EpochDone]:
-        """From where it stands to the end."""
-        while self.place.epoch < self.options.epochs:
-            yield from self._epoch(self.place.epoch)
+        """From the present position to the end."""
+        while self.position.epoch < self.options.epochs and not self.position.stopped:
+            yield from self._epoch(self.position.epoch)
             done = self._end_of_epoch()
             yield done
-            if done.stop:
-                return
 
     def _epoch(self, epoch: int) -> Iterator[StepDone]:
-        options, place = self.options, self.place
+        options, position, processes = self.options, self.position, self.processes
         plan = epoch_steps(self.indices, self.size, seed=options.seed, epoch=epoch, mosaic=options.mosaic)
-        left = plan[place.step :]
-        mine = [share_of(step, self.processes.index, self.processes.count, options.batch_size) for step in left]
-        with closing(self.feed([batch for step in mine for batch in step])) as batches:
-            for step, own in zip(left, mine, strict=True):
+        left = plan[position.step :]
+        own = [shard(step, processes.index, processes.count, options.batch_size) for step in left]
+        with closing(self.data_loader([batch for step in own for batch in step])) as batches:
+            for step, items in zip(left, own, strict=True):
                 started = time.perf_counter()
-                done, looked = self._step(step, [next(batches) for _ in own])
-                place.step += 1
-                place.steps += 1
-                place.loss += done.values["loss"] * done.images
-                place.images += done.images
-                place.looked += looked
-                place.seconds += time.perf_counter() - started
-                place.scaler = self.scaler.state_dict()
+                done, encoded = self._step(step, [next(batches) for _ in items])
+                position.step += 1
+                position.steps += 1
+                position.loss += done.values["loss"] * done.images
+                position.images += done.images
+                position.encoded += encoded
+                position.seconds += time.perf_counter() - started
+                position.scaler = self.scaler.state_dict()
                 yield done
 
-    def _step(self, draws: Sequence[Draw], batches: Sequence[Batch]) -> tuple[StepDone, int]:
-        """The gradient of the mean over ``draws``, however they are cut into batches and spread over devices."""
-        options, place = self.options, self.place
-        torch.manual_seed(step_seed(options.seed, place.epoch, place.step, self.processes.index))
+    def _step(self, items: Sequence[Item], batches: Sequence[Batch]) -> tuple[StepDone, int]:
+        """The gradient of the mean over ``items``, however they are cut into batches and spread over devices."""
+        options, position = self.options, self.position
+        torch.manual_seed(step_seed(options.seed, position.epoch, position.step, self.processes.index))
         self.optimizer.zero_grad(set_to_none=True)
-        names = _names(options)
-        told = torch.zeros(len(names) + 2, device=self.device)  # the terms, images through the tower, wish to stop
+        names = loss_names(options)
+        losses = torch.zeros(len(names), device=self.device)
+        counts = torch.zeros(2, device=self.device)  # images that were encoded, votes to stop
         for batch in batches:
-            share = len(batch) / len(draws)
-            terms = self._terms(batch)[0]
-            self.scaler.scale(weighted(terms, options) * share).backward()
-            told[: len(names)] += torch.stack([terms[name].detach() for name in names]) * share
-            told[-2] += batch.looked
-        told[-1] = float(self.asked_to_stop)
+            share = len(batch) / len(items)
+            batch_loss = self._losses(batch)[0]
+            self.scaler.scale(total_loss(batch_loss, options) * share).backward()
+            losses += torch.stack([batch_loss[name].detach() for name in names]) * share
+            counts[0] += batch.encoded
+        counts[1] = float(self.asked_to_stop)
         for parameter in self.parameters.values():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        self.processes.add_up([*gradients, told])
-        *values, looked, wish = told.tolist()
-        terms_told = dict(zip(names, values, strict=True))
-        loss = sum(getattr(options, name) * value for name, value in terms_told.items())
+        self.processes.all_reduce([*gradients, losses, counts])
+        n_encoded, n_stop_votes = counts.tolist()
+        values = dict(zip(names, losses.tolist(), strict=True))
+        loss = sum(getattr(options, name) * value for name, value in values.items())
         if not math.isfinite(loss):
             raise VlmadError(
-                f"the loss is {loss} in epoch {place.epoch + 1}, step {place.step + 1}. Lower training.lr, or set "
-                "training.clip=1; a state from before is kept."
+                f"the loss is {loss} in epoch {position.epoch + 1}, step {position.step + 1}. Lower training.lr, or "
+                "set training.clip=1; a state from before is kept."
             )
-        lr = lr_at(place.steps, self.total, options)
-        self._move(lr, gradients)
-        values_told = {"epoch": place.epoch + 1, "loss": loss, **terms_told, "lr": lr}
-        return StepDone(place.epoch + 1, values_told, len(draws), bool(wish)), int(looked)
+        lr = lr_at(position.steps, self.total, options)
+        self._update(lr)
+        reported = {"epoch": position.epoch + 1, "loss": loss, **values, "lr": lr}
+        return StepDone(position.epoch + 1, reported, len(items), bool(n_stop_votes)), int(n_encoded)
 
-    def _move(self, lr: float, gradients: Sequence[Tensor]) -> None:
+    def _update(self, lr: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.scaler.unscale_(self.optimizer)
@@ -210,64 +209,58 @@ class Loop:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
-    def _terms(self, batch: Batch, *, smooth: bool = False) -> tuple[dict[str, Tensor], Scores]:
+    def _losses(self, batch: Batch, *, smooth: bool = False) -> tuple[dict[str, Tensor], Scores]:
         with autocast(self.device, self.options):
-            scores = self.learner.judge(batch.seen, batch.names, smooth=smooth)
+            scores = self.model.score(batch.features, batch.class_names, smooth=smooth)
         masks = None if batch.masks is None else batch.masks.to(self.device)
-        return loss_terms(scores, masks, batch.labels.to(self.device), self.options), scores
+        return batch_losses(scores, masks, batch.labels.to(self.device), self.options), scores
 
     def _end_of_epoch(self) -> EpochDone:
-        place, started = self.place, time.perf_counter()
-        values: dict[str, float | int | None] = {"loss": place.loss / max(1, place.images)}
-        stop = False
-        if self.held:
+        position, started = self.position, time.perf_counter()
+        values: dict[str, float | int | None] = {"loss": position.loss / max(1, position.images)}
+        if self.validation:
             values |= self.validate()
             lowest = values["validation_loss"]
             assert lowest is not None
-            if place.best is None or lowest < place.best:
-                place.best, place.best_epoch = float(lowest), place.epoch + 1
+            if position.best is None or lowest < position.best:
+                position.best, position.best_epoch = float(lowest), position.epoch + 1
                 self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
-            stop = 0 < self.options.patience <= place.epoch + 1 - (place.best_epoch or 0)
-        values["seconds"] = round(place.seconds + time.perf_counter() - started, 4)
-        values["through_tower"] = place.looked
-        place.epoch += 1
-        place.step = place.images = place.looked = 0
-        place.loss = place.seconds = 0.0
-        return EpochDone(place.epoch, values, stop)
+            position.stopped = 0 < self.options.patience <= position.epoch + 1 - (position.best_epoch or 0)
+        values["seconds"] = round(position.seconds + time.perf_counter() - started, 4)
+        values["through_tower"] = position.encoded
+        position.epoch += 1
+        position.step = position.images = position.encoded = 0
+        position.loss = position.seconds = 0.0
+        return EpochDone(position.epoch, values, position.stopped)
 
     def validate(self) -> dict[str, float]:
-        """Mean loss over the held-out images, and the area under the ROC curve of images and of pixels.
+        """Mean loss over the validation images, and the area under the ROC curve of images and of pixels.
 
         Every process does all of it: then all agree on when to stop.
         """
-        pipeline, size = self.learner.pipeline, self.options.batch_size
+        pipeline, size = self.model.pipeline, self.options.batch_size
         pipeline.eval()
         total = 0.0
-        labels, images, pixels, truth = [], [], [], []
+        labels, image_scores, maps, masks = [], [], [], []
         try:
             with torch.no_grad():
-                draws = [Draw(i) for i in self.held]
-                for batch in self.feed([draws[i : i + size] for i in range(0, len(draws), size)]):
-                    terms, scores = self._terms(batch, smooth=True)
-                    total += float(weighted(terms, self.options)) * len(batch)
+                items = [Item(i) for i in self.validation]
+                for batch in self.data_loader([items[i : i + size] for i in range(0, len(items), size)]):
+                    losses, scores = self._losses(batch, smooth=True)
+                    total += float(total_loss(losses, self.options)) * len(batch)
                     labels.append(batch.labels)
-                    images.append(scores.image.float().cpu())
+                    image_scores.append(scores.image.float().cpu())
                     if batch.masks is not None:
                         stride = max(1, -(-max(scores.anomaly_map.shape[-2:]) // _VALIDATION_SIDE))
-                        pixels.append(scores.anomaly_map[:, ::stride, ::stride].float().cpu())
-                        truth.append(batch.masks[:, ::stride, ::stride])
+                        maps.append(scores.anomaly_map[:, ::stride, ::stride].float().cpu())
+                        masks.append(batch.masks[:, ::stride, ::stride])
         finally:
             pipeline.train()
-        told = {"validation_loss": total / len(self.held)}
-        told["image_auroc"] = auroc(torch.cat(images).numpy(), torch.cat(labels).numpy())
-        if pixels:
-            told["pixel_auroc"] = auroc(torch.cat(pixels).numpy(), torch.cat(truth).numpy())
-        return told
-
-
-def _names(options: TrainingOptions) -> list[str]:
-    """Terms that have a weight, in the order in which they are told."""
-    return [name for name in ("focal", "dice", "dice_normal", "cross_entropy") if getattr(options, name)]
+        values = {"validation_loss": total / len(self.validation)}
+        values["image_auroc"] = auroc(torch.cat(image_scores).numpy(), torch.cat(labels).numpy())
+        if maps:
+            values["pixel_auroc"] = auroc(torch.cat(maps).numpy(), torch.cat(masks).numpy())
+        return values
 
 
 def check_precision(options: TrainingOptions, device: torch.device) -> None:

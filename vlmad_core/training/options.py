@@ -1,4 +1,4 @@
-"""What one can choose about training, with the defaults and what each means. Free of torch."""
+"""Options of a training, their defaults and meanings. Free of torch."""
 
 from __future__ import annotations
 
@@ -40,25 +40,26 @@ class TrainingOptions(Config):
         0.0,
         ge=0,
         le=1,
-        description="Share of the draws that become four images of a category in one (APRIL-GAN); never cached.",
+        description="Share of the images that are replaced by four of their category in one (APRIL-GAN); never cached.",
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="Of the arithmetic in towers and parts (autocast); parameters and losses stay in float32."
+        "fp32", description="Of the arithmetic in backbone and parts (autocast); parameters and losses stay in float32."
     )
     seed: int = Field(0, ge=0, description="Of the first parameters, the order, the validation split and the mosaics.")
     validation: float = Field(0.0, ge=0, lt=1, description="Share of the images that is held out; 0: none.")
     patience: int = Field(0, ge=0, description="Epochs without a lower validation loss before training stops; 0: all.")
     cache: Literal["auto", "memory", "disk", "off"] = Field(
-        "auto", description="Where what the frozen tower saw is kept; auto: memory where it fits, else disk."
+        "auto", description="Where features of the frozen backbone are kept; auto: memory where they fit, else disk."
     )
     cache_gb: float = Field(
-        10.0, gt=0, description="Most that is kept, in GB; images beyond it go through the tower in every epoch."
+        10.0, gt=0, description="Most that is kept, in GB; images beyond it go through the backbone in every epoch."
     )
     cache_precision: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="Of what is kept; less than float32 changes the results a little."
     )
     keep_cache: bool = Field(False, description="Leave the cache on the disk when training is done.")
     minutes: float = Field(5.0, gt=0, description="Between two states that a stopped training goes on from.")
+    workers: int = Field(2, gt=0, description="Threads that decode images.")
     tensorboard: bool = Field(False, description="Write the curves for TensorBoard too.")
 
     @model_validator(mode="after")
@@ -68,7 +69,7 @@ class TrainingOptions(Config):
         if not (self.focal or self.dice or self.dice_normal or self.cross_entropy):
             raise ValueError("all losses have weight 0; give focal, dice, dice_normal or cross_entropy some weight")
         if self.patience and not self.validation:
-            raise ValueError("patience needs images to judge by; give validation a share, such as 0.1")
+            raise ValueError("patience needs images to validate on; give validation a share, such as 0.1")
         return self
 
     @property
@@ -77,7 +78,7 @@ class TrainingOptions(Config):
         return bool(self.focal or self.dice or self.dice_normal)
 
 
-RUN_ONLY = frozenset({"cache", "cache_gb", "keep_cache", "minutes", "tensorboard"})
+RUN_ONLY = frozenset({"cache", "cache_gb", "keep_cache", "minutes", "tensorboard", "workers"})
 """Options that may change when a training goes on: they decide how long it takes, not what is learned."""
 
 

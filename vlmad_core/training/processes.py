@@ -1,30 +1,35 @@
-"""One process, or several that share the work: each sees its part of a step, and gradients are summed over all.
+"""One process, or several that share the work, and the signals that ask them to stop.
 
-Hugging Face accelerate finds out who is who and talks between them; nothing is imported where there is one process.
+With several processes each computes its part of a step, and gradients are summed over all. Hugging Face accelerate
+connects them; nothing of it is imported where there is one process.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from vlmad_core.errors import ConfigError
 
-__all__ = ["Processes", "find_processes"]
+__all__ = ["Processes", "StopSignal", "find_processes"]
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Where this process stands.
+    """The processes of a training.
 
     Args:
         index: Number of this one, from 0.
         count: How many there are.
-        device: That this one was given; None: whichever the backbone is on.
+        device: The one that this process was given; None: that of the backbone.
     """
 
     index: int = 0
@@ -33,10 +38,10 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this one writes files and speaks."""
+        """Whether this one writes files and messages."""
         return self.index == 0
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all processes, in one message."""
         if self.count == 1:
             return
@@ -48,7 +53,7 @@ class Processes:
             tensor.copy_(part.view_as(tensor))
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes are here."""
         if self.count > 1:
             from accelerate.utils import wait_for_everyone
 
@@ -74,3 +79,31 @@ def find_processes(device: torch.device) -> Processes:
         ) from error
     state = PartialState(cpu=device.type == "cpu")
     return Processes(state.process_index, state.num_processes, None if device.type == "cpu" else state.device)
+
+
+class StopSignal:
+    """Ctrl-C, or a request to end, between two steps and never within one.
+
+    While it is entered, a first signal sets :attr:`received` and a second one stops at once. Only the main thread of a
+    program receives signals; in any other, nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = True

@@ -1,4 +1,4 @@
-"""The checkpoints that papers published, as detectors: read by their plugin, checked here, saved as safetensors.
+"""Published checkpoints as detectors: read by the plugin of their recipe, checked here, saved as safetensors.
 
 A plugin's reader opens the file with :func:`read_published`, so nothing in it is run; what it returns must be the
 detector's own tensors, by name and shape.
@@ -26,7 +26,7 @@ from vlmad_core.version import __version__
 
 __all__ = ["find_reader", "import_checkpoint", "read_published"]
 
-Reader = Callable[[Path], Mapping[str, Tensor]]
+CheckpointReader = Callable[[Path], Mapping[str, Tensor]]
 
 
 def read_published(path: Path) -> Any:
@@ -51,7 +51,7 @@ def read_published(path: Path) -> Any:
         raise ConfigError(f"{path}: is damaged, or no checkpoint of PyTorch. Fetch it again.") from error
 
 
-def find_reader(recipe: str, registry: Registry | None = None) -> tuple[Recipe, Reader]:
+def find_reader(recipe: str, registry: Registry | None = None) -> tuple[Recipe, CheckpointReader]:
     """A recipe and what reads its authors' checkpoints.
 
     Raises:
@@ -66,7 +66,7 @@ def find_reader(recipe: str, registry: Registry | None = None) -> tuple[Recipe, 
         raise ConfigError(f"recipe '{recipe}' reads no checkpoint; these do: {', '.join(able) or 'none'}.")
     module, _, name = item.checkpoint.partition(":")
     try:
-        reader: Reader = getattr(import_module(module), name)
+        reader: CheckpointReader = getattr(import_module(module), name)
     except (Exception, SystemExit) as error:
         raise ConfigError(f"recipe '{recipe}': {item.checkpoint} cannot be imported: {error}") from error
     return item, reader
@@ -131,11 +131,11 @@ def _check(path: Path, given: Mapping[str, Tensor], own: Mapping[str, Tensor], l
         if name in own and tensor.shape != own[name].shape
     ]
     unknown, missing = [name for name in given if name not in own], [name for name in learned if name not in given]
-    told = wrong[:2]
-    told += [f"{', '.join(unknown[:3])} is not a part of this detector"] * bool(unknown)
-    told += [f"{', '.join(missing[:3])} is missing"] * bool(missing)
-    if told:
+    faults = wrong[:2]
+    faults += [f"{', '.join(unknown[:3])} is not a part of this detector"] * bool(unknown)
+    faults += [f"{', '.join(missing[:3])} is missing"] * bool(missing)
+    if faults:
         raise ConfigError(
-            f"{path}: does not fit this detector: {'; '.join(told)}. Take the backbone and the options that it was "
+            f"{path}: does not fit this detector: {'; '.join(faults)}. Take the backbone and the options that it was "
             "trained with, those of the recipe as it is."
         )

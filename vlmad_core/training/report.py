@@ -1,16 +1,24 @@
-"""What a training tells while it runs, and when it is done."""
+"""What a training writes down: its progress, its report, and the record of the data that is saved with the detector."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-__all__ = ["Progress", "TrainingReport"]
+from vlmad_core.datasets.base import Dataset, Sample
+from vlmad_core.datasets.content import contents_of, fingerprint
+from vlmad_core.training.options import RUN_ONLY, TrainingOptions
+from vlmad_core.training.state import Position
+from vlmad_core.version import __version__
+
+__all__ = ["TrainingProgress", "TrainingReport", "data_record", "training_record"]
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far it is.
+class TrainingProgress:
+    """How far a training is.
 
     Args:
         done: Images learned from, each counted once an epoch.
@@ -52,3 +60,46 @@ class TrainingReport:
     best_epoch: int
     resumed: bool
     seconds: float
+
+
+def data_record(data: Dataset, samples: Sequence[Sample]) -> dict[str, Any]:
+    """Which images: names, numbers and hashes of their content; no path of this machine."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.category, []).append(sample)
+    return {
+        "name": data.name,
+        "folder": data.root.name if data.root is not None else None,
+        "splits": sorted({sample.split for sample in samples}),
+        "categories": {name: len(group) for name, group in groups.items()},
+        "category_sha256": {name: fingerprint(group) for name, group in groups.items()},
+        "images": len(samples),
+        "sha256": fingerprint(samples),
+        "contents": sorted({one for group in groups.values() for one in contents_of(group)}),
+    }
+
+
+def training_record(
+    data: Mapping[str, Any], options: TrainingOptions, position: Position, epochs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """For ``detector.trained``; see :mod:`vlmad_core.pipeline.trained`.
+
+    Args:
+        data: From :func:`data_record`.
+        options: How it learned.
+        position: At the end.
+        epochs: Rows of the epochs; that of the kept parameters gives the loss.
+    """
+    best = position.best_epoch or position.epoch
+    row = next((row for row in epochs if row["epoch"] == best), {})
+    return {
+        "how": "trained",
+        "data": dict(data),
+        "epochs": position.epoch,
+        "best_epoch": best,
+        "seed": options.seed,
+        "loss": row.get("loss"),
+        "validation_loss": position.best,
+        "options": options.model_dump(mode="json", exclude=set(RUN_ONLY)),
+        "vlmad": __version__,
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,17 +13,16 @@ import torch
 from torch import Tensor
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import write_whole
-from vlmad_core.run.settings import differences
+from vlmad_core.files import differences, read_record, write_record, write_whole
 
-__all__ = ["RECORD", "Place", "optimizer_state", "read_state", "restore_optimizer", "under", "write_state"]
+__all__ = ["RECORD", "Position", "optimizer_state", "read_state", "restore_optimizer", "with_prefix", "write_state"]
 
 RECORD = "training.json"
 _FORMAT = 1
 
 
 @dataclass
-class Place:
+class Position:
     """How far a training is.
 
     Args:
@@ -33,12 +31,13 @@ class Place:
         steps: Steps that are done in all.
         best: Lowest validation loss so far.
         best_epoch: Where that was, from 1.
-        finished: Nothing is left to do.
+        stopped: The validation loss has not fallen for too long, so no epoch follows.
+        finished: The detector is saved; nothing is left to do.
         loss: Sum of the losses of the present epoch so far, over images.
         images: Images of the present epoch so far.
-        looked: Of those, how many went through the tower.
+        encoded: Of those, how many went through the backbone.
         seconds: That the present epoch took so far.
-        scaler: Of fp16, how gradients are scaled.
+        scaler: State of the gradient scaler of fp16.
     """
 
     epoch: int = 0
@@ -46,15 +45,16 @@ class Place:
     steps: int = 0
     best: float | None = None
     best_epoch: int | None = None
+    stopped: bool = False
     finished: bool = False
     loss: float = 0.0
     images: int = 0
-    looked: int = 0
+    encoded: int = 0
     seconds: float = 0.0
     scaler: dict[str, Any] = field(default_factory=dict)
 
 
-def write_state(folder: Path, settings: Mapping[str, Any], place: Place, tensors: Mapping[str, Tensor]) -> None:
+def write_state(folder: Path, settings: Mapping[str, Any], position: Position, tensors: Mapping[str, Tensor]) -> None:
     """Tensors first, then the record that names them: until it does, the old ones are in force."""
     data = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
     digest = hashlib.sha256(data).hexdigest()
@@ -62,66 +62,69 @@ def write_state(folder: Path, settings: Mapping[str, Any], place: Place, tensors
     record = {
         "format": _FORMAT,
         "settings": settings,
-        "place": vars(place),
+        "position": vars(position),
         "state": {"file": name, "sha256": digest},
     }
     write_whole(folder / name, data, sync=True)
-    write_whole(folder / RECORD, (json.dumps(record, indent=2) + "\n").encode(), sync=True)
+    write_record(folder / RECORD, record, sync=True)
     for old in folder.glob("resume-*.safetensors"):
         if old.name != name:
             old.unlink()
 
 
-def read_state(folder: Path, settings: Mapping[str, Any]) -> tuple[Place, dict[str, Tensor]] | None:
+def read_state(folder: Path, settings: Mapping[str, Any]) -> tuple[Position, dict[str, Tensor]] | None:
     """What a training in this folder goes on from; None where there was none.
 
     Raises:
-        ConfigError: A training with other settings, a detector that came otherwise, or a damaged state.
+        ConfigError: A training with other settings or data, a detector that came otherwise, or a damaged state.
     """
     path = folder / RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    record = read_record(path, format=_FORMAT, advice="use another --out, or remove it.")
+    if record is None:
         if (folder / "detector.json").exists():
-            raise ConfigError(f"{folder}: holds a detector that was not trained here; use another --out.") from None
+            raise ConfigError(f"{folder}: holds a detector that was not trained here; use another --out.")
         return None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as JSON ({error}); use another --out, or remove it.") from error
-    if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise ConfigError(f"{path}: is not a record of this vlmad; use another --out.")
-    told = differences(record["settings"], settings)
-    if told:
-        raise ConfigError(f"{folder}: holds a training with other settings: {told}. Use another --out, or remove it.")
-    state = folder / str(record["state"]["file"])
+    changed = differences(record["settings"], settings)
+    if "data.sha256 was" in changed:
+        changed += " (images, labels or masks have changed since)"
+    if changed:
+        raise ConfigError(
+            f"{folder}: holds a training with other settings: {changed}. Use another --out, or remove it."
+        )
+    try:
+        position = Position(**record["position"])
+        state, digest = folder / str(record["state"]["file"]), record["state"]["sha256"]
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: is not a record of this vlmad; use another --out, or remove it.") from error
     try:
         data = state.read_bytes()
     except OSError as error:
         raise ConfigError(f"{state}: cannot be read ({error.strerror}); remove {path} to start afresh.") from error
-    if hashlib.sha256(data).hexdigest() != record["state"]["sha256"]:
+    if hashlib.sha256(data).hexdigest() != digest:
         raise ConfigError(f"{state}: is damaged (its hash differs); remove {path} to start afresh.")
-    return Place(**record["place"]), safetensors.torch.load(data)
+    return position, safetensors.torch.load(data)
 
 
-def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Those under a prefix, without it."""
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose name begins so, without the prefix."""
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the optimiser remembers, by the name of the parameter."""
+def optimizer_state(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of the optimiser, by the name of the parameter."""
     return {
         f"{name}/{key}": value if isinstance(value, Tensor) else torch.tensor(value)
-        for name, parameter in names.items()
+        for name, parameter in parameters.items()
         for key, value in optimizer.state[parameter].items()
     }
 
 
 def restore_optimizer(
-    optimizer: torch.optim.Optimizer, names: Mapping[str, Tensor], saved: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], saved: Mapping[str, Tensor]
 ) -> None:
     """Put back what :func:`optimizer_state` gave."""
-    for name, parameter in names.items():
-        own = under(saved, f"{name}/")
+    for name, parameter in parameters.items():
+        own = with_prefix(saved, f"{name}/")
         optimizer.state[parameter] = {
             # Adam counts its steps on the CPU, whatever the parameter lies on
             key: value.clone() if value.ndim == 0 else value.to(parameter).clone()

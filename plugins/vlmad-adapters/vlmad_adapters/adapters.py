@@ -27,6 +27,7 @@ from vlmad_core.contracts import (
     forward_blocks,
     l2_normalize,
     linear,
+    resolve_layers,
 )
 from vlmad_core.errors import IncompatibleError
 
@@ -86,7 +87,7 @@ class AdaptedPatches(Extractor):
         super().__init__()
         vision, text = backbone.vision, backbone.text
         depth = len(vision.blocks)
-        self.layers = _layers(config.layers, depth)
+        self.layers = resolve_layers(config.layers, depth)
         self.adapters = Adapters(vision.width, depth, config.blocks if text else 0, config.weight)
         self.maps = nn.ModuleList(nn.Linear(vision.width, text.dim) if text else nn.Identity() for _ in self.layers)
         self.joint = vision.joint
@@ -110,8 +111,6 @@ class AdaptedPatches(Extractor):
 class AdaptedWords(Prompts):
     """Two text embeddings, normal and abnormal: means of the sentences' unit vectors from the adapted tower."""
 
-    takes_class_name = True
-
     def __init__(self, config: AdaptedWordsConfig, backbone: Backbone) -> None:
         super().__init__()
         text = backbone.text
@@ -119,9 +118,8 @@ class AdaptedWords(Prompts):
             raise IncompatibleError("words need a backbone with text, such as 'open-clip' or 'pocket'.")
         self.adapters = Adapters(text.width, len(text.blocks), config.blocks, config.weight)
         self.states = (config.normal, config.abnormal)
-        self.needs_class_name = self.takes_class_name = any(
-            "{}" in sentence for side in self.states for sentence in side
-        )
+        uses_name = any("{}" in sentence for side in self.states for sentence in side)
+        self.class_name_use = "required" if uses_name else "ignored"
         self.register_buffer("abnormal", torch.tensor([False, True]), persistent=False)
         self.abnormal: Tensor
 
@@ -138,15 +136,3 @@ class AdaptedWords(Prompts):
         x, _ = forward_blocks(text.blocks, text.add_positions(text.embed(ids)), mask=mask, before=self.adapters.before)
         sides = l2_normalize(text.pool(x, ids)).split([len(side) for side in self.states])
         return l2_normalize(torch.stack([side.mean(0) for side in sides]))  # [2, D]
-
-
-def _layers(given: Sequence[int], depth: int) -> tuple[int, ...]:
-    """In order, each once; empty: the last block of each quarter of the tower, rounded up."""
-    if not given:
-        return tuple(sorted({-(-depth * quarter // 4) for quarter in (1, 2, 3, 4)}))
-    layers = tuple(sorted({layer + depth + 1 if layer < 0 else layer for layer in given}))
-    if not all(1 <= layer <= depth for layer in layers):
-        raise IncompatibleError(
-            f"layers {list(given)} leave this tower; it has blocks 1 to {depth}, -1 being the last."
-        )
-    return layers

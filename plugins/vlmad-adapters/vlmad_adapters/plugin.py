@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from vlmad_core.contracts import Layers
 from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 PAPER = "Ma et al., AA-CLIP: Enhancing Zero-Shot Anomaly Detection via Anomaly-Aware CLIP, CVPR 2025"
@@ -26,8 +27,10 @@ class AdaptersConfig(Config):
 class AdaptedViewConfig(AdaptersConfig):
     """Options of 'adapted-patches'."""
 
-    layers: tuple[int, ...] = Field(
-        (), description="Blocks that are read, from 1; -1 is the last. Empty: the last of each quarter of the tower."
+    layers: Layers = Field(
+        "quarters",
+        description="Blocks that are read: numbers from 1, with -1 for the last one; or quarters, the last of each "
+        "quarter of the tower; or a range such as 50%-100%.",
     )
 
 
@@ -58,7 +61,7 @@ class AdaptedWordsConfig(AdaptersConfig):
 
 @hookimpl
 def vlmad_extractors() -> Iterable[Component]:
-    """The tower that sees, adapted."""
+    """The image encoder, adapted."""
     yield Component(
         name="adapted-patches",
         target="vlmad_adapters.adapters:AdaptedPatches",
@@ -70,7 +73,7 @@ def vlmad_extractors() -> Iterable[Component]:
 
 @hookimpl
 def vlmad_prompts() -> Iterable[Component]:
-    """The tower that reads, adapted."""
+    """The text encoder, adapted."""
     yield Component(
         name="adapted-words",
         target="vlmad_adapters.adapters:AdaptedWords",
@@ -81,10 +84,10 @@ def vlmad_prompts() -> Iterable[Component]:
 
 
 _SPEC: dict[str, Any] = {
-    "backbone": {"use": "open-clip", "config": {"model": "ViT-L-14-336", "image_size": 518}},
-    "extractor": {"use": "adapted-patches"},
-    "prompts": {"use": "adapted-words"},
-    "scorers": [{"use": "text-match", "config": {"combine": "mean", "image": "max"}}],
+    "backbone": {"use": "vlmad-core:open-clip", "config": {"model": "ViT-L-14-336", "image_size": 518}},
+    "extractor": {"use": "vlmad-adapters:adapted-patches"},
+    "prompts": {"use": "vlmad-adapters:adapted-words"},
+    "scorers": [{"use": "vlmad-core:text-match", "config": {"combine": "mean", "image": "max"}}],
     "output": {"smooth": 4.0},
 }
 

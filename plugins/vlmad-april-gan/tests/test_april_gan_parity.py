@@ -69,10 +69,10 @@ def test_what_the_extractor_sees(backbone, queries, references):
     extractor = Projections(ProjectionsConfig(raw=True), backbone)
     assert extractor.layers == TAPS
     for pixels, name, first in ((queries, "tokens", 1), (references, "reference_tokens", 0)):
-        seen = extractor.look(backbone.vision, pixels)
+        seen = extractor.extract_frozen(backbone.vision, pixels)
         for layer in TAPS:
             check(seen[f"raw{layer}"].vectors, FILE, f"stage{layer}_{name}", (slice(None), slice(first, None)))
-    check(extractor.look(backbone.vision, queries).image, FILE, "image_features")
+    check(extractor.extract_frozen(backbone.vision, queries).image, FILE, "image_features")
 
 
 @torch.no_grad()
@@ -159,9 +159,9 @@ def test_losses_and_gradients(backbone, queries):
     made = detector(backbone).train()
     masks = recorded(FILE, "train.masks")[0]
     with torch.no_grad():
-        seen = made.extractor.look(backbone.vision, queries)
+        seen = made.extractor.extract_frozen(backbone.vision, queries)
         text_embeddings = made.text_embeddings(NAMES)
-    scores = made.judge(made.extractor.refine(seen), text_embeddings, (84, 84))
+    scores = made.score_features(made.extractor.apply_learned(seen), text_embeddings, (84, 84))
     maps = [scores.levels[f"text-match/stage{layer}"] for layer in TAPS]
     terms = {"focal": torch.stack([focal(m, masks) for m in maps]), "dice": torch.stack([dice(m, masks) for m in maps])}
     loss = sum(term.sum() for term in terms.values())

@@ -35,7 +35,7 @@ def test_taps_count_from_the_end_too_in_order_and_once():
 @pytest.mark.parametrize("layers", [(4,), (0,), (-4,), (1, 9)])
 def test_taps_beyond_the_tower_are_refused(layers):
     with pytest.raises(
-        vlmad_core.errors.IncompatibleError, match=r"leave this tower; it has blocks 1 to 3, -1 being the last\."
+        vlmad_core.errors.IncompatibleError, match=r"is beyond this tower; it has blocks 1 to 3, -1 being the last\."
     ):
         extractor(tiny_backbone(), layers=layers)
 
@@ -79,7 +79,7 @@ def test_a_level_is_the_linear_map_of_the_tokens_after_the_block():
 def test_looking_and_refining_is_the_whole(raw):
     backbone, images = tiny_backbone(), torch.randn(3, 3, 32, 32)
     maps = extractor(backbone, raw=raw)
-    whole, split = maps(backbone.vision, images), maps.refine(maps.look(backbone.vision, images))
+    whole, split = maps(backbone.vision, images), maps.apply_learned(maps.extract_frozen(backbone.vision, images))
     assert [level.spec for level in whole.levels] == [level.spec for level in split.levels]
     for one, other in zip(whole.levels, split.levels, strict=True):
         assert torch.equal(one.vectors, other.vectors)
@@ -90,10 +90,10 @@ def test_what_is_seen_does_not_depend_on_what_is_learned():
     backbone, images = tiny_backbone(), torch.randn(1, 3, 32, 32)
     maps = extractor(backbone)
     with torch.no_grad():
-        before = maps.look(backbone.vision, images)
+        before = maps.extract_frozen(backbone.vision, images)
         for parameter in maps.parameters():
             parameter.zero_()
-        after = maps.look(backbone.vision, images)
+        after = maps.extract_frozen(backbone.vision, images)
     for one, other in zip(before.levels, after.levels, strict=True):
         assert torch.equal(one.vectors, other.vectors)
         assert not one.vectors.requires_grad
@@ -136,7 +136,7 @@ def test_gradients_from_the_loss_to_the_maps_are_right():
         "april-gan", backbone=backbone, overrides={"scorers.0.config.temperature": 0.5}
     ).double()
     with torch.no_grad():
-        seen = detector.extractor.look(backbone.vision, torch.randn(2, 3, 16, 16, dtype=torch.float64))
+        seen = detector.extractor.extract_frozen(backbone.vision, torch.randn(2, 3, 16, 16, dtype=torch.float64))
         text_embeddings = detector.text_embeddings(["nut", "bolt"])
     target = torch.zeros(2, 16, 16, dtype=torch.float64)
     target[0, 4:11, 2:9] = 1
@@ -145,7 +145,7 @@ def test_gradients_from_the_loss_to_the_maps_are_right():
 
     def loss(*values):
         features = torch.func.functional_call(refine, dict(zip(names, values, strict=True)), (seen,))
-        maps = detector.judge(features, text_embeddings, (16, 16)).levels.values()
+        maps = detector.score_features(features, text_embeddings, (16, 16)).levels.values()
         return sum(focal(m, target) + dice(m, target) for m in maps)
 
     values = [p.detach().clone().requires_grad_() for p in detector.extractor.parameters()]
@@ -160,7 +160,7 @@ class Refine(torch.nn.Module):
         self.fc, self.extractor = extractor.fc, [extractor]
 
     def forward(self, features):
-        return self.extractor[0].refine(features)
+        return self.extractor[0].apply_learned(features)
 
 
 @torch.no_grad()
@@ -238,7 +238,7 @@ def test_recipes_tell_how_the_paper_trained_and_where_checkpoints_are_read():
     recipes = {entry.name: entry.item for entry in vlmad_core.registry.default_registry().entries("recipe")}
     for name in ("april-gan", "april-gan-few-shot", "april-gan-mean", "april-gan-mean-few-shot"):
         options = validate(TrainingOptions, recipes[name].training)
-        assert (options.epochs, options.batch_size, options.rate, options.betas) == (3, 8, 1e-3, (0.5, 0.999))
+        assert (options.epochs, options.batch_size, options.lr, options.betas) == (3, 8, 1e-3, (0.5, 0.999))
         assert (options.focal, options.dice, options.dice_normal, options.cross_entropy) == (1, 1, 0, 0)
         assert (options.optimizer, options.weight_decay, options.schedule, options.mosaic) == ("adam", 0, "none", 0.2)
         assert recipes[name].checkpoint == "vlmad_april_gan.checkpoint:convert"

@@ -7,9 +7,13 @@ import pytest
 from PIL import Image
 
 from vlmad_core.datasets.base import Sample
-from vlmad_core.training.augment import mosaic
+from vlmad_core.training.data import Mosaics
 
 HEIGHT, WIDTH = 12, 16
+
+
+def mosaic(samples, index, seed):
+    return Mosaics(samples).make(index, seed)
 
 
 def plain(colour, kind, category="nut", size=(HEIGHT, WIDTH)):

@@ -1,1 +1,1 @@
-"""APRIL-GAN: learned linear maps from the patch tokens of several blocks to the space of the words."""
+"""APRIL-GAN: learned linear maps from the patch tokens of several blocks to the space of the text."""

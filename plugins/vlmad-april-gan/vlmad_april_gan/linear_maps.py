@@ -1,18 +1,27 @@
-"""Extractor: patch tokens of several blocks, each block's through a linear map of its own to the space of the words.
+"""Extractor: patch tokens of several blocks, each block's through a linear map of its own to the space of the text.
 
 APRIL-GAN (Chen et al., 2023). The maps are all that is learned; the tower stays as it is, so what it sees of an image
-(:meth:`Projections.look`) needs to be computed only once while they are trained.
+(:meth:`Projections.extract_frozen`) needs to be computed only once while they are trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 
-from vlmad_core.contracts import Backbone, Extractor, Features, Level, LevelSpec, VisionTower, forward_blocks, linear
-from vlmad_core.errors import IncompatibleError
+from vlmad_core.contracts import (
+    Backbone,
+    Extractor,
+    Features,
+    Level,
+    LevelSpec,
+    VisionTower,
+    forward_blocks,
+    linear,
+    resolve_layers,
+)
 
 if TYPE_CHECKING:
     from vlmad_april_gan.plugin import ProjectionsConfig
@@ -33,7 +42,7 @@ class Projections(Extractor):
     def __init__(self, config: ProjectionsConfig, backbone: Backbone) -> None:
         super().__init__()
         vision, text = backbone.vision, backbone.text
-        self.layers = _layers(config.layers, len(vision.blocks))
+        self.layers = resolve_layers(config.layers, len(vision.blocks))
         self.joint = vision.joint  # whether the whole image can be compared with text too
         mapped = () if text is None else self.layers
         dim = 0 if text is None else text.dim
@@ -44,9 +53,9 @@ class Projections(Extractor):
 
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
         """``[B, 3, H, W]`` to one level ``[B, h*w, D]`` a layer, then perhaps the raw ones ``[B, h*w, W]``."""
-        return self.refine(self.look(vision, images))
+        return self.apply_learned(self.extract_frozen(vision, images))
 
-    def look(self, vision: VisionTower, images: Tensor) -> Features:
+    def extract_frozen(self, vision: VisionTower, images: Tensor) -> Features:
         """``[B, 3, H, W]`` to the raw tokens of each layer, ``[B, h*w, W]``, and the whole image, ``[B, D]``."""
         x, grid = vision.embed(images)
         blocks = vision.blocks if self.joint else vision.blocks[: self.layers[-1]]  # what nobody reads need not run
@@ -57,8 +66,8 @@ class Projections(Extractor):
         )
         return Features(levels, vision.pool(last) if self.joint else None)
 
-    def refine(self, features: Features) -> Features:
-        """From the raw tokens of :meth:`look` to the declared levels."""
+    def apply_learned(self, features: Features) -> Features:
+        """From the raw tokens of :meth:`extract_frozen` to the declared levels."""
         maps = cast("Iterable[nn.Linear]", self.fc)
         stages = [
             # In the precision of the maps, whatever the tower's.
@@ -67,16 +76,3 @@ class Projections(Extractor):
         ]
         kept = features.levels if self._raw[0] in self.levels else ()
         return Features((*stages, *kept), features.image)
-
-
-def _layers(given: Sequence[int], depth: int) -> tuple[int, ...]:
-    """In order, each once; empty: the last block of each quarter of the tower, rounded up."""
-    if not given:
-        return tuple(sorted({-(-depth * quarter // 4) for quarter in (1, 2, 3, 4)}))
-    layers = tuple(sorted({layer + depth + 1 if layer < 0 else layer for layer in given}))
-    if not all(1 <= layer <= depth for layer in layers):
-        raise IncompatibleError(
-            f"layers {list(given)} leave this tower; it has blocks 1 to {depth}, -1 being the last. "
-            "Without layers it is the last of each quarter."
-        )
-    return layers

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from vlmad_core.contracts import Layers
 from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 PAPER = "Chen et al., APRIL-GAN: A Zero-/Few-Shot Anomaly Classification and Segmentation Method, VAND at CVPR 2023"
@@ -15,10 +16,10 @@ PAPER = "Chen et al., APRIL-GAN: A Zero-/Few-Shot Anomaly Classification and Seg
 class ProjectionsConfig(Config):
     """Options of 'projections'."""
 
-    layers: tuple[int, ...] = Field(
-        (),
-        description="Blocks whose tokens are mapped, from 1; -1 is the last one. Empty: the last of each quarter of "
-        "the tower, as in the paper (6, 12, 18 and 24 of 24).",
+    layers: Layers = Field(
+        "quarters",
+        description="Blocks whose tokens are mapped: numbers from 1, with -1 for the last one; or quarters, the last "
+        "of each quarter of the tower, as in the paper (6, 12, 18 and 24 of 24); or a range such as 50%-100%.",
     )
     raw: bool = Field(
         False, description="Also give the tokens of each layer as they are, for a memory; without text that is all."
@@ -32,7 +33,7 @@ def vlmad_extractors() -> Iterable[Component]:
         name="projections",
         target="vlmad_april_gan.linear_maps:Projections",
         config=ProjectionsConfig,
-        summary="Patch tokens of chosen blocks, each through a learned linear map to the space of the words.",
+        summary="Patch tokens of chosen blocks, each through a learned linear map to the space of the text.",
         paper=PAPER,
     )
 
@@ -47,16 +48,19 @@ def _spec(*, few_shot: bool, combine: str) -> dict[str, Any]:
         "combine": combine,
     }
     memory = {"levels": ["raw*"], "halve": combine == "mean", "align_corners": True, "combine": combine}
-    scorers: list[dict[str, Any]] = [{"use": "text-match", "config": words}]
+    scorers: list[dict[str, Any]] = [{"use": "vlmad-core:text-match", "config": words}]
     if few_shot:
         scorers[0]["optional"] = True  # without text, what is left is the paper's memory
-        scorers.append({"use": "memory", "config": memory})
+        scorers.append({"use": "vlmad-core:memory", "config": memory})
     return {
         # Exact GELU on weights trained with quick GELU: what the authors' code does at 518 pixels (see the README).
-        "backbone": {"use": "open-clip", "config": {"model": "ViT-L-14-336", "image_size": 518, "activation": "gelu"}},
-        "extractor": {"use": "projections", "config": {"raw": few_shot}},
+        "backbone": {
+            "use": "vlmad-core:open-clip",
+            "config": {"model": "ViT-L-14-336", "image_size": 518, "activation": "gelu"},
+        },
+        "extractor": {"use": "vlmad-april-gan:projections", "config": {"raw": few_shot}},
         "prompts": {
-            "use": "compositional",
+            "use": "vlmad-compositional:compositional",
             "config": {"states": "april-gan", "templates": "april-gan-35", "underscores": "keep"},
         },
         "scorers": scorers,

@@ -91,7 +91,7 @@ def test_the_two_means_differ_and_order_of_names_is_kept(backbone):
 
 def test_sentences_without_a_name_need_none(backbone):
     states = {"normal": ["flawless object"], "abnormal": ["damaged object"]}
-    assert not Compositional(CompositionalConfig(states=states), backbone).needs_class_name
-    assert Compositional(CompositionalConfig(), backbone).needs_class_name
+    assert Compositional(CompositionalConfig(states=states), backbone).class_name_use == "ignored"
+    assert Compositional(CompositionalConfig(), backbone).class_name_use == "required"
     named = Compositional(CompositionalConfig(needs_name=False), backbone)
-    assert (named.takes_class_name, named.needs_class_name) == (True, False)
+    assert named.class_name_use == "optional"

@@ -1,4 +1,4 @@
-"""Prompts: every state in every template, averaged to one anchor for normal and one for each kind of abnormal.
+"""Prompts: every state in every template, averaged to one embedding for normal and one for each kind of abnormal.
 
 WinCLIP (Jeong et al., CVPR 2023) and APRIL-GAN (Chen et al., 2023) use it with the lists in ``data/``.
 """
@@ -30,7 +30,7 @@ __all__ = ["Compositional"]
 
 
 class Compositional(Prompts):
-    """One anchor for normal, one for each kind of abnormal, in the order of the lists."""
+    """One embedding for normal, one for each kind of abnormal, in the order of the lists."""
 
     def __init__(self, config: CompositionalConfig, backbone: Backbone) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class Compositional(Prompts):
         normal, kinds = read_states(config.states)
         self.states = (normal, *kinds.values())
         self.templates = read_templates(config.templates)
-        self.takes_class_name = any("{}" in state for states in self.states for state in states)
-        self.needs_class_name = self.takes_class_name and config.needs_name
+        uses_name = any("{}" in state for states in self.states for state in states)
+        self.class_name_use = ("required" if config.needs_name else "optional") if uses_name else "ignored"
         self.register_buffer("abnormal", torch.tensor([False] + [True] * len(kinds)), persistent=False)
         self.abnormal: Tensor
 

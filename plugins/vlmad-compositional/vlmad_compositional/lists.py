@@ -9,7 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 __all__ = ["States", "read_states", "read_templates"]
@@ -61,6 +60,8 @@ def read_templates(given: object) -> list[str]:
 def _named(name: str, what: str) -> Any:
     """A list that ships with the plugin, or the content of a file."""
     if Path(name).suffix in _FILES:
+        import yaml  # here: listing what is installed reads no list
+
         try:
             return yaml.safe_load(Path(name).read_text(encoding="utf-8"))
         except OSError as error:
@@ -77,6 +78,8 @@ def _named(name: str, what: str) -> Any:
 
 @cache
 def _ours(what: str) -> Mapping[str, Any]:
+    import yaml
+
     lists: dict[str, Any] = yaml.safe_load((files(__package__) / "data" / f"{what}.yaml").read_text(encoding="utf-8"))
     return lists
 

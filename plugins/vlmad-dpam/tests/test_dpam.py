@@ -97,7 +97,10 @@ def test_nothing_is_learned_so_looking_is_everything(backbone):
     extractor, images = Dpam(DpamConfig(), backbone), pictures(backbone)
     assert not list(extractor.parameters())
     assert not extractor.state_dict()
-    whole, later = extractor(backbone.vision, images), extractor.refine(extractor.look(backbone.vision, images))
+    whole, later = (
+        extractor(backbone.vision, images),
+        extractor.apply_learned(extractor.extract_frozen(backbone.vision, images)),
+    )
     torch.testing.assert_close(later.image, whole.image, rtol=0, atol=0)
     torch.testing.assert_close(later.levels[0].vectors, whole.levels[0].vectors, rtol=0, atol=0)
 
@@ -141,10 +144,10 @@ def test_blocks_are_counted_from_the_end_too():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"start": 0}, "start 0 leaves this tower; it has blocks 1 to 3"),
-        ({"start": 4}, "start 4 leaves this tower"),
-        ({"start": -4}, "start -4 leaves this tower"),
-        ({"layers": (1, 9)}, r"layers \[1, 9\] leaves this tower"),
+        ({"start": 0}, "start 0 is beyond this tower; it has blocks 1 to 3"),
+        ({"start": 4}, "start 4 is beyond this tower"),
+        ({"start": -4}, "start -4 is beyond this tower"),
+        ({"layers": (1, 9)}, r"layers \[1, 9\] is beyond this tower"),
     ],
 )
 def test_blocks_beyond_the_tower_are_refused(options, said):

@@ -1,8 +1,9 @@
 """Extractor: a second, local path beside the stream of a vision transformer.
 
-In CLIP's last blocks a patch hears mostly the whole image, which blurs where things are. CLIP Surgery (Li et al., 2023)
-and AnomalyCLIP's diagonally prominent attention (DPAM; Zhou et al., ICLR 2024) run a second path in which values attend
-to values; others attend query to query or key to key, or not at all. Nothing is learned: the weights are the block's.
+In CLIP's last blocks a patch token attends mostly to the whole image, which blurs positions. CLIP Surgery (Li et al.,
+2023) and AnomalyCLIP's diagonally prominent attention (DPAM; Zhou et al., ICLR 2024) run a second path in
+which values attend to values; others attend query to query or key to key, or not at all. Nothing is trained: the
+weights are the block's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vlmad_core.contracts import Backbone, Block, Extractor, Features, Level, LevelSpec, VisionTower
+from vlmad_core.contracts import (
+    Backbone,
+    Block,
+    Extractor,
+    Features,
+    Level,
+    LevelSpec,
+    VisionTower,
+    resolve_layer,
+    resolve_layers,
+)
 from vlmad_core.errors import IncompatibleError
 
 if TYPE_CHECKING:
@@ -30,7 +41,7 @@ class Dpam(Extractor):
         local = local + attend(v, v, v)
         x     = x + attend(q, k, v);  x = x + mlp(x)
 
-    so the whole image is seen exactly as without the second path. Before ``start`` both are one.
+    so the image feature is exactly that of the tower. Before ``start`` both paths are one.
 
     Raises:
         IncompatibleError: A block beyond the tower, or ``pool_norm: false`` where no class token is pooled.
@@ -40,18 +51,12 @@ class Dpam(Extractor):
         super().__init__()
         vision = backbone.vision
         depth = len(vision.blocks)
-        start = max(1, depth // 4) if config.start is None else _from_one(config.start, depth)
-        layers = sorted({_from_one(layer, depth) for layer in config.layers})
-        for name, value, blocks in (("start", config.start, [start]), ("layers", list(config.layers), layers)):
-            if not all(1 <= block <= depth for block in blocks):
-                raise IncompatibleError(
-                    f"{name} {value} leaves this tower; it has blocks 1 to {depth}, -1 being the last."
-                )
+        start = max(1, depth // 4) if config.start is None else resolve_layer(config.start, depth, option="start")
         if not (config.pool_norm or vision.class_pool) and vision.joint:
             raise IncompatibleError(
                 "pool_norm false projects the class token, and this tower pools none; use pool_norm true."
             )
-        self.config, self.start, self.layers = config, start, tuple(layers)
+        self.config, self.start, self.layers = config, start, resolve_layers(config.layers, depth)
         dim = vision.dim if vision.joint else vision.width
         self.levels = tuple(LevelSpec(f"local{layer}", dim, vision.joint) for layer in self.layers)
 
@@ -64,7 +69,7 @@ class Dpam(Extractor):
                 patches = vision.norm(local[:, vision.prefix :])
                 vectors.append(vision.project(patches) if vision.joint else patches)
             if i == self.layers[-1] and not vision.joint:
-                break  # nobody reads the whole image
+                break  # the image feature is not used
             if i == len(vision.blocks):
                 image = vision.pool(x) if self.config.pool_norm else vision.project(x[:, 0])
         levels = tuple(Level(spec, v, grid) for spec, v in zip(self.levels, vectors, strict=True))
@@ -106,7 +111,3 @@ def attend_locally(block: Block, q: Tensor, k: Tensor, v: Tensor, attention: Att
         return (block.attend(q, q, v) + block.attend(k, k, v)) / 2
     peers = {"vv": v, "qq": q, "kk": k}[attention]
     return block.attend(peers, peers, v)
-
-
-def _from_one(block: int, depth: int) -> int:
-    return block + depth + 1 if block < 0 else block

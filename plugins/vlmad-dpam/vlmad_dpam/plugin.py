@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from vlmad_core.contracts import Layers
 from vlmad_core.registry import Component, Config, hookimpl
 
 Attention = Literal["vv", "qq", "kk", "qq+kk", "value"]
@@ -20,8 +21,10 @@ class DpamConfig(Config):
         description="First block with the second path, from 1; -1 is the last one. Empty: a quarter of the depth, "
         "which is AnomalyCLIP's 6 of 24.",
     )
-    layers: tuple[int, ...] = Field(
-        (-1,), min_length=1, description="Blocks after which the second path is read, from 1; -1 is the last one."
+    layers: Layers = Field(
+        (-1,),
+        description="Blocks after which the second path is read: numbers from 1, with -1 for the last one; or "
+        "quarters, or a range of relative depth such as 50%-100%.",
     )
     attention: Attention = Field(
         "vv",

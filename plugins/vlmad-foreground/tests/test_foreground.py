@@ -64,5 +64,5 @@ def test_the_background_takes_the_mean_of_the_object():
 
 @pytest.mark.parametrize("options", [{"layers": (9,)}, {"mask": 0}, {"mask": -9}])
 def test_what_cannot_fit_is_refused(options):
-    with pytest.raises(IncompatibleError, match="leaves this tower; it has blocks 1 to 3"):
+    with pytest.raises(IncompatibleError, match="is beyond this tower; it has blocks 1 to 3"):
         ForegroundExtractor(ForegroundConfig(**options), tiny_backbone())

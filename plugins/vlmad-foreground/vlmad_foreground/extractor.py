@@ -22,6 +22,8 @@ from vlmad_core.contracts import (
     VisionTower,
     forward_blocks,
     l2_normalize,
+    resolve_layer,
+    resolve_layers,
 )
 from vlmad_core.errors import IncompatibleError
 
@@ -47,14 +49,11 @@ class ForegroundExtractor(Extractor):
         super().__init__()
         vision, depth = backbone.vision, len(backbone.vision.blocks)
         mask = max(1, 3 * depth // 4) if config.mask is None else config.mask
-        self.mask, *layers = (block + depth + 1 if block < 0 else block for block in (mask, *config.layers))
-        self.layers = tuple(sorted(set(layers)))
-        for name, value, blocks in (("mask", config.mask, [self.mask]), ("layers", list(config.layers), self.layers)):
-            if not all(1 <= block <= depth for block in blocks):
-                raise IncompatibleError(f"{name} {value} leaves this tower; it has blocks 1 to {depth}, -1 the last.")
+        self.mask = resolve_layer(mask, depth, option="mask")
+        self.layers = resolve_layers(config.layers, depth)
         if config.space in ("joint", "both") and not vision.joint:
             raise IncompatibleError(
-                f"space '{config.space}' needs a backbone whose pictures share a space with text; use space 'raw'."
+                f"space '{config.space}' needs a backbone whose image and text features share a space; use space 'raw'."
             )
         self.clear, self.margin = config.clear, config.margin
         self.joint = vision.joint and config.space != "raw"

@@ -7,18 +7,21 @@ from typing import Literal
 
 from pydantic import Field
 
+from vlmad_core.contracts import Layers
 from vlmad_core.registry import Component, Config, Recipe, hookimpl
 
 
 class ForegroundConfig(Config):
     """Options of 'foreground'."""
 
-    layers: tuple[int, ...] = Field(
-        (-1,), min_length=1, description="Blocks whose output is taken, from 1; -1 is the last one."
+    layers: Layers = Field(
+        (-1,),
+        description="Blocks whose output is taken: numbers from 1, with -1 for the last one; or quarters, the last of "
+        "each quarter of the tower; or a range of relative depth such as 57.5%-72.5%.",
     )
     space: Literal["auto", "joint", "raw", "both"] = Field(
         "auto",
-        description="joint: projected, comparable with text; raw: as the tower has them; auto: joint if there is text.",
+        description="joint: projected, comparable with text; raw: not projected; auto: joint if there is text.",
     )
     mask: int | None = Field(
         None,
@@ -36,7 +39,7 @@ class ForegroundConfig(Config):
 
 @hookimpl
 def vlmad_extractors() -> Iterable[Component]:
-    """The way to look."""
+    """The extractor."""
     yield Component(
         name="foreground",
         target="vlmad_foreground.extractor:ForegroundExtractor",
@@ -52,9 +55,9 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="foreground-memory",
         spec={
-            "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "foreground", "config": {"layers": [-7, -4, -1], "space": "raw"}},
-            "scorers": [{"use": "memory", "config": {"top": 0.01}}],
+            "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
+            "extractor": {"use": "vlmad-foreground:foreground", "config": {"layers": [-7, -4, -1], "space": "raw"}},
+            "scorers": [{"use": "vlmad-core:memory", "config": {"top": 0.01}}],
         },
         summary="Patches of the object, without its background, against a memory of normal ones; no words.",
         paper="Damm et al., AnomalyDINO, WACV 2025",

@@ -91,8 +91,8 @@ def plain_epoch(given: argparse.Namespace, data: Dataset) -> float:
         masks = torch.stack([_mask(sample, backbone.preprocess.size) for sample in chosen])
         labels = torch.tensor([float(bool(sample.label)) for sample in chosen])
         with torch.no_grad():
-            seen = detector.extractor.look(backbone.vision, pixels)
-        features = detector.extractor.refine(seen)
+            seen = detector.extractor.extract_frozen(backbone.vision, pixels)
+        features = detector.extractor.apply_learned(seen)
         names = ["part"] * len(chosen)
         text_embeddings = prompts(backbone.text, names) if fixed is None else _repeated(fixed, len(chosen))
         loss = torch.zeros(())

@@ -76,10 +76,10 @@ def test_its_options_and_training_are_valid():
     from vlmad_core.training.options import TrainingOptions
 
     recipe = vlmad_core.registry.default_registry().get("recipe", "anomalyclip").item
-    spec = vlmad_core.PipelineSpec.model_validate(recipe.spec)
+    spec = vlmad_core.pipeline.PipelineSpec.model_validate(recipe.spec)
     assert spec.backbone.config["image_size"] == 518
     options = validate(TrainingOptions, recipe.training, "training", "anomalyclip")
-    assert (options.epochs, options.batch_size, options.rate, options.betas) == (15, 8, 1e-3, (0.5, 0.999))
+    assert (options.epochs, options.batch_size, options.lr, options.betas) == (15, 8, 1e-3, (0.5, 0.999))
 
 
 def test_the_words_go_with_other_extractors_and_the_patches_with_other_words():

@@ -162,7 +162,7 @@ def test_an_object_is_an_object_whatever_it_is_called():
     backbone = tiny_backbone()
     prompts = learned(backbone)
     vectors = prompts(backbone.text, ["nut", "cable"]).vectors
-    assert not prompts.needs_class_name
+    assert prompts.class_name_use == "ignored"
     assert vectors.shape == (2, 2, 16)
     assert torch.equal(vectors[0], vectors[1])
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(2, 2))
@@ -173,7 +173,7 @@ def test_class_wise_prompts_say_the_name_and_keep_its_order():
     backbone = tiny_backbone()
     prompts = learned(backbone, class_wise=True)
     together = prompts(backbone.text, ["metal_nut", "cable", "metal_nut"]).vectors
-    assert prompts.needs_class_name
+    assert prompts.class_name_use == "required"
     for row, name in enumerate(("metal nut", "cable", "metal nut")):
         torch.testing.assert_close(together[row], prompts(backbone.text, [name]).vectors[0], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(together[0], together[1])

@@ -59,7 +59,7 @@ class Learned(Prompts):
                 "depth empty for three quarters of them."
             )
         self.config = config
-        self.takes_class_name = self.needs_class_name = config.class_wise
+        self.class_name_use = "required" if config.class_wise else "ignored"
         for sentence in self.sentences(config.word):
             find_slots(text, sentence, config.length)
         self.ctx_normal = nn.Parameter(self._first_vectors(text))

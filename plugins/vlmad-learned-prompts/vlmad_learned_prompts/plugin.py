@@ -27,7 +27,7 @@ class LearnedConfig(Config):
     )
     normal: str = Field("{}.", description="Words behind the learned vectors for normal; {} is what is shown.")
     abnormal: str = Field("damaged {}.", description="Words behind the learned vectors for abnormal.")
-    word: str = Field("object", min_length=1, description="What {} stands for, whatever the picture shows.")
+    word: str = Field("object", min_length=1, description="What {} stands for, whatever the image shows.")
     class_wise: bool = Field(False, description="{} stands for the class name instead, which then must be given.")
     init: str = Field(
         "",
@@ -73,18 +73,17 @@ def vlmad_prompts() -> Iterable[Component]:
 
 _ANOMALYCLIP: dict[str, Any] = {
     "backbone": {
-        "use": "open-clip",
+        "use": "vlmad-core:open-clip",
         "config": {
             "model": "ViT-L-14-336",
             "image_size": 518,
             "positions": "bilinear",
-            "activation": "quick-gelu",
         },
     },
     # The class token is projected without the last norm, and the last block alone is read: as the code does it.
-    "extractor": {"use": "dpam", "config": {"layers": [-1], "pool_norm": False}},
-    "prompts": {"use": "learned", "config": {"half": True}},
-    "scorers": [{"use": "text-match", "config": {"combine": "sum"}}],
+    "extractor": {"use": "vlmad-dpam:dpam", "config": {"layers": [-1], "pool_norm": False}},
+    "prompts": {"use": "vlmad-learned-prompts:learned", "config": {"half": True}},
+    "scorers": [{"use": "vlmad-core:text-match", "config": {"combine": "sum"}}],
     "output": {"smooth": 4.0},
 }
 

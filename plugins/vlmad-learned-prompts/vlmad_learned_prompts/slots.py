@@ -30,16 +30,24 @@ def find_slots(text: TextTower, words: str, length: int, *, front: str = "") -> 
         IncompatibleError: The sentence does not fit the tower.
     """
     sentences = [[front, mark, words] for mark in (_ONE, _OTHER, " ".join([_ONE] * length))]
-    one, other, ids = text.tokenize([" ".join(filter(None, sentence)) for sentence in sentences])
+    try:
+        one, other, ids = text.tokenize([" ".join(filter(None, sentence)) for sentence in sentences])
+    except IncompatibleError as error:  # the tokenizer refuses what is too long
+        raise _too_long(text, words, length) from error
     columns = (one != other).nonzero().flatten()
     if len(columns) == 1:
         first = int(columns)
         grown = torch.cat([one[:first], one[first].expand(length), one[first + 1 :]])
-        # Nothing but padding may have left at the end; a tokenizer cuts what is too long and says nothing.
+        # Nothing but padding may have left at the end: some tokenizers cut off what is too long.
         if torch.equal(grown[: len(ids)], ids) and bool((grown[len(ids) :] == one[-1]).all()):
             return ids, first
-    raise IncompatibleError(
-        f"{length} learned vectors in front of '{words}' do not fit into the {len(ids)} positions of this text tower; "
+    raise _too_long(text, words, length)
+
+
+def _too_long(text: TextTower, words: str, length: int) -> IncompatibleError:
+    positions = text.tokenize([""]).shape[1]
+    return IncompatibleError(
+        f"{length} learned vectors in front of '{words}' do not fit into the {positions} positions of this text tower; "
         "take a smaller length, or fewer words."
     )
 

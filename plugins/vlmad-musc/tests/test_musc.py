@@ -146,7 +146,7 @@ def test_fitting_in_parts_equals_fitting_at_once():
     at_once.fit(features)
     for rows in (slice(2), slice(2, 3), slice(3, 6)):
         in_parts.fit(some(features, rows))
-    assert all(torch.equal(at_once.seen(s.name), in_parts.seen(s.name)) for s in SPECS)
+    assert all(torch.equal(at_once.bank(s.name), in_parts.bank(s.name)) for s in SPECS)
 
 
 def test_regions_that_cover_several_cells_are_not_aggregated():
@@ -173,9 +173,10 @@ def test_aggregation_takes_the_mean_inside_the_picture_alone():
 def test_images_of_another_size_are_refused():
     part = scorer()
     part.fit(noise(2))
-    for call in (part.fit, lambda features: part(features, None, GRID)):
-        with pytest.raises(IncompatibleError, match="images of 20 regions, and these have 9"):
-            call(noise(2, grid=(3, 3)))
+    with pytest.raises(IncompatibleError, match="fit images of one size"):
+        part.fit(noise(2, grid=(3, 3)))
+    with pytest.raises(IncompatibleError, match="images of 20 regions, and these have 9"):
+        part(noise(2, grid=(3, 3)), None, GRID)
 
 
 @pytest.mark.parametrize("degrees", [(2,), (0,), (-1,)])
@@ -228,3 +229,9 @@ def test_rescoring_scales_and_shifts_with_the_scores():
 def test_rescoring_refuses_what_does_not_fit(scores, vectors, sizes, told):
     with pytest.raises(ConfigError, match=told):
         rescore(scores, vectors, sizes)
+
+
+@pytest.mark.parametrize(("depth", "numbers"), [(12, (3, 6, 9, 12)), (24, (6, 12, 18, 24))])
+def test_the_recipe_reads_the_last_block_of_each_quarter(depth, numbers):
+    detector = vlmad_core.build("musc", backbone=tiny_backbone(depth=depth, text=False))
+    assert detector.extractor.layers == numbers

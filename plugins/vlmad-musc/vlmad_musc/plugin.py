@@ -52,11 +52,11 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="musc",
         spec={
-            "backbone": {"use": "pocket", "config": {"words": False}},
-            "extractor": {"use": "patches", "config": {"layers": [-10, -7, -4, -1], "space": "raw"}},  # of 12: quarters
-            "scorers": ["musc"],
+            "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
+            "extractor": {"use": "vlmad-core:patches", "config": {"layers": "quarters", "space": "raw"}},
+            "scorers": ["vlmad-musc:musc"],
         },
-        summary="MuSc: images without labels judge each other; give the same folder to judge and as --normal.",
+        summary="MuSc: unlabelled images are compared with each other; give the folder to predict as --normal too.",
         paper=PAPER,
         needs={"pocket": "vlmad-pocket"},
     )

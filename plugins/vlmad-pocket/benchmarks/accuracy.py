@@ -23,10 +23,9 @@ from PIL import Image
 from sets import RealSet, real_sets
 
 import vlmad_core
-from vlmad_core import Pipeline
+from vlmad_core import Pipeline, metrics
 from vlmad_core.contracts import Features
 from vlmad_core.contracts.images import read, stack
-from vlmad_core.metrics import image as metrics
 
 SIDE = 256
 OTHER_EYES = {
@@ -132,7 +131,8 @@ def judge(detector: Pipeline, queries: list[Features]) -> tuple[np.ndarray, np.n
     """``[N]`` scores and ``[N, SIDE, SIDE]`` maps."""
     scores, maps = [], []
     for features in queries:
-        result = detector.judge(features, detector.text_embeddings([detector.class_name or "object"]), (SIDE, SIDE))
+        texts = detector.text_embeddings([detector.class_name or "object"])
+        result = detector.score_features(features, texts, (SIDE, SIDE))
         scores.append(result.image.item())
         maps.append(result.anomaly_map[0].float().numpy())
     return np.array(scores), np.stack(maps)

@@ -157,7 +157,7 @@ def look(detector: Pipeline, paths: list[Path], batch: int = 8) -> Iterator[Feat
     """What the frozen tower sees in each image, in half precision so that all sets fit into memory."""
     backbone = detector.backbone
     for pictures in read(paths, backbone.preprocess, batch_size=batch):
-        features = detector.extractor.look(backbone.vision, stack(pictures).to(backbone.dtype))
+        features = detector.extractor.extract_frozen(backbone.vision, stack(pictures).to(backbone.dtype))
         for i in range(len(pictures)):
             levels = tuple(replace(level, vectors=level.vectors[i : i + 1].half()) for level in features.levels)
             yield Features(levels, None if features.image is None else features.image[i : i + 1].float())
@@ -169,7 +169,7 @@ def judge(detector: Pipeline, real: RealSet, seen: list[Features], normals: list
     detector.eval()
 
     def ready(kept: Features) -> Features:
-        return detector.extractor.refine(
+        return detector.extractor.apply_learned(
             replace(kept, levels=tuple(replace(level, vectors=level.vectors.float()) for level in kept.levels))
         )
 
@@ -181,7 +181,7 @@ def judge(detector: Pipeline, real: RealSet, seen: list[Features], normals: list
     text_embeddings = detector.text_embeddings([real.thing])
     scores, maps = [], []
     for kept in seen:
-        result = detector.judge(ready(kept), text_embeddings, (SIDE, SIDE))
+        result = detector.score_features(ready(kept), text_embeddings, (SIDE, SIDE))
         scores.append(result.image.item())
         maps.append(result.anomaly_map[0].numpy())
     paths = list(real.test)

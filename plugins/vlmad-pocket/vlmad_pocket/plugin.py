@@ -50,14 +50,14 @@ _NEEDS = {"compositional": "vlmad-compositional"}
 
 def _spec(*, few_shot: bool) -> dict[str, Any]:
     """Patches of the last block against words; few-shot: also the published blocks against a memory."""
-    words = {"use": "text-match", "config": {"levels": ["block10"], "image": "max"}}
-    memory = {"use": "memory", "config": {"levels": ["raw6", "raw9"], "top": 0.01}}
+    words = {"use": "vlmad-core:text-match", "config": {"levels": ["block10"], "image": "max"}}
+    memory = {"use": "vlmad-core:memory", "config": {"levels": ["raw6", "raw9"], "top": 0.01}}
     layers = {"layers": [6, 9, 10], "space": "both"} if few_shot else {"layers": [10]}
     return {
-        "backbone": "pocket",
-        "extractor": {"use": "patches", "config": layers},
+        "backbone": "vlmad-pocket:pocket",
+        "extractor": {"use": "vlmad-core:patches", "config": layers},
         "prompts": {
-            "use": "compositional",
+            "use": "vlmad-compositional:compositional",
             "config": {"states": "winclip", "templates": "winclip-22", "needs_name": False},
         },
         "scorers": [words, memory] if few_shot else [words],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vlmad_core.contracts import linear
+from vlmad_core.contracts import check_text_length, linear
 from vlmad_pocket.block import PocketBlock
 from vlmad_pocket.weights import read_tokenizer
 
@@ -55,13 +55,18 @@ class PocketText(nn.Module):
         self._tokenizer: Tokenizer | None = None
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """``[P, 32]`` ids: a start, the pieces, an end, padding; what is too long is cut before the end."""
+        """``[P, 32]`` ids: a start, the pieces, an end, padding.
+
+        Raises:
+            IncompatibleError: A text of more than 30 pieces.
+        """
         if self._tokenizer is None:
             self._tokenizer = read_tokenizer(self._sha256)
         ids = torch.full((len(texts), CONTEXT), PAD)
         encodings = self._tokenizer.encode_batch([" ".join(text.split()) for text in texts])
+        check_text_length(texts, [len(encoding.ids) + 2 for encoding in encodings], CONTEXT)
         for row, encoding in zip(ids, encodings, strict=True):
-            pieces = [number + SPECIAL for number in encoding.ids[: CONTEXT - 2]]
+            pieces = [number + SPECIAL for number in encoding.ids]
             row[: len(pieces) + 2] = torch.tensor([START, *pieces, END])
         return ids.to(self.words.device)
 

@@ -12,7 +12,7 @@ from vlmad_compositional.compositional import Compositional
 from vlmad_compositional.plugin import CompositionalConfig
 from vlmad_core.benchmark import BackboneChoice
 from vlmad_core.contracts import Ensemble
-from vlmad_core.pipeline import resolve
+from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.registry import default_registry
 from vlmad_core.report import Speed
 from vlmad_core.testing import memory_registry, tiny_backbone
@@ -48,7 +48,7 @@ def test_the_prompts_of_each_variant_are_those_of_their_own_plugin(info, average
     registry = memory_registry()
     registry.add("vlmad_compositional.plugin", "vlmad-compositional")
     model = tiny_backbone()
-    spec = resolve({**WORDS, "prompts": {"use": "compositional", "config": config}}, registry=registry)
+    spec = resolve({**WORDS, "prompts": {"use": "compositional", "config": config}}, registry=registry).spec
     one = BackboneInfo(BackboneChoice(use="tiny"), model, 3, (32, 32), {}, "", spec, ensemble)
     parts = parts_of(one)
     found = embeddings_without(one, parts, "nut", registry)

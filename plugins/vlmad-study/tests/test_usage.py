@@ -9,7 +9,8 @@ import warnings
 
 import pytest
 
-from vlmad_core.pipeline import PipelineSpec, resolve
+from vlmad_core.pipeline import PipelineSpec
+from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.registry import validate
 from vlmad_core.report import read_rows
 from vlmad_study import study
@@ -32,7 +33,7 @@ def test_a_printed_command_repeats_the_scores_that_were_measured(measured, data,
         one, here = methods[method], tmp_path / method
         row = one.rows.done[0]
         path = save_method(one, here / "own.yaml")
-        assert resolve(path) == validate(PipelineSpec, row["spec"])
+        assert resolve(path).spec == validate(PipelineSpec, row["spec"])
         normal = here / "normal"
         normal.mkdir()
         for name in row["references"]:
@@ -54,7 +55,7 @@ def test_each_command_of_a_report_names_a_recipe_file_of_its_own(measured):
     files = [words[words.index("--recipe") + 1] for words in map(shlex.split, commands)]
     assert len(files) == len(set(files)) == 2
     for file, words in zip(files, map(shlex.split, commands), strict=True):
-        memory = any(part.use == "memory" for part in resolve(file).scorers)
+        memory = any(part.use == "memory" for part in resolve(file).spec.scorers)
         assert memory == ("--normal" in words)
 
 

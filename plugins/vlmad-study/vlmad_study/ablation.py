@@ -94,23 +94,23 @@ def ablate_prompts(
     """
     assert info.zero_shot is not None
     key = json.dumps(
-        [[c.name, c.words, c.images_sha256] for c in categories] + [info.zero_shot.model_dump(mode="json")]
+        [[c.name, c.class_name, c.images_sha256] for c in categories] + [info.zero_shot.model_dump(mode="json")]
     )
     kept = read_effects(path, key)
     if kept is not None:
         return kept
     pipeline = assemble(info.zero_shot, backbone=info.model, registry=registry)
     parts = parts_of(info)
-    total, done, tested = sum(len(c.judged) for c in categories), 0, []
+    total, done, tested = sum(len(c.test_samples) for c in categories), 0, []
     embeddings: dict[str, Tensor] = {}
     for category in categories:
-        if category.words not in embeddings:
-            embeddings[category.words] = embeddings_without(info, parts, category.words, registry)
+        if category.class_name not in embeddings:
+            embeddings[category.class_name] = embeddings_without(info, parts, category.class_name, registry)
         all_scores, all_maps, labels, masks = [], [], [], []
-        for scores, maps, good in _scored(pipeline, category, embeddings[category.words]):
+        for scores, maps, good in _scored(pipeline, category, embeddings[category.class_name]):
             all_scores.append(scores)
             all_maps.append(maps)
-            labels += [bool(category.judged[i].label) for i in good]
+            labels += [bool(category.test_samples[i].label) for i in good]
             masks += [_mask(category, i) for i in good]
             done += maps.shape[1]
             if progress is not None:
@@ -246,7 +246,7 @@ def _scored(
     fuse = Fuse(pipeline.fuse.image, pipeline.fuse.map)  # without smoothing, which is meant for more pixels
     states = text_embeddings.shape[1]
     abnormal = torch.tensor([False] + [True] * (states - 1), device=backbone.device)
-    sources = [sample.image for sample in category.judged]
+    sources = [sample.image for sample in category.test_samples]
     with torch.no_grad(), closing(read(sources, backbone.preprocess, batch_size=batch)) as batches:
         for number, images in enumerate(batches):
             good = [i for i, image in enumerate(images) if not image.error]
@@ -266,7 +266,7 @@ def _scored(
 
 
 def _mask(category: Category, place: int) -> NDArray[np.bool_] | None:
-    sample = category.judged[place]
+    sample = category.test_samples[place]
     if not sample.label:
         return np.zeros((SIDE, SIDE), bool)
     try:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from vlmad_core.benchmark import BackboneChoice, label_of
 from vlmad_core.contracts import Backbone, Ensemble
 from vlmad_core.errors import UnknownComponentError
-from vlmad_core.pipeline import PartSpec, PipelineSpec, assemble, make_backbone, resolve
+from vlmad_core.pipeline import PartSpec, PipelineSpec, assemble, make_backbone
+from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.registry import Registry
 
 __all__ = ["BackboneInfo", "inspect_backbone"]
@@ -60,7 +61,7 @@ class BackboneInfo:
     def image_score(self) -> str:
         """Option `image` of the text scorer: its own recipe knows whether the whole-image feature is of use."""
         scorers = () if self.zero_shot is None else self.zero_shot.scorers
-        return next((str(part.config.get("image", "class")) for part in scorers if part.use == "text-match"), "class")
+        return next((str(part.config.get("image", "class")) for part in scorers if part.name == "text-match"), "class")
 
     def block(self, share: float) -> int:
         """Number of the block at this share of the depth, from 1."""
@@ -81,7 +82,7 @@ def inspect_backbone(choice: BackboneChoice, registry: Registry) -> BackboneInfo
         if model.text is None:
             return BackboneInfo(choice, model, depth, size, dict(model.provenance))
         recipe = _own_recipe(choice, registry)
-        spec = resolve(recipe or _plain_zero_shot(registry), {"backbone": choice.part}, registry=registry)
+        spec = resolve(recipe or _plain_zero_shot(registry), {"backbone": choice.part}, registry=registry).spec
         prompts = assemble(spec, backbone=model, registry=registry).prompts
     ensemble = None if prompts is None else prompts.ensemble
     return BackboneInfo(choice, model, depth, size, dict(model.provenance), recipe, spec, ensemble)
@@ -90,13 +91,13 @@ def inspect_backbone(choice: BackboneChoice, registry: Registry) -> BackboneInfo
 def _own_recipe(choice: BackboneChoice, registry: Registry) -> str:
     """The recipe that has the name of the backbone, where its parts are installed and it uses text."""
     try:
-        spec = resolve(choice.use, registry=registry)
+        spec = resolve(choice.use, registry=registry).spec
         for kind, part in (("extractor", spec.extractor), ("prompts", spec.prompts)):
             if part is not None:
                 registry.get(kind, part.use)
     except UnknownComponentError:
         return ""
-    return choice.use if spec.backbone.use == choice.use and spec.prompts is not None else ""
+    return choice.use if spec.backbone.name == choice.name and spec.prompts is not None else ""
 
 
 def _plain_zero_shot(registry: Registry) -> dict[str, object]:

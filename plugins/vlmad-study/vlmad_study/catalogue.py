@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlmad_core.errors import UnknownComponentError, VlmadError
-from vlmad_core.pipeline import PipelineSpec, resolve
+from vlmad_core.pipeline import PipelineSpec
+from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.registry import Recipe, Registry
 from vlmad_study.backbone import BackboneInfo
 
@@ -64,7 +65,7 @@ def main_recipes(registry: Registry) -> list[RecipeInfo]:
         if entry.plugin in _OTHER_PROTOCOL or not isinstance(item, Recipe):
             continue
         try:
-            spec = resolve(entry.full_name, registry=registry)
+            spec = resolve(entry.full_name, registry=registry).spec
             few_shot = any(registry.get("scorer", part.use).load().needs_fit for part in spec.scorers)
             parts = [("extractor", spec.extractor), *([("prompts", spec.prompts)] if spec.prompts else [])]
             for kind, part in parts:

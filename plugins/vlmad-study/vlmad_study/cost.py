@@ -48,9 +48,9 @@ def ready(cell: Cell, registry: Registry, shared: dict[str, Backbone] | None = N
         VlmadError: It cannot be built, or a normal image cannot be read.
     """
     pipeline = _built(cell, registry, {} if shared is None else shared)
-    pipeline.class_name = cell.category.words
+    pipeline.class_name = cell.category.class_name
     if cell.shots:
-        pipeline.fit([sample.image for sample in cell.references], cell.category.words)
+        pipeline.fit([sample.image for sample in cell.references], cell.category.class_name)
     return pipeline
 
 
@@ -78,12 +78,12 @@ class Timing:
     def seconds(self, cells: Sequence[Cell]) -> float:
         """For these cells: features once an image and category, scores once an image and cell."""
         waiting = [cell for cell in cells if cell.status == "waiting"]
-        total = self.scoring * sum(len(cell.category.judged) for cell in waiting)
+        total = self.scoring * sum(len(cell.category.test_samples) for cell in waiting)
         for methods, each in self.features.items():
             images: dict[int, set[int]] = {}
             for cell in waiting:
                 if cell.method in methods:
-                    some = (*cell.category.judged, *cell.references)
+                    some = (*cell.category.test_samples, *cell.references)
                     images.setdefault(id(cell.category), set()).update(map(id, some))
             total += each * sum(map(len, images.values()))
         return total
@@ -110,7 +110,7 @@ def time_cells(cells: Sequence[Cell], registry: Registry, check: Callable[[], No
         check()
         try:
             pipeline = _built(cell, registry, shared)
-            seconds[key] = _time_features(pipeline, cell.category.judged[0].image)
+            seconds[key] = _time_features(pipeline, cell.category.test_samples[0].image)
             if not scoring:
                 scoring = _time_scores(pipeline, cell, seconds[key])
         except VlmadError:  # the benchmark says why
@@ -132,7 +132,7 @@ def _time_features(pipeline: Pipeline, image: ImageLike) -> float:
 
 def _time_scores(pipeline: Pipeline, cell: Cell, features: float) -> float:
     """Seconds for all that a method does with the features of one image."""
-    image, class_name = cell.category.judged[0].image, cell.category.words
+    image, class_name = cell.category.test_samples[0].image, cell.category.class_name
     if cell.shots:
         pipeline.fit([image], class_name)
     pipeline.predict(image, class_name)
@@ -158,8 +158,8 @@ def measure_costs(
         progress(done, len(cells))
         if (cell.method, cell.shots) in known:
             continue
-        pipeline, class_name = ready(cell, registry, shared), cell.category.words
-        images: list[ImageLike] = [sample.image for sample in cell.category.judged[:_IMAGES]]
+        pipeline, class_name = ready(cell, registry, shared), cell.category.class_name
+        images: list[ImageLike] = [sample.image for sample in cell.category.test_samples[:_IMAGES]]
         pipeline.predict(images[0], class_name)
         started = time.perf_counter()
         pipeline.predict(images[-1], class_name)
@@ -168,7 +168,7 @@ def measure_costs(
         speeds = measure(
             pipeline,
             images,
-            name=class_name,
+            class_name=class_name,
             batch_sizes=(1,),
             repeats=repeats,
             warmup=1,

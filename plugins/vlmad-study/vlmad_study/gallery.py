@@ -164,7 +164,7 @@ def _read(cell: Cell, scores: Path) -> list[_Scored]:
         lines = [json.loads(line) for line in (scores / f"{cell.key}.jsonl").read_text(encoding="utf-8").splitlines()]
     except OSError:
         return []
-    samples = {path_of(sample, cell.category.root): sample for sample in cell.category.judged}
+    samples = {path_of(sample, cell.category.root): sample for sample in cell.category.test_samples}
     normal = np.array([line["score"] for line in lines if not line["label"]])
     if not normal.size:
         return []
@@ -192,7 +192,7 @@ def _predict(wanted: Sequence[_Scored], registry: Registry) -> dict[str, Predict
     for key, cell in cells.items():
         own = [one for one in wanted if one.cell.key == key]
         pipeline = ready(cell, registry, shared)
-        made = pipeline.predict([one.sample.image for one in own], cell.category.words)
+        made = pipeline.predict([one.sample.image for one in own], cell.category.class_name)
         found |= zip([one.path for one in own], made, strict=True)
     return found
 

@@ -87,16 +87,16 @@ def recipe_on(info: BackboneInfo, recipe: RecipeInfo, shots: Sequence[int]) -> M
 def recipe_label(info: BackboneInfo, recipe: RecipeInfo) -> str:
     """The name of a recipe is that of its paper's method only on its own backbone: ``"winclip (pocket)"``."""
     part = recipe.spec.backbone
-    same = part.use == info.choice.use and info.choice.config.get("model") in (None, part.config.get("model"))
+    same = part.name == info.choice.name and info.choice.config.get("model") in (None, part.config.get("model"))
     return recipe.name if same else f"{recipe.name} ({info.label})"
 
 
 def _choice_and_overrides(info: BackboneInfo, recipe: RecipeInfo) -> tuple[BackboneChoice, dict[str, Any]]:
     part = recipe.spec.backbone
-    if part.use == info.choice.use:
+    if part.name == info.choice.name:
         return info.choice.model_copy(update={"config": {**part.config, **info.choice.config}}), {}
     layers = recipe.spec.extractor.config.get("layers")
-    if not layers:
+    if not layers or isinstance(layers, str):  # text names relative depths
         return info.choice, {}
     places = [layer if layer > 0 else _USUAL_DEPTH + 1 + layer for layer in layers]
     moved = dict.fromkeys(min(info.depth, info.block(place / _USUAL_DEPTH)) for place in places)

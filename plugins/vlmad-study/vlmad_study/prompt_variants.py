@@ -44,7 +44,7 @@ def prompt_variants(
     tried = [own.model_dump()]
     for recipe in main_recipes(registry):
         prompts = recipe.spec.prompts
-        if prompts is None or recipe.is_learned or prompts.use == "templates":
+        if prompts is None or recipe.is_learned or prompts.name == "templates":
             continue
         if info.ensemble is not None and _lists(prompts.config) == _lists(own.config):
             continue

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.benchmark import Cell, Progress, Source, find_cells, run_benchmark
+from vlmad_core.benchmark import BenchmarkProgress, Cell, Source, find_cells, run_benchmark
 from vlmad_core.pipeline import assemble
 from vlmad_core.registry import Registry, default_registry
 from vlmad_core.report import ROWS, read_rows
@@ -212,9 +212,9 @@ class _Run:
         check_rows(out, [cell.key for cell in cells_of(planned, self.registry)])
         started, is_new = time.perf_counter(), not self._has_rows(name)
 
-        def show(now: Progress) -> None:
+        def show(now: BenchmarkProgress) -> None:
             self.limit.check()
-            self._notify(f"{name}: {now.what}")
+            self._notify(f"{name}: {now.message}")
 
         for plan in planned.plans:
             results = run_benchmark(
@@ -223,7 +223,7 @@ class _Run:
                 extend=True,
                 tables=False,
                 progress=show,
-                tell=self.on_message,
+                on_message=self.on_message,
                 registry=self.registry,
             )
             for error in dict.fromkeys(row["error"] for row in results.failed):

@@ -175,3 +175,41 @@ def test_a_detector_that_was_saved_judges_the_same(tmp_path):
 def test_the_recipe_judges_by_the_papers_rule():
     detector = vlmad_core.build("subspace", backbone=tiny_backbone(depth=12, text=False)).fit(PICTURES[:3])
     assert detector.predict(PICTURES[0]).score < detector.predict(PICTURES[3]).score
+
+
+def test_only_unit_vectors_have_a_highest_value():
+    assert scorer().maximum == 1
+    assert scorer(unit=False).maximum is None
+
+
+def test_predicting_asks_nothing_of_the_device():
+    """A GPU would stop at each number that Python reads: bool(tensor), float(tensor), tensor.item()."""
+    part = scorer()
+    part.fit(noise(2))
+    part(noise(1), None, (4, 4))
+
+    class Counter(torch.overrides.TorchFunctionMode):
+        reads = 0
+
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            name = getattr(function, "__name__", "")
+            Counter.reads += name in {"__bool__", "__float__", "__int__", "item", "cpu", "nonzero", "tolist"}
+            return function(*args, **(kwargs or {}))
+
+    with Counter():
+        part(noise(1), None, (4, 4))
+    assert Counter.reads == 0
+
+
+def test_features_that_are_not_finite_are_refused():
+    bad = noise(2)
+    bad.levels[1].vectors[0, 3, 2] = torch.nan
+    part = scorer()
+    with pytest.raises(vlmad_core.errors.VlmadError, match="'raw6' hold values that are not finite"):
+        part.fit(bad)
+
+
+@pytest.mark.parametrize(("depth", "numbers"), [(12, (7, 8)), (24, (14, 15, 16, 17)), (40, tuple(range(23, 30)))])
+def test_the_recipe_reads_blocks_as_deep_as_the_papers(depth, numbers):
+    detector = vlmad_core.build("subspace", backbone=tiny_backbone(depth=depth, text=False))
+    assert detector.extractor.layers == numbers

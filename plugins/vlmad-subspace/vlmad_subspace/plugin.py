@@ -46,10 +46,13 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="subspace",
         spec={
-            "backbone": {"use": "pocket", "config": {"words": False}},
-            # The paper averages blocks 23 to 29 of 40, without the last norm; of 12 blocks, these are as deep.
-            "extractor": {"use": "patches", "config": {"layers": [7, 8], "space": "raw", "norm": False}},
-            "scorers": [{"use": "subspace", "config": {"average": True, "unit": False}}],
+            "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
+            # The paper averages blocks 23 to 29 of 40, without the last norm; these are as deep, 7 and 8 of 12.
+            "extractor": {
+                "use": "vlmad-core:patches",
+                "config": {"layers": "57.5%-72.5%", "space": "raw", "norm": False},
+            },
+            "scorers": [{"use": "vlmad-subspace:subspace", "config": {"average": True, "unit": False}}],
         },
         summary="SubspaceAD: patches outside the principal components of normal ones; 1 or more normal images.",
         paper=PAPER,

@@ -1,14 +1,14 @@
 """Scorer: how far a region lies outside the subspace that normal regions span.
 
 Principal components of normal vectors, and the length of what they leave over: the novelty measure of control charts
-(Jackson and Mudholkar, 1979) on the tokens of a vision transformer (SubspaceAD, CVPR 2026). What is remembered is a
-mean and a table of products, of one size however many images were seen.
+(Jackson and Mudholkar, 1979) on the tokens of a vision transformer (SubspaceAD, CVPR 2026). What is stored is a
+mean and a matrix of products, of one size for any number of images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from vlmad_core.contracts import (
     Scorer,
     Scores,
     TextEmbeddings,
+    check_finite,
     combine,
     l2_normalize,
     resize,
@@ -57,29 +58,39 @@ class Subspace(Scorer):
                 f"averages levels, and these differ in dimension: {there}. Choose some with 'levels', or average false."
             )
         names = tuple(level.name for level in chosen)
-        # A subspace is called by its level; that of an average, by the last one.
-        self.parts = {names[-1]: names} if config.average else {name: (name,) for name in names}
+        # A subspace has the name of its level; that of an average has the name of the last one.
+        self.groups = {names[-1]: names} if config.average else {name: (name,) for name in names}
+        self.maximum = 1.0 if config.unit else None
         for level in chosen:
-            if level.name in self.parts:
+            if level.name in self.groups:
                 self.register_buffer(f"count_{level.name}", torch.zeros((), dtype=torch.int64))
                 self.register_buffer(f"mean_{level.name}", torch.zeros(level.dim))
                 self.register_buffer(f"scatter_{level.name}", torch.zeros(level.dim, level.dim))
-        self._components: dict[str, Tensor] = {}  # computed when first needed, dropped when a buffer changes
+        # Computed when first needed and kept, so that no image makes a GPU stop; dropped when a buffer changes.
+        self._fitted: bool | None = False
+        self._components: dict[str, Tensor] = {}
 
     @property
     def is_fitted(self) -> bool:
-        """Whether anything is remembered."""
-        return all(bool(self._state(name)[0] > 0) for name in self.parts)
+        """Whether every subspace has received a normal image."""
+        if self._fitted is None:
+            self._fitted = all(bool(self._statistics(name)[0] > 0) for name in self.groups)
+        return self._fitted
 
     def fit(self, features: Features) -> None:
-        """Add every region of a batch of normal images (Chan et al., 1979); in parts it is as at once."""
-        for name in self.parts:
+        """Add every region of a batch of normal images (Chan et al., 1979); in parts it is as at once.
+
+        Raises:
+            VlmadError: A value that is not finite.
+        """
+        for name in self.groups:
             rows = self._level(features, name).vectors.detach().flatten(0, 1)  # [B*M, dim]
-            count, mean, scatter = self._state(name)
+            check_finite(rows, name)
+            count, mean, scatter = self._statistics(name)
             total = count + len(rows)
             own = rows.mean(0)
             rest, shift = rows - own, own - mean
-            self._remember(
+            self._store(
                 name,
                 total,
                 mean + shift * (len(rows) / total),
@@ -87,16 +98,16 @@ class Subspace(Scorer):
             )
 
     def forget(self) -> None:
-        """Back to nothing."""
-        for name in self.parts:
-            self._remember(name, *(torch.zeros_like(value) for value in self._state(name)))
+        """Drop all statistics."""
+        for name in self.groups:
+            self._store(name, *(torch.zeros_like(value) for value in self._statistics(name)))
 
     def forward(self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]) -> Scores:
         """The mean map of the levels; the image score is the mean of its highest pixels (tail value at risk)."""
         if not self.is_fitted:
-            raise NotFittedError("has seen no normal image. Call detector.fit('folder of normal images') first.")
+            raise NotFittedError("has received no normal image. Call detector.fit('folder of normal images') first.")
         maps = {}
-        for name in self.parts:
+        for name in self.groups:
             level = self._level(features, name)
             maps[name] = resize(level.to_map(self.residual(level.vectors, name)), size)
         fused = combine(list(maps.values()), "mean")
@@ -104,7 +115,7 @@ class Subspace(Scorer):
 
     def residual(self, vectors: Tensor, name: str) -> Tensor:
         """``[..., dim]`` to ``[...]``: the quarter of the squared residual, over the mean squared normal length."""
-        count, mean, scatter = self._state(name)
+        count, mean, scatter = self._statistics(name)
         components = self.components(name)
         rest = vectors - mean
         rest = rest - (rest @ components) @ components.T
@@ -115,19 +126,20 @@ class Subspace(Scorer):
         """``[dim, K]``, orthonormal: the fewest that hold more than the share of the variance, as scikit-learn does."""
         if name not in self._components:
             with torch.inference_mode(False), torch.no_grad():  # kept for later calls, which may want gradients
-                count, mean, scatter = (value.double().cpu() for value in self._state(name))
+                device = self._statistics(name)[1].device
+                count, mean, scatter = (value.double().cpu() for value in self._statistics(name))
                 values, vectors = torch.linalg.eigh(scatter / count)
                 values, vectors = values.flip(0), vectors.flip(1)
                 rounding = torch.finfo(torch.float32).eps * len(values)
                 rank = int((values > rounding * values[0].clamp_min(rounding * mean.square().sum())).sum())
                 shares = values[:rank].cumsum(0) / values[:rank].sum()
                 kept = min(rank, int((shares <= self.config.variance).sum()) + 1, self.config.components or rank)
-                self._components[name] = vectors[:, :kept].float()
-        return self._components[name].to(self._state(name)[1].device)
+                self._components[name] = vectors[:, :kept].float().to(device)
+        return self._components[name]
 
     def _level(self, features: Features, name: str) -> Level:
-        """What one subspace sees, in float32: a level, or the mean of several."""
-        levels = [features[part] for part in self.parts[name]]
+        """The input of one subspace, in float32: a level, or the mean of several."""
+        levels = [features[part] for part in self.groups[name]]
         if len({level.vectors.shape for level in levels}) > 1:
             counts = ", ".join(f"{level.spec.name} {level.vectors.shape[1]}" for level in levels)
             raise IncompatibleError(f"averages levels, and these differ in regions: {counts}. Use average false.")
@@ -135,15 +147,24 @@ class Subspace(Scorer):
         last = levels[-1]
         return Level(last.spec, l2_normalize(vectors) if self.config.unit else vectors, last.grid, last.cover)
 
-    def _state(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
+    def _statistics(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Number of vectors, their mean ``[dim]``, and the sum of outer products about it ``[dim, dim]``."""
         count, mean, scatter = (self.get_buffer(f"{what}_{name}") for what in ("count", "mean", "scatter"))
         return count, mean.float(), scatter.float()
 
-    def _remember(self, name: str, *state: Tensor) -> None:
-        for what, value in zip(("count", "mean", "scatter"), state, strict=True):
+    def _store(self, name: str, count: Tensor, mean: Tensor, scatter: Tensor) -> None:
+        for what, value in (("count", count), ("mean", mean), ("scatter", scatter)):
             setattr(self, f"{what}_{name}", value)
-        self._components.pop(name, None)
+        self._drop_computed()
+
+    def _drop_computed(self) -> None:
+        self._fitted = None
+        self._components.clear()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._drop_computed()
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
         super()._load_from_state_dict(state_dict, *args)
-        self._components.clear()
+        self._drop_computed()

@@ -20,7 +20,7 @@ __all__ = ["EvaBlock", "TimmBlock", "open_blocks", "refuse_unless_plain"]
 
 _SUCH_AS = "Take a plain vision transformer such as 'vit_small_patch14_dinov2' or 'vit_base_patch16_224'."
 _ROTARY = (
-    "this model turns queries and keys by where a token stands in the picture (rotary positions), so its blocks run on "
+    "this model turns queries and keys by where a token stands in the image (rotary positions), so its blocks run on "
     "the whole grid they were built for: {prefix} + {height} x {width} tokens; got {got}. Extractors that take windows "
     "or other parts of the grid need a model without rotary positions, such as 'vit_small_patch14_dinov2'."
 )
@@ -66,7 +66,7 @@ class TimmBlock(nn.Module):
 
 
 class EvaBlock(TimmBlock):
-    """A block of timm's ``Eva``, for one size of picture where its positions are rotary.
+    """A block of timm's ``Eva``, for one size of image where its positions are rotary.
 
     Args:
         block: timm's own.
@@ -181,12 +181,12 @@ def refuse_unless_plain(model: Any, name: str) -> None:
         )
     if type(model.patch_embed) is not layers.PatchEmbed:
         raise IncompatibleError(
-            f"'{name}' does not cut pictures into patches but begins with a {type(model.patch_embed).__name__}. "
+            f"'{name}' does not cut images into patches but begins with a {type(model.patch_embed).__name__}. "
             f"{_SUCH_AS}"
         )
     if model.patch_embed.proj.in_channels != 3:
         raise IncompatibleError(
-            f"'{name}' wants pictures of {model.patch_embed.proj.in_channels} channels, and vlmad reads RGB. {_SUCH_AS}"
+            f"'{name}' wants images of {model.patch_embed.proj.in_channels} channels, and vlmad reads RGB. {_SUCH_AS}"
         )
     for block in model.blocks:
         if type(block) not in (vit.Block, eva.EvaBlock):

@@ -23,11 +23,11 @@ _MOST_GRIDS = 16  # tables of positions that are kept
 
 
 class TimmVision(nn.Module):
-    """The half that sees; see :class:`vlmad_core.contracts.towers.VisionTower`.
+    """The image encoder; see :class:`vlmad_core.contracts.towers.VisionTower`.
 
     Args:
         model: timm's ``VisionTransformer`` or ``Eva``. The tower takes it over: its blocks move out of it.
-        size: ``(height, width)`` of pictures; None: the model's own. With rotary positions no other size is taken.
+        size: ``(height, width)`` of images; None: the model's own. With rotary positions no other size is taken.
         name: To tell in errors.
 
     Raises:
@@ -95,7 +95,7 @@ class TimmVision(nn.Module):
         return pooled[:, 0] if self.class_pool else pooled[:, self.prefix :].mean(dim=1)
 
     def grid_of(self, height: int, width: int) -> tuple[int, int]:
-        """``(h, w)`` of the patches of a picture.
+        """``(h, w)`` of the patches of an image.
 
         Raises:
             IncompatibleError: The text names sizes that would do.
@@ -103,7 +103,7 @@ class TimmVision(nn.Module):
         check_size((height, width), self.patch, self.name)
         if self.is_rotary and (height, width) != self.size:
             raise IncompatibleError(
-                f"'{self.name}' has rotary positions and was built for pictures of {self.size[0]} x {self.size[1]} "
+                f"'{self.name}' has rotary positions and was built for images of {self.size[0]} x {self.size[1]} "
                 f"(height x width); got {height} x {width}. Build a backbone with image_size of that size."
             )
         return height // self.patch[0], width // self.patch[1]

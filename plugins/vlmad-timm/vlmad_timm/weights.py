@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from vlmad_core.contracts import import_with_torchvision
+from vlmad_core.contracts import WEIGHT_SUFFIXES, import_with_torchvision, read_weights, sha256_of
 from vlmad_core.errors import ConfigError, did_you_mean
 from vlmad_timm.blocks import refuse_unless_plain
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Made", "blank", "make"]
 
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _KERNELS, _TABLES = ("patch_embed.proj.weight", "conv1.weight"), ("pos_embed", "positional_embedding")
 
 
@@ -50,9 +47,9 @@ def make(config: TimmConfig) -> Made:
             torch.manual_seed(0)
             return Made(_create(config.model), {**note, "weights": "random"})
     path = Path(config.pretrained).expanduser()
-    if config.pretrained and (path.suffix in _SUFFIXES or path.is_file()):
+    if config.pretrained and (path.suffix in WEIGHT_SUFFIXES or path.is_file()):
         model, sha256 = _create(config.model), _hash(path, config.sha256)
-        fill(model, read(path), path)
+        fill(model, read_weights(path), path)
         return Made(model, {**note, "weights": path.name, "sha256": sha256})
     tag = _tag(config)
     _refuse_hash(config)
@@ -102,7 +99,7 @@ def _tag(config: TimmConfig) -> str:
     if config.pretrained in known and config.pretrained:
         return config.pretrained
     there = f"a tag that timm downloads ({', '.join(known)}; or default)" if known else ""
-    ways = f"a local file ({', '.join(_SUFFIXES)}){', ' if there else ''}{there}, or random for tests"
+    ways = f"a local file ({', '.join(WEIGHT_SUFFIXES)}){', ' if there else ''}{there}, or random for tests"
     if not config.pretrained:
         raise ConfigError(
             f"pretrained is empty, and nothing is downloaded that is not named. Give the weights of '{config.model}': "
@@ -124,8 +121,7 @@ def _refuse_hash(config: TimmConfig) -> None:
 
 def _hash(path: Path, expected: str) -> str:
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(path)
     except OSError as error:
         raise ConfigError(f"{path}: the weights cannot be read ({error.strerror or error}).") from error
     if expected and found != expected.lower():
@@ -133,36 +129,12 @@ def _hash(path: Path, expected: str) -> str:
     return found
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a file, by name; nothing in it is run.
-
-    Raises:
-        ConfigError: It is damaged, or holds other things than tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(f"{path}: is damaged, or holds more than tensors ({reason}).") from error
-    except Exception as error:  # SafetensorError derives from Exception alone
-        raise ConfigError(f"{path}: is damaged ({error}).") from error
-    for key in ("model", "state_dict"):
-        state = state.get(key, state) if isinstance(state, dict) else state
-    if not isinstance(state, dict):
-        raise ConfigError(f"{path}: holds a {type(state).__name__}, not tensors by name.")
-    return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
-
-
 def fill(model: Any, state: dict[str, Tensor], path: Path) -> None:
     """Load tensors in timm's names, or in those of DINOv2, DINOv3, CLIP and others that timm translates.
 
     Args:
         model: Changed in place.
-        state: As :func:`read` gives it. A classifier is left out.
+        state: As :func:`vlmad_core.contracts.read_weights` gives it. A classifier is left out.
         path: To tell.
 
     Raises:

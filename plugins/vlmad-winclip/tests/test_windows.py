@@ -69,6 +69,11 @@ def test_a_window_larger_than_the_grid_is_refused_before_an_image_is_read():
         Windows(WindowsConfig(), tiny_backbone(image_size=(16, 32)))
 
 
+def test_a_tower_of_one_block_is_refused():
+    with pytest.raises(vlmad_core.errors.IncompatibleError, match="at least 2 blocks"):
+        Windows(WindowsConfig(), tiny_backbone(depth=1))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

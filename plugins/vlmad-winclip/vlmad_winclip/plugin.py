@@ -55,14 +55,14 @@ def _spec(
     prompts = {"templates": templates, "average": average, "underscores": underscores}
     words = {"temperature": temperature, "levels": ["image", "window*"], "regions": "harmonic", "combine": "harmonic"}
     memory = {"levels": ["window*", "patch"], "regions": "harmonic", "combine": "mean"}
-    scorers: list[dict[str, Any]] = [{"use": "text-match", "config": words}]
+    scorers: list[dict[str, Any]] = [{"use": "vlmad-core:text-match", "config": words}]
     if few_shot:
         scorers[0]["optional"] = True  # without text, what is left is the paper's vision half
-        scorers.append({"use": "memory", "config": memory})
+        scorers.append({"use": "vlmad-core:memory", "config": memory})
     return {
-        "backbone": {"use": "open-clip", "config": {"model": "ViT-B-16-plus-240"}},
-        "extractor": {"use": "windows", "config": {"scales": [2, 3], "patch_norm": patch_norm}},
-        "prompts": {"use": "compositional", "config": prompts},
+        "backbone": {"use": "vlmad-core:open-clip", "config": {"model": "ViT-B-16-plus-240"}},
+        "extractor": {"use": "vlmad-winclip:windows", "config": {"scales": [2, 3], "patch_norm": patch_norm}},
+        "prompts": {"use": "vlmad-compositional:compositional", "config": prompts},
         "scorers": scorers,
         "fuse": {"image": "mean", "map": map_fuse},
     }

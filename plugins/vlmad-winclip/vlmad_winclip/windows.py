@@ -25,12 +25,14 @@ class Windows(Extractor):
     """Levels ``image`` (one region over everything), ``windowN`` for each scale, ``patch`` (raw tokens for a memory).
 
     Raises:
-        IncompatibleError: A window larger than the grid.
+        IncompatibleError: A window larger than the grid, or a tower of one block.
     """
 
     def __init__(self, config: WindowsConfig, backbone: Backbone) -> None:
         super().__init__()
         vision, grid = backbone.vision, backbone.grid
+        if len(vision.blocks) < 2:
+            raise IncompatibleError("windows need a tower of at least 2 blocks, and this one has 1.")
         if max(config.scales) > min(grid):
             height, width = backbone.preprocess.size
             raise IncompatibleError(

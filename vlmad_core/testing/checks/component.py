@@ -85,7 +85,7 @@ def builds_with_its_defaults(case: PartCase) -> None:
 
 
 @check("backbone", "dataset")
-def builds_or_says_what_it_needs(case: BackboneCase | DatasetCase) -> None:
+def builds_or_names_what_it_needs(case: BackboneCase | DatasetCase) -> None:
     """It is built with its options, or refused in a sentence that says which one is missing."""
     made = _make(case, lambda: case.target(case.config), allowed=VlmadError)
     base = BASES[case.entry.kind]

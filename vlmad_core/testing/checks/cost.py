@@ -29,7 +29,7 @@ _MOST_SECONDS = 5.0
 
 @check("extractor", "scorer")
 def keeps_pace_with_the_backbone(case: PartCase) -> str:
-    """A picture takes at most 50 times as long as in the bare (tiny) backbone."""
+    """An image takes at most 50 times as long as in the bare (tiny) backbone."""
     backbone, part, images = case.backbone, case.part, case.images()
 
     def bare() -> None:
@@ -42,7 +42,7 @@ def keeps_pace_with_the_backbone(case: PartCase) -> str:
     times = whole / alone
     require(
         times <= _MOST_TIMES,
-        f"a picture takes {1000 * whole / 3:.1f} ms, {times:.0f} times as long as in the bare backbone; move work to "
+        f"an image takes {1000 * whole / 3:.1f} ms, {times:.0f} times as long as in the bare backbone; move work to "
         "the constructor, and replace loops over regions by one batch.",
     )
     return f"{times:.1f} times the bare backbone"

@@ -20,7 +20,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 @check("dataset")
-def tells_its_layout(case: DatasetCase) -> None:
+def describes_its_layout(case: DatasetCase) -> None:
     """``tree`` shows the layout in one line; ``facts``, where there are any, say title, home and licence."""
     reader = case.make()
     tree = reader.tree

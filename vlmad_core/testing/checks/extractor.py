@@ -1,4 +1,4 @@
-"""Rules of an extractor: levels as it declared them, regions that cover the picture, and look before refine."""
+"""Rules of an extractor: levels as declared, regions that cover the image, a frozen part apart from the learned one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from vlmad_core.contracts.data import Features, LevelSpec
+from vlmad_core.contracts.parts import Extractor
 from vlmad_core.testing.cases import tensors
 from vlmad_core.testing.rules import check, close, require
 
@@ -50,7 +51,7 @@ def levels_as_declared(case: ExtractorCase) -> None:
 
 
 @check("extractor")
-def regions_cover_the_picture(case: ExtractorCase) -> None:
+def regions_cover_the_image(case: ExtractorCase) -> None:
     """Without ``cover`` there is a region a cell; with it ``[M, h*w]`` bool, no empty region and no uncovered cell."""
     for level in _features(case).levels:
         name, regions = level.spec.name, level.vectors.shape[1]
@@ -66,7 +67,7 @@ def regions_cover_the_picture(case: ExtractorCase) -> None:
 
 
 @check("extractor")
-def joint_levels_have_the_dim_of_the_words(case: ExtractorCase) -> None:
+def joint_levels_have_the_dim_of_the_text(case: ExtractorCase) -> None:
     """Levels that say they are comparable with text, and ``image``, have as many dimensions as the text."""
     text, features = case.backbone.text, _features(case)
     for level in features.levels:
@@ -83,26 +84,24 @@ def joint_levels_have_the_dim_of_the_words(case: ExtractorCase) -> None:
 
 
 @check("extractor")
-def looks_before_it_learns(case: ExtractorCase) -> None:
-    """``forward`` equals ``refine(look(...))``, and no parameter has a part in ``look``."""
+def learned_part_is_separate(case: ExtractorCase) -> None:
+    """``forward`` equals ``apply_learned(extract_frozen(...))``, and no parameter influences ``extract_frozen``."""
     part, vision, images = case.part, case.backbone.vision, case.images()
     with torch.enable_grad():
-        seen: Features = part.look(vision, images)
-        own = any(value.requires_grad for value in tensors(seen).values())
-        refined = type(part).refine is not _unrefined()
-        learned = case.tags and refined
+        frozen: Features = part.extract_frozen(vision, images)
+        depends = any(value.requires_grad for value in tensors(frozen).values())
+        splits = type(part).apply_learned is not Extractor.apply_learned
         require(
-            not (own and learned), "look depends on what is learned; move that to refine, so that look can be kept."
+            not (depends and splits and case.tags),
+            "extract_frozen depends on parameters; move that to apply_learned, so that the rest can be kept.",
         )
-        again, whole = tensors(part.refine(seen)), tensors(part(vision, images))
+        again, whole = tensors(part.apply_learned(frozen)), tensors(part(vision, images))
     same = again.keys() == whole.keys() and all(close(again[name], whole[name]) for name in whole)
-    require(same, "refine(look(...)) is not forward(...); write forward as self.refine(self.look(vision, images)).")
-
-
-def _unrefined() -> object:
-    from vlmad_core.contracts.parts import Extractor
-
-    return Extractor.refine
+    require(
+        same,
+        "apply_learned(extract_frozen(...)) is not forward(...); write forward as "
+        "self.apply_learned(self.extract_frozen(vision, images)).",
+    )
 
 
 def _features(case: ExtractorCase) -> Features:

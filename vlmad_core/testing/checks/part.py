@@ -19,16 +19,16 @@ PARTS = ("extractor", "prompts", "scorer")
 
 
 @check(*PARTS)
-def gives_numbers(case: PartCase) -> None:
+def outputs_are_finite(case: PartCase) -> None:
     """Everything that it gives is finite."""
     with torch.no_grad():
         found = case.run(case.part)
     wrong = [name for name, value in found.items() if not value.isfinite().all()]
-    require(not wrong, f"{', '.join(wrong)} has values that are infinite or no numbers; look for division by zero.")
+    require(not wrong, f"{', '.join(wrong)} has values that are not finite; look for division by zero.")
 
 
 @check(*PARTS)
-def twice_the_same(case: PartCase) -> None:
+def is_deterministic(case: PartCase) -> None:
     """In eval mode, the same input gives the same output."""
     with torch.no_grad():
         one, other = case.run(case.part), case.run(case.part)
@@ -38,7 +38,7 @@ def twice_the_same(case: PartCase) -> None:
 
 @check("extractor", "scorer")
 def does_not_depend_on_its_batch(case: PartCase) -> None:
-    """What it gives for a picture is the same whichever pictures are beside it, in any order."""
+    """What it gives for an image is the same whichever images are beside it, in any order."""
     with torch.no_grad():
         whole = case.run(case.part)
         for rows in ((1,), (2, 0), (2, 1, 0)):
@@ -46,7 +46,7 @@ def does_not_depend_on_its_batch(case: PartCase) -> None:
             changed = [name for name in whole if not close(some[name], whole[name][list(rows)])]
             require(
                 not changed,
-                f"{', '.join(changed)} of a picture depends on its neighbours in the batch; take no mean, maximum or "
+                f"{', '.join(changed)} of an image depends on its neighbours in the batch; take no mean, maximum or "
                 "sort over dimension 0.",
             )
 
@@ -109,7 +109,7 @@ def survives_a_round_trip(case: PartCase) -> None:
     with torch.no_grad():
         one, two = case.run(part), case.run(other)
     lost = [name for name in one if name not in two or not close(one[name], two[name])]
-    require(not lost, f"{', '.join(lost)} differs after saving and loading; keep what is learned or seen in buffers.")
+    require(not lost, f"{', '.join(lost)} differs after saving and loading; keep what is learned or fitted in buffers.")
 
 
 @check(*PARTS)
@@ -123,7 +123,7 @@ def runs_in_bfloat16(case: PartCase) -> None:
     except RuntimeError as error:
         raise CheckFailed(f"in bfloat16 it stops: {error}; make new tensors with new_zeros, or .to(x).") from error
     wrong = [name for name, value in found.items() if not value.isfinite().all()]
-    require(not wrong, f"in bfloat16 {', '.join(wrong)} has values that are no numbers; compute that step in float32.")
+    require(not wrong, f"in bfloat16 {', '.join(wrong)} has values that are not finite; compute that step in float32.")
 
 
 @check(*PARTS)

@@ -18,6 +18,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from vlmad_core.registry.registry import CORE, GROUP
+from vlmad_core.testing.guard import SECONDS
 from vlmad_core.testing.rules import CheckFailed, CheckSkipped, check, require
 from vlmad_core.version import __version__
 
@@ -139,9 +140,21 @@ def _top(module: str) -> str:
     return module.partition(":")[0].partition(".")[0]
 
 
-@lru_cache(maxsize=64)
 def _probe(module: str) -> dict[str, Any]:
-    """What importing a module in a fresh Python brings: ``modules``, ``seconds``, ``said``."""
+    """What importing a module in a fresh Python brings: ``modules``, ``seconds``, ``said``.
+
+    Raises:
+        CheckFailed: It cannot be imported, or does not end.
+    """
+    found = _probed(module)
+    if isinstance(found, str):
+        raise CheckFailed(found)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _probed(module: str) -> dict[str, Any] | str:
+    """As :func:`_probe`, or what is wrong: a module that hangs is waited for once."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     for name in ("COV_CORE_SOURCE", "COVERAGE_PROCESS_START"):
         environment.pop(name, None)
@@ -154,15 +167,16 @@ def _probe(module: str) -> dict[str, Any]:
                 text=True,
                 env=environment,
                 check=False,
-                timeout=60,
+                timeout=SECONDS,
             )
         except subprocess.TimeoutExpired:
-            raise CheckFailed(
-                f"importing {module} takes more than 60 s, so `vlmad list` hangs; do nothing there but name the parts."
-            ) from None
+            return (
+                f"importing {module} takes more than {SECONDS:g} s, so `vlmad list` hangs; do nothing there but name "
+                "the parts."
+            )
         if not found.is_file():
             last = (done.stderr.strip().splitlines() or [f"it ended Python with {done.returncode}"])[-1]
-            raise CheckFailed(f"{module} cannot be imported: {last}. Correct it; `vlmad plugins` shows it too.")
+            return f"{module} cannot be imported: {last}. Correct it; `vlmad plugins` shows it too."
         return {**json.loads(found.read_text(encoding="utf-8")), "said": (done.stdout + done.stderr).strip()}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from vlmad_core.contracts.data import TextEmbeddings
+from vlmad_core.contracts.parts import ClassNameUse
 from vlmad_core.contracts.towers import forward_blocks
 from vlmad_core.errors import VlmadError
 from vlmad_core.testing.rules import CheckFailed, CheckSkipped, check, close, require
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @check("prompts")
-def anchors_as_promised(case: PromptsCase) -> None:
+def text_embeddings_as_declared(case: PromptsCase) -> None:
     """``forward`` gives TextEmbeddings: vectors ``[B, S, D]``, a row for each name, and ``abnormal`` ``[S]`` bool."""
     text_embeddings = _text_embeddings(case)
     require(
@@ -34,8 +35,8 @@ def anchors_as_promised(case: PromptsCase) -> None:
 
 
 @check("prompts")
-def anchors_have_unit_length(case: PromptsCase) -> None:
-    """Each anchor has length 1."""
+def text_embeddings_have_unit_length(case: PromptsCase) -> None:
+    """Each text embedding has length 1."""
     lengths = _text_embeddings(case).vectors.norm(dim=-1)
     holds = bool(((lengths - 1).abs() < 1e-3).all())
     low, high = float(lengths.min()), float(lengths.max())
@@ -46,7 +47,7 @@ def anchors_have_unit_length(case: PromptsCase) -> None:
 
 
 @check("prompts")
-def says_normal_and_abnormal(case: PromptsCase) -> None:
+def has_a_normal_and_an_abnormal_state(case: PromptsCase) -> None:
     """There is at least one normal state and one abnormal state, and they are not the same."""
     text_embeddings = _text_embeddings(case)
     abnormal = text_embeddings.abnormal
@@ -57,7 +58,7 @@ def says_normal_and_abnormal(case: PromptsCase) -> None:
 
 
 @check("prompts")
-def keeps_the_order_of_names(case: PromptsCase) -> None:
+def keeps_the_order_of_class_names(case: PromptsCase) -> None:
     """Row i belongs to name i: names in another order, twice, or alone give the same rows."""
     with torch.no_grad():
         whole = case.run(case.part)["text_embeddings"]
@@ -71,25 +72,28 @@ def keeps_the_order_of_names(case: PromptsCase) -> None:
 
 
 @check("prompts")
-def says_whether_names_matter(case: PromptsCase) -> None:
-    """``takes_class_name`` or ``needs_class_name`` is true exactly where the embeddings depend on the name."""
+def declares_class_name_use(case: PromptsCase) -> None:
+    """``class_name_use`` is "ignored" exactly where the embeddings do not depend on the class name."""
     part = case.part
     if part.per_image:
-        raise CheckSkipped("it looks at pictures, so text embeddings differ without names.")
+        raise CheckSkipped("it looks at images, so text embeddings differ without names.")
     with torch.no_grad():
         vectors = case.run(part)["text_embeddings"]
     depends = not close(vectors, vectors[:1].expand_as(vectors))
-    told = part.needs_class_name or part.takes_class_name
     require(
-        depends == told,
-        "the name changes the embeddings; set takes_class_name = True (and needs_class_name if it must be given)."
+        part.class_name_use in get_args(ClassNameUse),
+        f"class_name_use is {part.class_name_use!r}; it must be one of {', '.join(get_args(ClassNameUse))}.",
+    )
+    require(
+        depends == (part.class_name_use != "ignored"),
+        'the class name changes the embeddings; set class_name_use = "required", or "optional".'
         if depends
-        else "the name changes nothing, but is asked for; set needs_class_name and takes_class_name to False.",
+        else 'the class name changes nothing, but is asked for; set class_name_use = "ignored".',
     )
 
 
 @check("prompts")
-def takes_any_name(case: PromptsCase) -> None:
+def accepts_any_class_name(case: PromptsCase) -> None:
     """Empty, long and foreign names give finite text embeddings, or are refused in a sentence."""
     for name in ("", "metal_nut", "Öse, links {0}", "part " * 60, "螺母"):
         try:
@@ -105,13 +109,13 @@ def takes_any_name(case: PromptsCase) -> None:
             ) from error
         require(
             text_embeddings.vectors.isfinite().all(),
-            f"the name {name[:20]!r} gives text embeddings that are no numbers.",
+            f"the name {name[:20]!r} gives text embeddings that are not finite.",
         )
 
 
 @check("prompts")
 def same_after_an_extractor_ran(case: PromptsCase) -> None:
-    """The text embeddings are the same before and after somebody used the tower that sees."""
+    """The text embeddings are the same before and after somebody used the image encoder."""
     with torch.no_grad():
         before = case.run(case.part)["text_embeddings"]
         vision = case.backbone.vision

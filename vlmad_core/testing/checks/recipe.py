@@ -68,7 +68,7 @@ def checkpoint_is_found(case: RecipeCase) -> None:
 
 
 @check("recipe")
-def builds_and_judges(case: RecipeCase) -> None:
+def builds_and_scores(case: RecipeCase) -> None:
     """On a tiny backbone in place of its own it is built, fitted if it must be, and gives finite scores."""
     spec = _spec(case)
     backbone = tiny_backbone(depth=24, image_size=(48, 48))
@@ -83,7 +83,7 @@ def builds_and_judges(case: RecipeCase) -> None:
                 scorer.fit(detector.extractor(backbone.vision, images))
         scores = detector(images, ["metal nut"] * 2)
     finite = bool(scores.image.isfinite().all() and scores.anomaly_map.isfinite().all())
-    require(finite, "on a tiny backbone it gives scores that are no numbers; look for a division by zero.")
+    require(finite, "on a tiny backbone it gives scores that are not finite; look for a division by zero.")
 
 
 def _recipe(case: RecipeCase) -> Recipe:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @check("scorer")
-def scores_as_promised(case: ScorerCase) -> None:
+def scores_as_declared(case: ScorerCase) -> None:
     """``forward`` gives Scores: image ``[B]``, map ``[B, H, W]`` at the size asked for, and maps of known levels."""
     scores = _judge(case, case.features((0, 1, 2)))
     require(isinstance(scores, Scores), f"forward gives {type(scores).__name__}; it must give Scores.")
@@ -34,8 +34,8 @@ def scores_as_promised(case: ScorerCase) -> None:
     require(not strange, f"levels has maps of {strange}, which are no levels; name each map as its level.")
 
 
-@check("scorer", needs="reads words")
-def takes_several_states(case: ScorerCase) -> None:
+@check("scorer", needs="text scores")
+def accepts_several_states(case: ScorerCase) -> None:
     """With several kinds of defect it gives finite scores, whichever place the normal state has."""
     features, words = case.features((0, 1, 2)), case.text_embeddings(3, states=4)
     turned = TextEmbeddings(words.vectors.flip(1), words.abnormal.flip(0))
@@ -62,9 +62,9 @@ def leaves_its_input_alone(case: ScorerCase) -> None:
     require(not spoilt, f"it writes to the features it is given ({', '.join(spoilt)}); compute into new tensors.")
 
 
-@check("scorer", needs="reads words")
+@check("scorer", needs="text scores")
 def abnormal_scores_above_normal(case: ScorerCase) -> None:
-    """A picture equal to the abnormal anchor scores above one equal to the normal anchor, in score and map."""
+    """An image equal to the abnormal text embedding scores above one equal to the normal one, in score and map."""
     part = case.make(case.backbone).eval()
     normal, abnormal = case.text_embeddings(1).vectors[0]
     visual = _direction(32, 1)
@@ -72,12 +72,14 @@ def abnormal_scores_above_normal(case: ScorerCase) -> None:
         with torch.no_grad():
             part.fit(case.alike(normal[None], visual))
     with torch.no_grad():
-        scores = case.judge(part, case.alike(torch.stack([normal, abnormal]), visual.expand(2, -1)))
-    _require_above(scores, "the abnormal anchor", "the normal anchor", "sum the probability of abnormal states")
+        scores = case.score(part, case.alike(torch.stack([normal, abnormal]), visual.expand(2, -1)))
+    _require_above(
+        scores, "the abnormal text embedding", "the normal text embedding", "sum the probability of abnormal states"
+    )
 
 
-@check("scorer", needs="reads words")
-def asks_for_words(case: ScorerCase) -> None:
+@check("scorer", needs="text scores")
+def refuses_to_run_without_text(case: ScorerCase) -> None:
     """Given no text embeddings it refuses in a sentence."""
     try:
         with torch.no_grad():
@@ -92,28 +94,28 @@ def asks_for_words(case: ScorerCase) -> None:
     raise CheckFailed("without text embeddings it gives scores; set needs_text = False, or raise IncompatibleError.")
 
 
-@check("scorer", needs="remembers")
-def remembered_scores_lowest(case: ScorerCase) -> None:
-    """A picture like the remembered one scores below any other, in score and map."""
+@check("scorer", needs="memory")
+def fitted_images_score_lowest(case: ScorerCase) -> None:
+    """An image like the remembered one scores below any other, in score and map."""
     part = _empty(case)
     same, others = _directions(case, 1), _directions(case, 2, 3, 4)
     with torch.no_grad():
         part.fit(case.alike(*same))
         both = (torch.cat([one, other]) for one, other in zip(same, others, strict=True))
-        scores = case.judge(part, case.alike(*both))
+        scores = case.score(part, case.alike(*both))
     for other in (1, 2, 3):
         pair = Scores(scores.image[[0, other]], scores.anomaly_map[[0, other]])
-        _require_above(pair, "another picture", "the remembered one", "let distance be the score")
+        _require_above(pair, "another image", "the remembered one", "let distance be the score")
 
 
-@check("scorer", needs="remembers")
-def tells_that_it_is_not_fitted(case: ScorerCase) -> None:
+@check("scorer", needs="memory")
+def raises_before_it_is_fitted(case: ScorerCase) -> None:
     """Before ``fit`` it raises NotFittedError that names the call to make, and ``is_fitted`` says so."""
     part = _empty(case)
     require(not part.is_fitted, "is_fitted is True before fit; let it say whether anything is remembered.")
     try:
         with torch.no_grad():
-            case.judge(part, case.features((0,)))
+            case.score(part, case.features((0,)))
     except NotFittedError as error:
         require("fit(" in str(error), f"it says '{error}'; name the call to make: detector.fit(...).")
     except Exception as error:
@@ -125,8 +127,8 @@ def tells_that_it_is_not_fitted(case: ScorerCase) -> None:
     require(case.part.is_fitted, "is_fitted is False after fit; let it say whether anything is remembered.")
 
 
-@check("scorer", needs="remembers")
-def fit_adds_to_what_it_remembers(case: ScorerCase) -> None:
+@check("scorer", needs="memory")
+def fit_accumulates(case: ScorerCase) -> None:
     """``fit`` is called once a batch and accumulates: what came first is not lost."""
     first, second = _directions(case, 1), _directions(case, 2)
     both, last = _empty(case), _empty(case)
@@ -135,12 +137,12 @@ def fit_adds_to_what_it_remembers(case: ScorerCase) -> None:
         both.fit(case.alike(*second))
         last.fit(case.alike(*second))
         probe = case.alike(*first)
-        kept, lost = (float(case.judge(part, probe).image[0]) for part in (both, last))
-    require(kept < lost - 1e-6, "after a second fit the first pictures are forgotten; add to what is there.")
+        kept, lost = (float(case.score(part, probe).image[0]) for part in (both, last))
+    require(kept < lost - 1e-6, "after a second fit the first images are forgotten; add to what is there.")
 
 
-@check("scorer", needs="remembers")
-def forget_forgets(case: ScorerCase) -> None:
+@check("scorer", needs="memory")
+def forget_empties_the_memory(case: ScorerCase) -> None:
     """After ``forget`` nothing is remembered, and ``fit`` begins anew."""
     part, fresh = _empty(case), _empty(case)
     first, second = _directions(case, 1), _directions(case, 2)
@@ -150,12 +152,12 @@ def forget_forgets(case: ScorerCase) -> None:
         require(not part.is_fitted, "is_fitted is True after forget; empty the buffers there.")
         part.fit(case.alike(*second))
         fresh.fit(case.alike(*second))
-        one, other = (case.judge(p, case.alike(*first)).image for p in (part, fresh))
+        one, other = (case.score(p, case.alike(*first)).image for p in (part, fresh))
     require(torch.allclose(one, other), "what was fitted before forget still counts; empty every buffer there.")
 
 
-@check("scorer", needs="remembers")
-def memory_stands_in_a_trained_graph(case: ScorerCase) -> None:
+@check("scorer", needs="memory")
+def memory_allows_gradients(case: ScorerCase) -> None:
     """A memory keeps no graph, and gradients pass by it to the features, for extractors that learn."""
     part = _empty(case)
     seen = case.features((7, 8))
@@ -169,7 +171,7 @@ def memory_stands_in_a_trained_graph(case: ScorerCase) -> None:
     leaves = [value.requires_grad_() for value in tensors(features).values()]
     try:
         with torch.enable_grad():
-            case.judge(part, features).anomaly_map.sum().backward()
+            case.score(part, features).anomaly_map.sum().backward()
     except RuntimeError as error:
         raise CheckFailed(f"it cannot be differentiated: {error} Use no inference_mode in fit or forward.") from error
     reached = any(leaf.grad is not None and bool(leaf.grad.any()) for leaf in leaves)
@@ -186,7 +188,7 @@ def _buffers(part: Any) -> list[tuple[str, Tensor]]:
 
 def _judge(case: ScorerCase, features: Features) -> Scores:
     with torch.no_grad():
-        scores: Scores = case.judge(case.part, features)
+        scores: Scores = case.score(case.part, features)
     return scores
 
 
@@ -195,13 +197,13 @@ def _direction(dim: int, seed: int) -> Tensor:
 
 
 def _directions(case: ScorerCase, *seeds: int) -> tuple[Tensor, Tensor]:
-    """A unit vector a seed, in the joint space and in the visual one; the normal anchor for seed 1."""
+    """A unit vector a seed, in the joint space and in the visual one; the normal text embedding for seed 1."""
     joint = torch.cat([case.text_embeddings(1).vectors[0, :1] if seed == 1 else _direction(16, seed) for seed in seeds])
     return joint, torch.cat([_direction(32, seed) for seed in seeds])
 
 
 def _require_above(scores: Scores, high: str, low: str, remedy: str) -> None:
-    """The second picture above the first one."""
+    """The second image above the first one."""
     for name, value in (("score", scores.image), ("map", scores.anomaly_map.flatten(1).mean(1))):
         below, above = (float(v) for v in value)
         require(

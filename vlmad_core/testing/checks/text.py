@@ -1,4 +1,4 @@
-"""Rules of a backbone's tower that reads."""
+"""Rules of a backbone's text encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from vlmad_core.contracts.towers import TextTower, encode_text, forward_blocks
-from vlmad_core.testing.rules import check, close, require
+from vlmad_core.errors import IncompatibleError
+from vlmad_core.testing.rules import CheckFailed, check, close, require
 
 if TYPE_CHECKING:
     from vlmad_core.testing.cases import BackboneCase
@@ -19,9 +20,9 @@ _TOLERANCE = 1e-3
 
 @check("backbone", needs="text")
 def tokenizes_any_text(case: BackboneCase) -> None:
-    """Texts of any length and script become ids ``[P, L]`` of one L; what is too long is cut."""
+    """Texts of any script become ids ``[P, L]`` of one L."""
     text = _text(case)
-    odd = ["", "a", "word " * 500, "metal_nut (left), 5 %", "Öse ölig 螺母 🔩"]
+    odd = ["", "a", "metal_nut (left), 5 %", "Öse ölig 螺母 🔩"]
     ids, short = text.tokenize(odd), text.tokenize(["a"])
     whole = not ids.is_floating_point() and ids.ndim == 2 and len(ids) == len(odd)
     require(whole, f"tokenize gives {ids.dtype} {tuple(ids.shape)}; it must give whole numbers [P, L].")
@@ -31,7 +32,20 @@ def tokenizes_any_text(case: BackboneCase) -> None:
     )
     with torch.no_grad():
         found = encode_text(text, odd)
-    require(found.isfinite().all(), "an odd text gives vectors that are no numbers; look at the empty text first.")
+    require(found.isfinite().all(), "an odd text gives vectors that are not finite; look at the empty text first.")
+
+
+@check("backbone", needs="text")
+def refuses_long_text(case: BackboneCase) -> None:
+    """A text that is longer than the tower reads is refused in a sentence, and not cut off in silence."""
+    try:
+        _text(case).tokenize(["word " * 500])
+    except IncompatibleError as error:
+        require(str(error).endswith("."), f"it refuses with '{error}'; make it a sentence that says what would work.")
+        return
+    raise CheckFailed(
+        "500 words are cut off and nothing is said; in tokenize, call vlmad_core.contracts.check_text_length."
+    )
 
 
 @check("backbone", needs="text")
@@ -91,7 +105,7 @@ def sentence_does_not_depend_on_its_batch(case: BackboneCase) -> None:
 
 
 @check("backbone", needs="text")
-def reads_the_words(case: BackboneCase) -> None:
+def text_features_depend_on_the_text(case: BackboneCase) -> None:
     """Sentences of other words, or the same words in another order, have other vectors."""
     pairs = (("a metal nut", "a carpet"), ("flawless", "damaged"), ("a nut on a bolt", "a bolt on a nut"))
     with torch.no_grad():
@@ -101,7 +115,7 @@ def reads_the_words(case: BackboneCase) -> None:
 
 
 @check("backbone", needs="text")
-def gradients_reach_the_words(case: BackboneCase) -> None:
+def gradients_reach_the_text(case: BackboneCase) -> None:
     """Gradients pass through the frozen text tower to the words, for prompts that learn."""
     text = _text(case)
     ids = text.tokenize(_SENTENCES[:1])

@@ -1,4 +1,4 @@
-"""Rules of a backbone and its tower that sees."""
+"""Rules of a backbone and its image encoder."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def embed_shapes(case: BackboneCase) -> None:
 
 
 @check("backbone")
-def takes_oblong_pictures(case: BackboneCase) -> None:
-    """A picture that is not square has its own grid, or is refused in a sentence."""
+def accepts_images_that_are_not_square(case: BackboneCase) -> None:
+    """An image that is not square has its own grid, or is refused in a sentence."""
     vision = case.backbone.vision
     (down, across), (rows, columns) = vision.patch, case.backbone.grid
     image = case.images(1)[:, :, :down].repeat(1, 1, rows, 1)
@@ -90,7 +90,7 @@ def pool_shapes(case: BackboneCase) -> None:
         found["pool"] = (vision.pool(x), (len(x), vision.dim))
     for name, (value, shape) in found.items():
         require(value.shape == shape, f"{name} gives {tuple(value.shape)}; it must be {tuple(shape)}.")
-        require(value.isfinite().all(), f"{name} gives values that are no numbers; look for overflow or zero division.")
+        require(value.isfinite().all(), f"{name} gives values that are not finite; look for overflow or zero division.")
 
 
 @check("backbone", needs="class token")
@@ -104,13 +104,13 @@ def pool_reads_the_class_token_alone(case: BackboneCase) -> None:
 
 @check("backbone", needs="joint")
 def joint_space_is_one(case: BackboneCase) -> None:
-    """A tower whose pictures are comparable with text has a text tower of the same ``dim``."""
+    """A tower whose images are comparable with text has a text tower of the same ``dim``."""
     vision, text = case.backbone.vision, case.backbone.text
     require(text is not None, "vision.joint is true and there is no text; set joint = False, or give a text tower.")
     assert text is not None
     require(
         text.dim == vision.dim,
-        f"pictures have {vision.dim} dimensions and words {text.dim}; project both to one space, or set joint = False.",
+        f"images have {vision.dim} dimensions and words {text.dim}; project both to one space, or set joint = False.",
     )
 
 
@@ -129,20 +129,20 @@ def is_frozen(case: BackboneCase) -> None:
 
 
 @check("backbone")
-def picture_does_not_depend_on_its_batch(case: BackboneCase) -> None:
-    """What it sees of a picture is the same whichever pictures are beside it."""
+def image_does_not_depend_on_its_batch(case: BackboneCase) -> None:
+    """What it sees of an image is the same whichever images are beside it."""
     images, vision = case.images(3), case.backbone.vision
     with torch.no_grad():
         whole = vision.pool(forward_blocks(vision.blocks, vision.embed(images)[0])[0])
         alone = vision.pool(forward_blocks(vision.blocks, vision.embed(images[1:2])[0])[0])
     require(
         close(alone, whole[1:2], tolerance=_tolerance(case)),
-        "a picture looks different beside others; look for a norm over the batch, or for blocks that want [L, B, W].",
+        "an image looks different beside others; look for a norm over the batch, or for blocks that want [L, B, W].",
     )
 
 
 @check("backbone")
-def gradients_reach_the_picture(case: BackboneCase) -> None:
+def gradients_reach_the_image(case: BackboneCase) -> None:
     """Gradients pass through the frozen tower to the pixels, for parts that learn in front of it."""
     images, vision = case.images(1).requires_grad_(), case.backbone.vision
     with torch.enable_grad():
@@ -168,7 +168,7 @@ def changes_nothing_in_use(case: BackboneCase) -> None:
 
 
 @check("backbone")
-def tells_where_it_comes_from(case: BackboneCase) -> None:
+def has_provenance(case: BackboneCase) -> None:
     """``provenance`` says which weights it has, so that a saved detector is not loaded onto others."""
     told = case.backbone.provenance
     require(

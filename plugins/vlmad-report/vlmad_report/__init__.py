@@ -1,0 +1,1 @@
+"""One HTML page of the results of vlmad predict, for a person who decides."""

@@ -1,0 +1,198 @@
+"""Features of the images of one category, computed once for all methods.
+
+Every distinct extractor encodes every image once, all of them in one pass of the backbone; the features are kept in
+memory, or on the disk where that is too small, until the category is done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import chain, islice
+from pathlib import Path
+
+import torch
+
+from vlmad_core.benchmark.feature_store import FeatureStore
+from vlmad_core.benchmark.tower import RememberingTower
+from vlmad_core.contracts.data import Features, TextEmbeddings
+from vlmad_core.contracts.images import ImageLike, Picture, read, stack
+from vlmad_core.contracts.parts import Extractor
+from vlmad_core.contracts.towers import Backbone
+from vlmad_core.errors import ImageError, VlmadError
+from vlmad_core.pipeline.pipeline import Pipeline
+
+__all__ = ["SharedFeatures", "SharedTextEmbeddings", "extractor_key", "failure_message"]
+
+
+def extractor_key(pipeline: Pipeline, detector: Path | None) -> str:
+    """Pipelines with the same key have the same features: extractor and options, and the detector if it is trained."""
+    assert pipeline.spec is not None
+    trained = str(detector) if pipeline.extractor.state_dict() else ""
+    return json.dumps([pipeline.spec.extractor.model_dump(mode="json"), trained], sort_keys=True)
+
+
+class SharedFeatures:
+    """Features of some images by several extractors.
+
+    Args:
+        tower: The vision tower of the backbone; it counts its passes.
+        backbone: That of the tower.
+        test: Images to score, numbered from 0.
+        normals: Images to fit on, whose numbers go on.
+        extractors: By a key of the caller's.
+        folder: For what does not fit into memory; removed by :meth:`close`.
+        batch_size: Images through the tower at a time.
+        memory: Bytes.
+        workers: Threads that decode images.
+
+    Attributes:
+        unreadable: Number of an image to why it could not be read.
+        sizes: Number of an image to its ``(height, width)`` as it was given.
+        failed: Key of an extractor to why it failed; the others go on.
+    """
+
+    def __init__(
+        self,
+        tower: RememberingTower,
+        backbone: Backbone,
+        test: Sequence[ImageLike],
+        normals: Sequence[ImageLike],
+        extractors: Mapping[str, Extractor],
+        folder: Path,
+        *,
+        batch_size: int = 8,
+        memory: float = 2e9,
+        workers: int = 2,
+    ) -> None:
+        self._tower, self._backbone, self._extractors = tower, backbone, dict(extractors)
+        self._images, self._batch_size, self._workers = [*test, *normals], batch_size, workers
+        ends = [(0, len(test)), (len(test), len(self._images))]  # no batch has both
+        self._batches = [
+            list(range(start, min(start + batch_size, end)))
+            for first, end in ends
+            for start in range(first, end, batch_size)
+        ]
+        self._test_batches = -(-len(test) // batch_size)
+        self._row = {index: (i, row) for i, batch in enumerate(self._batches) for row, index in enumerate(batch)}
+        self._store = FeatureStore(folder, memory)
+        self.unreadable: dict[int, str] = {}
+        self.sizes: dict[int, tuple[int, int]] = {}
+        self.failed: dict[str, str] = {}
+
+    def extract(self, progress: Callable[[int], None] | None = None) -> None:
+        """Encode every image with every extractor; ``progress`` is called with the number of images done."""
+        done, images = 0, [self._images[index] for batch in self._batches for index in batch]
+        with closing(self._read(images, self._batch_size)) as decoded:
+            pictures = chain.from_iterable(decoded)
+            for number, batch in enumerate(self._batches):
+                done += len(batch)
+                self._extract(number, list(islice(pictures, len(batch))))
+                if progress is not None:
+                    progress(done)
+
+    def test_batches(self, key: str) -> Iterator[tuple[Sequence[int], Features]]:
+        """Numbers of the test images and their features by one extractor, a batch at a time.
+
+        Raises:
+            VlmadError: The extractor failed.
+        """
+        for number in range(self._test_batches):
+            if self._batches[number]:
+                yield self._batches[number], self._features(key, number)
+
+    def normal_batches(self, key: str, indices: Sequence[int]) -> Iterator[Features]:
+        """Features of some normal images, in this order, a batch at a time.
+
+        Raises:
+            ImageError: One of them cannot be read.
+            VlmadError: The extractor failed.
+        """
+        for index in indices:
+            if index in self.unreadable:
+                raise ImageError(f"a normal image cannot be read: {self.unreadable[index]}")
+        for start in range(0, len(indices), self._batch_size):
+            rows = [self._row[index] for index in indices[start : start + self._batch_size]]
+            batches = {number: self._features(key, number) for number in dict.fromkeys(number for number, _ in rows)}
+            yield Features.cat([batches[number].select(slice(row, row + 1)) for number, row in rows])
+
+    def close(self) -> None:
+        """Give memory and disk back."""
+        self._store.clear()
+
+    def _read(self, images: Sequence[ImageLike], batch_size: int) -> Generator[list[Picture]]:
+        return read(images, self._backbone.preprocess, batch_size=batch_size, workers=self._workers)
+
+    def _extract(self, number: int, pictures: Sequence[Picture]) -> None:
+        for index, picture in zip(self._batches[number], pictures, strict=True):
+            if picture.error:
+                self.unreadable[index] = picture.error
+            elif picture.size is not None:
+                self.sizes[index] = picture.size
+        self._batches[number] = [index for index in self._batches[number] if index not in self.unreadable]
+        self._row |= {index: (number, row) for row, index in enumerate(self._batches[number])}
+        for key, features in self._encode(pictures, self._extractors).items():
+            self._store.keep(f"{number} {key}", features)
+
+    def _encode(self, pictures: Sequence[Picture], keys: Iterable[str]) -> dict[str, Features]:
+        """Features of the images that can be read, by several extractors in one pass of the tower."""
+        found: dict[str, Features] = {}
+        readable = [picture for picture in pictures if not picture.error]
+        if not readable:
+            return found
+        pixels = stack(readable).to(self._backbone.device, self._backbone.dtype)
+        with torch.no_grad():  # not inference_mode: what a memory bank keeps may later stand in a graph
+            for key in keys:
+                if key not in self.failed:
+                    try:
+                        found[key] = self._extractors[key](self._tower, pixels)
+                    except Exception as error:  # somebody's plugin, or no memory; the other extractors go on
+                        self.failed[key] = failure_message(error)
+        self._tower.forget()
+        return found
+
+    def _features(self, key: str, number: int) -> Features:
+        """From the store; what found no room there is computed again."""
+        if key in self.failed:
+            raise VlmadError(self.failed[key])
+        stored = self._store.find(f"{number} {key}", self._backbone.device)
+        if stored is None:
+            images = [self._images[index] for index in self._batches[number]]
+            with closing(self._read(images, len(images))) as batches:
+                computed = self._encode(next(batches), [key])
+            if key not in computed:
+                raise VlmadError(self.failed.get(key, "an image could be read once and not again."))
+            stored = computed[key]
+        return stored
+
+
+class SharedTextEmbeddings:
+    """Text embeddings of one backbone, computed once for the same prompts and class name, whatever else differs."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], TextEmbeddings] = {}
+
+    def get(self, pipeline: Pipeline, class_name: str, features: Features, count: int) -> TextEmbeddings | None:
+        """For a batch of ``count`` images of one class."""
+        prompts = pipeline.prompts
+        if prompts is None or prompts.per_image or prompts.state_dict() or pipeline.spec is None:
+            return pipeline.text_embeddings([class_name] * count, features)
+        key = str(pipeline.spec.prompts), class_name
+        if key not in self._made:
+            one = pipeline.text_embeddings([class_name])
+            if one is None:
+                return None
+            self._made[key] = one
+        one = self._made[key]
+        return TextEmbeddings(one.vectors.expand(count, -1, -1), one.abnormal)
+
+
+def failure_message(error: BaseException) -> str:
+    """One sentence for a row."""
+    if isinstance(error, VlmadError):
+        return " ".join(str(error).split())
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in str(error).lower():
+        return "out of memory; take a smaller batch_size, a smaller image_size, or another device."
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}."

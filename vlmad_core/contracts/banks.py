@@ -1,0 +1,131 @@
+"""A scorer that remembers feature vectors of normal images, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from vlmad_core.contracts.data import LevelSpec
+from vlmad_core.contracts.parts import Scorer
+from vlmad_core.errors import IncompatibleError, VlmadError
+
+__all__ = ["BankScorer", "check_finite"]
+
+
+def check_finite(rows: Tensor, name: str) -> None:
+    """Refuse features that a scorer must not be fitted on, since they would make every later score wrong.
+
+    Args:
+        rows: Of any shape.
+        name: Of the level, for the error.
+
+    Raises:
+        VlmadError: A value is NaN or infinite.
+    """
+    if not bool(rows.isfinite().all()):
+        raise VlmadError(
+            f"features of level '{name}' hold values that are not finite, so no image can be compared with them. Look "
+            "for damaged weights, or take dtype float32 where the model overflows in float16."
+        )
+
+
+class BankScorer(Scorer):
+    """Base class of scorers with a memory bank for each level: a buffer that grows along its first axis.
+
+    :meth:`remember` only keeps what it is given; the rows are joined once, when a bank is first read or saved, so the
+    time to fit grows linearly with the number of images. A state dict of any length loads.
+
+    Args:
+        levels: One bank for each.
+        prefix: Bank ``NAME`` is the buffer ``prefix_NAME``.
+        ndim: Dimensions of a bank: 2 for ``[N, dim]``, 3 for ``[N, M, dim]``.
+    """
+
+    needs_fit: ClassVar[bool] = True
+
+    def __init__(self, levels: Sequence[LevelSpec], *, prefix: str = "bank", ndim: int = 2) -> None:
+        super().__init__()
+        self._prefix = prefix
+        self._waiting: dict[str, list[Tensor]] = {}
+        self._names = tuple(level.name for level in levels)
+        for level in levels:
+            self.register_buffer(f"{prefix}_{level.name}", torch.empty(*[0] * (ndim - 1), level.dim))
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether every bank holds something."""
+        return all(name in self._waiting or len(self._buffer(name)) for name in self._names)
+
+    def bank(self, name: str) -> Tensor:
+        """What is remembered of one level: ``[N, dim]`` or ``[N, M, dim]``, N of 0 before the first image."""
+        if name in self._waiting:
+            rows = self._waiting.pop(name)
+            stored = self._buffer(name)
+            # A tensor made under inference_mode could never stand in a graph; a later call may want gradients.
+            with torch.inference_mode(False), torch.no_grad():
+                parts = [*([stored] if len(stored) else []), *rows]
+                setattr(self, f"{self._prefix}_{name}", torch.cat([part.to(rows[-1]) for part in parts]))
+        return self._buffer(name)
+
+    def remember(self, name: str, rows: Tensor) -> None:
+        """Add rows to the bank of a level.
+
+        Args:
+            name: Of the level.
+            rows: ``[n, dim]`` or ``[n, M, dim]``; no graph is kept.
+
+        Raises:
+            VlmadError: A value that is not finite.
+            IncompatibleError: Rows of another shape than those before.
+        """
+        check_finite(rows, name)
+        earlier = self._waiting[name][0] if name in self._waiting else self._buffer(name)
+        if len(earlier) and earlier.shape[1:] != rows.shape[1:]:
+            raise IncompatibleError(
+                f"level '{name}' has {' x '.join(map(str, rows.shape[1:]))} values, and the images before had "
+                f"{' x '.join(map(str, earlier.shape[1:]))}; fit images of one size."
+            )
+        self._waiting.setdefault(name, []).append(rows.detach())
+
+    def forget(self) -> None:
+        """Empty every bank."""
+        self._waiting.clear()
+        for name in self._names:
+            setattr(self, f"{self._prefix}_{name}", self._buffer(name).new_empty(self._empty_shape(name)))
+
+    def _buffer(self, name: str) -> Tensor:
+        return self.get_buffer(f"{self._prefix}_{name}")
+
+    def _empty_shape(self, name: str) -> tuple[int, ...]:
+        stored = self._buffer(name)
+        return (*[0] * (stored.ndim - 1), stored.shape[-1])
+
+    def _join(self) -> None:
+        for name in tuple(self._waiting):
+            self.bank(name)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._join()
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._join()
+        super()._save_to_state_dict(*args, **kwargs)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        # A bank has no fixed length, and load_state_dict refuses another shape: make room first.
+        self._waiting.clear()
+        errors: list[str] = args[-1]
+        for name in self._names:
+            key, stored = f"{prefix}{self._prefix}_{name}", self._buffer(name)
+            saved = state_dict.get(key)
+            if not isinstance(saved, Tensor):
+                continue
+            if not saved.is_floating_point() or not bool(saved.isfinite().all()):
+                errors.append(f"{key} is {saved.dtype} and must hold finite floating-point numbers.")
+            elif saved.ndim == stored.ndim and saved.shape[-1] == stored.shape[-1]:
+                setattr(self, f"{self._prefix}_{name}", saved.new_empty(saved.shape, device=stored.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,141 @@
+"""The four parts of a detector as one module: from pixels to scores, differentiable from end to end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from vlmad_core.contracts.data import Features, Scores, TextEmbeddings
+from vlmad_core.contracts.parts import Extractor, Prompts, Scorer
+from vlmad_core.contracts.towers import Backbone
+from vlmad_core.errors import ConfigError, IncompatibleError
+from vlmad_core.pipeline.fuse import Fuse
+from vlmad_core.pipeline.text_cache import TextCache
+
+if TYPE_CHECKING:
+    from vlmad_core.pipeline.spec import PipelineSpec
+
+__all__ = ["Assembly"]
+
+
+class Assembly(nn.Module):
+    """Backbone, extractor, prompts and scorers; :class:`~vlmad_core.pipeline.Pipeline` adds what people call."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        extractor: Extractor,
+        scorers: Sequence[Scorer],
+        prompts: Prompts | None = None,
+        fuse: Fuse | None = None,
+        *,
+        spec: PipelineSpec | None = None,
+    ) -> None:
+        super().__init__()
+        if not scorers:
+            raise IncompatibleError("a pipeline needs at least one scorer.")
+        self._shared = (backbone,)  # a tuple hides it from nn.Module, so that it is not owned
+        self.extractor = extractor
+        self.prompts = prompts
+        self.scorers = nn.ModuleList(scorers)
+        self.fuse = fuse or Fuse()
+        self.spec = spec
+        self.class_name: str | None = None
+        self.plugins: Mapping[str, str] = {}
+        self.trained: Mapping[str, Any] = {}
+        self.register_buffer("normal_range", torch.full((2,), math.nan))
+        self.normal_range: Tensor
+        self._texts = TextCache()
+        needing = [label for scorer, label in zip(scorers, self.labels, strict=True) if scorer.needs_text]
+        if needing and (prompts is None or backbone.text is None):
+            lack = "no prompts were given" if backbone.text is not None else "the backbone has no text encoder"
+            raise IncompatibleError(f"scorer '{needing[0]}' compares with text, but {lack}. Use scorer 'memory' alone.")
+        self.eval()
+
+    @property
+    def backbone(self) -> Backbone:
+        """The shared model."""
+        return self._shared[0]
+
+    @property
+    def labels(self) -> list[str]:
+        """A short name for each scorer, as in the spec; numbered where two are alike."""
+        if self.spec is not None:
+            names = [part.name for part in self.spec.scorers]
+        else:
+            names = [type(scorer).__name__ for scorer in self.scorers]
+        return [f"{name}{names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+    @property
+    def memory_scorers(self) -> list[Scorer]:
+        """The scorers that are fitted on normal images."""
+        return [scorer for scorer in self._scorer_list() if scorer.needs_fit]
+
+    # -- tensors, differentiable from end to end
+
+    def forward(self, images: Tensor, class_names: Sequence[str] | None = None) -> Scores:
+        """Score a batch; parts that have learned nothing are not refused here.
+
+        Args:
+            images: ``[B, 3, H, W]``, preprocessed.
+            class_names: What each image shows; :attr:`class_name` by default.
+        """
+        backbone = self.backbone
+        features = self.extractor(backbone.vision, images.to(backbone.device, backbone.dtype))
+        text_embeddings = self.text_embeddings(self._class_names(class_names, len(images)), features)
+        return self.score_features(features, text_embeddings, (images.shape[-2], images.shape[-1]))
+
+    def score_features(
+        self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]
+    ) -> Scores:
+        """From features to fused scores with maps of ``size`` = (H, W) pixels."""
+        scores = [scorer(features, text_embeddings, size) for scorer in self._scorer_list()]
+        return self.fuse(scores, self.labels)
+
+    def text_embeddings(self, class_names: Sequence[str], features: Features | None = None) -> TextEmbeddings | None:
+        """``[len(class_names), S, D]``, computed once a name while nothing is being learned; None without prompts."""
+        prompts, text = self.prompts, self.backbone.text
+        if prompts is None or text is None:
+            return None
+        if prompts.per_image or self.training or torch.is_grad_enabled():
+            made: TextEmbeddings = prompts(text, class_names, features)
+            return made
+        return self._texts.get(prompts, self.backbone, class_names)
+
+    # -- insides
+
+    def _scorer_list(self) -> list[Scorer]:
+        return [cast("Scorer", scorer) for scorer in self.scorers]
+
+    def _class_names(self, names: Sequence[str] | None, count: int) -> list[str]:
+        if names is not None:
+            if len(names) != count:
+                raise ConfigError(f"{count} images and {len(names)} names; give one name for each.")
+            return list(names)
+        if self.class_name is None and self.prompts is not None and self.prompts.class_name_use == "required":
+            raise ConfigError(
+                "the prompts need a class name, what the image shows, and none was given: "
+                "detector.predict(image, class_name='metal nut'), or --class-name 'metal nut' on the command line."
+            )
+        return [self.class_name or "object"] * count
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # .to(device) must move the shared backbone too, for every pipeline that uses it.
+        self._texts.clear()
+        self.backbone._apply(fn)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for the parts; the backbone stays frozen."""
+        self._texts.clear()
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``nn.Module``; forgets text embeddings that were computed before."""
+        self._texts.clear()
+        return super().load_state_dict(*args, **kwargs)

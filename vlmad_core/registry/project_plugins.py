@@ -1,0 +1,25 @@
+"""Which distribution of this project offers a name, to say what to install where it is missing."""
+
+from __future__ import annotations
+
+__all__ = ["PROJECT_PLUGINS"]
+
+_NAMES = {
+    "vlmad-adapters": "adapted-patches adapted-words adapters",
+    "vlmad-april-gan": "projections april-gan april-gan-few-shot april-gan-mean april-gan-mean-few-shot",
+    "vlmad-compositional": "compositional",
+    "vlmad-dpam": "dpam",
+    "vlmad-foreground": "foreground foreground-memory",
+    "vlmad-learned-prompts": "learned anomalyclip",
+    "vlmad-musc": "musc",
+    "vlmad-pocket": "pocket pocket-few-shot",
+    "vlmad-report": "report",
+    "vlmad-study": "study",
+    "vlmad-subspace": "subspace",
+    "vlmad-timm": "timm",
+    "vlmad-winclip": "windows winclip winclip-few-shot winclip-anomalib winclip-anomalib-few-shot winclip-zq "
+    "winclip-zq-few-shot winclip-mala winclip-mala-few-shot",
+}
+
+PROJECT_PLUGINS = {name: distribution for distribution, names in _NAMES.items() for name in names.split()}
+"""Name of a part or recipe to the distribution that brings it."""
