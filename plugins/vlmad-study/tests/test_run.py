@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from vlmad_core.errors import ConfigError
 from vlmad_study import planning
@@ -245,6 +247,8 @@ def test_trained_methods_take_part_and_are_marked_where_they_are_tested_on_their
         registry.add(f"vlmad_{name.replace('-', '_')}.plugin", f"vlmad-{name}")
     other = tmp_path / "second"
     shutil.copytree(data, other)
+    for path in [*other.glob("*/train/*/*.png"), *other.glob("*/test/*/*.png")]:  # a copy would be recognised
+        Image.fromarray(np.asarray(Image.open(path))[::-1].copy()).save(path)
     asked = {**ASKED, "sections": ("alignment", "prompts", "cross-domain"), "other": other, "epochs": 1}
     report = study(data, tmp_path / "out", registry=registry, **asked)
     summary = json.loads(report.json.read_text())

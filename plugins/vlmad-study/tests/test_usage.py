@@ -55,7 +55,7 @@ def test_each_command_of_a_report_names_a_recipe_file_of_its_own(measured):
     files = [words[words.index("--recipe") + 1] for words in map(shlex.split, commands)]
     assert len(files) == len(set(files)) == 2
     for file, words in zip(files, map(shlex.split, commands), strict=True):
-        memory = any(part.use == "memory" for part in resolve(file).spec.scorers)
+        memory = any(part.name == "memory" for part in resolve(file).spec.scorers)
         assert memory == ("--normal" in words)
 
 

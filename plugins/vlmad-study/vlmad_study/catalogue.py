@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vlmad_core.errors import UnknownComponentError, VlmadError
-from vlmad_core.pipeline import PipelineSpec
+from vlmad_core.errors import VlmadError
+from vlmad_core.pipeline import PartSpec, PipelineSpec
 from vlmad_core.pipeline.resolve import resolve
-from vlmad_core.registry import Recipe, Registry
+from vlmad_core.registry import Recipe, Registry, validate
 from vlmad_study.backbone import BackboneInfo
 
 __all__ = ["Extraction", "RecipeInfo", "extractions", "main_recipes", "missing"]
@@ -30,13 +30,15 @@ class RecipeInfo:
     Args:
         name: Short, for labels.
         full_name: As ``--recipe`` takes it, never ambiguous.
-        spec: Its pipeline.
+        backbone: That it was made for.
+        spec: Its pipeline on the backbone of the study.
         is_learned: It must be trained before use.
         is_few_shot: It compares with normal images.
     """
 
     name: str
     full_name: str
+    backbone: PartSpec
     spec: PipelineSpec
     is_learned: bool
     is_few_shot: bool
@@ -57,7 +59,7 @@ class Extraction:
     for_text: bool
 
 
-def main_recipes(registry: Registry) -> list[RecipeInfo]:
+def main_recipes(info: BackboneInfo, registry: Registry) -> list[RecipeInfo]:
     """The first zero-shot, few-shot and learned recipe of each plugin; further ones are variants of those."""
     found: dict[tuple[str, bool, bool], RecipeInfo] = {}
     for entry in registry.entries("recipe"):
@@ -65,15 +67,15 @@ def main_recipes(registry: Registry) -> list[RecipeInfo]:
         if entry.plugin in _OTHER_PROTOCOL or not isinstance(item, Recipe):
             continue
         try:
-            spec = resolve(entry.full_name, registry=registry).spec
+            found_on = {"backbone": info.choice.part}  # its own may not be installed
+            spec = resolve(entry.full_name, found_on, registry=registry).spec
             few_shot = any(registry.get("scorer", part.use).load().needs_fit for part in spec.scorers)
-            parts = [("extractor", spec.extractor), *([("prompts", spec.prompts)] if spec.prompts else [])]
-            for kind, part in parts:
-                registry.get(kind, part.use)
-        except UnknownComponentError:  # a part that is not installed
+        except VlmadError:  # a part that is not installed
             continue
-        info = RecipeInfo(entry.name, entry.full_name, spec, bool(item.training or item.checkpoint), few_shot)
-        found.setdefault((entry.plugin, info.is_learned, few_shot), info)
+        own = item.spec["backbone"]
+        made_for = PartSpec(use=own) if isinstance(own, str) else validate(PartSpec, own)
+        one = RecipeInfo(entry.name, entry.full_name, made_for, spec, bool(item.training or item.checkpoint), few_shot)
+        found.setdefault((entry.plugin, one.is_learned, few_shot), one)
     return list(found.values())
 
 

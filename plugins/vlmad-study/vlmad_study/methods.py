@@ -86,13 +86,13 @@ def recipe_on(info: BackboneInfo, recipe: RecipeInfo, shots: Sequence[int]) -> M
 
 def recipe_label(info: BackboneInfo, recipe: RecipeInfo) -> str:
     """The name of a recipe is that of its paper's method only on its own backbone: ``"winclip (pocket)"``."""
-    part = recipe.spec.backbone
+    part = recipe.backbone
     same = part.name == info.choice.name and info.choice.config.get("model") in (None, part.config.get("model"))
     return recipe.name if same else f"{recipe.name} ({info.label})"
 
 
 def _choice_and_overrides(info: BackboneInfo, recipe: RecipeInfo) -> tuple[BackboneChoice, dict[str, Any]]:
-    part = recipe.spec.backbone
+    part = recipe.backbone
     if part.name == info.choice.name:
         return info.choice.model_copy(update={"config": {**part.config, **info.choice.config}}), {}
     layers = recipe.spec.extractor.config.get("layers")

@@ -42,7 +42,7 @@ def prompt_variants(
     section.add(with_prompts(info, "the recipe's own prompts", own.model_dump()), "own")
     section.add(with_prompts(info, "one sentence each", {"use": "templates", "config": _SENTENCES}))
     tried = [own.model_dump()]
-    for recipe in main_recipes(registry):
+    for recipe in main_recipes(info, registry):
         prompts = recipe.spec.prompts
         if prompts is None or recipe.is_learned or prompts.name == "templates":
             continue

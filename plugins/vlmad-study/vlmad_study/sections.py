@@ -162,7 +162,7 @@ def _shots(
             section.leave_out(NOT_TRAINED)
     if info.has_text and shots:
         section.add(with_text_and_memory(info, shots), "own")
-    for recipe in main_recipes(registry):
+    for recipe in main_recipes(info, registry):
         needs_text = recipe.spec.prompts is not None and not recipe.is_few_shot
         is_own = recipe.name in (info.recipe, f"{info.recipe}-few-shot")
         # Two fixed sentences are what the backbone's own recipe improves on.
@@ -216,6 +216,6 @@ def _cross_domain(
         section.add(zero_shot(info))
         for one in trained:
             section.add(one.planned(), "learned")
-    memory = next((one for one in main_recipes(registry) if one.full_name == "vlmad-core:patch-memory"), None)
+    memory = next((one for one in main_recipes(info, registry) if one.full_name == "vlmad-core:patch-memory"), None)
     if scope.reference and memory is not None:
         section.add(recipe_on(info, memory, (scope.reference,)))

@@ -72,7 +72,7 @@ def plan_training(
     left_out: list[str] = []
     if not info.has_text:
         return jobs, left_out
-    learned = [recipe for recipe in main_recipes(registry) if recipe.is_learned and not recipe.is_few_shot]
+    learned = [recipe for recipe in main_recipes(info, registry) if recipe.is_learned and not recipe.is_few_shot]
     for source, where in sources.items():
         data = _subset(where, train_images, registry)
         dataset = printable(where.name or data.name)
