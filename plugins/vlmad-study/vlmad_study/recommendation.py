@@ -135,30 +135,30 @@ def headline(found: Recommendation) -> tuple[str, str]:
 
 def reasons(found: Recommendation) -> list[str]:
     """How it was chosen, and what the images show and do not show."""
-    best, told = found.best, []
+    best, texts = found.best, []
     if best is not found.ranked[0]:
         top = found.ranked[0]
-        told.append(
+        texts.append(
             f"The highest image AUROC is that of {top.name}, {percent(top.image)}; the recommended one is not shown to "
             f"be worse, and {_preference(best, top)}."
         )
     if found.runner_up is not None:
-        told.append(
+        texts.append(
             f"Image AUROC against {found.runner_up.name} ({percent(found.runner_up.image)}): "
             f"{difference(found.comparison, found.family)}."
         )
     if found.equals:
-        told.append(f"Within a point of the highest, and not shown to be worse: {_names(found.equals)}.")
+        texts.append(f"Within a point of the highest, and not shown to be worse: {_names(found.equals)}.")
     lower = [one for one in found.ranked if one not in (best, *found.equals, *found.worse)]
     if lower:
-        told.append(f"Lower by more than a point, which could be chance with so few images: {_names(lower)}.")
+        texts.append(f"Lower by more than a point, which could be chance with so few images: {_names(lower)}.")
     if found.worse:
-        told.append(f"Shown to be worse than the highest: {_names(found.worse)}.")
-    told.append(
+        texts.append(f"Shown to be worse than the highest: {_names(found.worse)}.")
+    texts.append(
         f"The choice was made among {len(found.ranked)} methods on these very images, so the figure of the chosen one "
         "is a little too good. Confirm a choice that matters on other images."
     )
-    return told
+    return texts
 
 
 def _names(some: Sequence[Ranked]) -> str:
