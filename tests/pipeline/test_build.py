@@ -175,7 +175,7 @@ def unbuilt(monkeypatch) -> None:
         (
             {"extractor": {"use": "patches", "config": {"layers": []}}},
             ConfigError,
-            "extractor.config.layers: must have at",
+            "extractor.config.layers: give numbers",
         ),
         ({"fusion": {}}, ConfigError, "fusion: no such option. Did you mean"),
     ],
@@ -234,13 +234,13 @@ def test_all_wrong_options_are_told_at_once(monkeypatch):
         ),
         (
             {"extractor": {"use": "patches", "config": {"layers": [4]}}},
-            ["extractor 'patches' on backbone 'tiny': layers [4] leave this tower; it has blocks 1 to 3, -1 being the"],
+            ["extractor 'patches' on backbone 'tiny': layers [4] is beyond this tower; it has blocks 1 to 3"],
         ),
-        ({"extractor": {"use": "patches", "config": {"layers": [0]}}}, ["layers [0] leave this tower"]),
-        ({"extractor": {"use": "patches", "config": {"layers": [-4]}}}, ["layers [-4] leave this tower"]),
+        ({"extractor": {"use": "patches", "config": {"layers": [0]}}}, ["layers [0] is beyond this tower"]),
+        ({"extractor": {"use": "patches", "config": {"layers": [-4]}}}, ["layers [-4] is beyond this tower"]),
         (
             {"backbone": BLIND, "extractor": {"use": "patches", "config": {"space": "joint"}}, "prompts": None},
-            ["space 'joint' needs a backbone whose pictures share a space with text; use space 'raw'."],
+            ["space 'joint' needs a backbone whose image and text features share a space; use space 'raw'."],
         ),
     ],
 )

@@ -64,7 +64,7 @@ def distribution(tmp_path, monkeypatch):
         ("import warnings; warnings.warn('old')", RANGE, "imports_quietly"),
         ("from vlmad_core.registry.registry import Registry", RANGE, "imports_public_names"),
         ("import vlmad_core.contracts.ops", RANGE, "imports_public_names"),
-        ("from vlmad_core import registry", RANGE, "imports_public_names"),
+        ("from vlmad_core.contracts.ops import combine", RANGE, "imports_public_names"),
         ("def later(): import vlmad_winclip.plugin", RANGE, "imports_public_names"),
         ("raise SystemExit(3)", RANGE, "registers"),
         ("@hookimpl\ndef vlmad_scorer(): return []", RANGE, "registers"),

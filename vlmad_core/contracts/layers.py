@@ -21,16 +21,14 @@ _RANGE = r"(\d+(?:\.\d+)?)%-(\d+(?:\.\d+)?)%"
 
 
 def _check_form(given: object) -> object:
-    """One error for all forms; an empty list is "quarters"."""
+    """One error for all forms."""
     if isinstance(given, str):
         is_known = given == "quarters" or re.fullmatch(_RANGE, given) is not None
     else:
-        is_known = isinstance(given, list | tuple) and all(type(number) is int for number in given)
+        is_known = isinstance(given, list | tuple) and len(given) > 0 and all(type(number) is int for number in given)
     if not is_known:
-        raise ValueError(
-            f"give numbers of blocks such as [6, 12], 'quarters', or a range such as '50%-75%'; got {given!r}"
-        )
-    return given or "quarters"
+        raise ValueError("give numbers of blocks such as [6, 12], 'quarters', or a range such as '50%-75%'")
+    return given
 
 
 Layers = Annotated[tuple[int, ...] | str, BeforeValidator(_check_form)]

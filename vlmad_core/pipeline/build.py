@@ -145,6 +145,8 @@ def load(
         raise ConfigError(f"{folder}: what was saved does not fit this detector: {reason}") from error
     pipeline.class_name = record["class_name"]
     pipeline.trained = record["trained"]
+    pipeline.normals = record.get("normals", {})
+    pipeline.bits = record.get("bits")
     return pipeline
 
 

@@ -65,4 +65,7 @@ def _upgrade_part(part: Any) -> Any:
     if not isinstance(part, Mapping) or not isinstance(part.get("config"), Mapping):
         return part
     renamed = RENAMED_OPTIONS.get(str(part.get("use")).rpartition(":")[2], {})
-    return {**part, "config": {renamed.get(name, name): value for name, value in part["config"].items()}}
+    config = {renamed.get(name, name): value for name, value in part["config"].items()}
+    if "taps" in renamed and config.get("layers") == []:  # format 1 wrote the default of learned projections so
+        config["layers"] = "quarters"
+    return {**part, "config": config}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 import torch
@@ -15,9 +16,9 @@ from PIL import Image
 from torch import nn
 
 from vlmad_core.contracts.data import Features, Prediction
-from vlmad_core.contracts.images import ImageLike, Picture, find_images, read, stack
+from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images, read, stack
 from vlmad_core.contracts.parts import Scorer
-from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError, VlmadError
+from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError
 from vlmad_core.pipeline.assembly import Assembly
 from vlmad_core.pipeline.checkpoint import write_checkpoint
 from vlmad_core.pipeline.normal_range import HELD_OUT, copy_of, empty_copy, normal_range
@@ -58,6 +59,7 @@ class Pipeline(Assembly):
         batch_size: int = 8,
         keep: bool = False,
         progress: Callable[[int], None] | None = None,
+        workers: int = WORKERS,
     ) -> Self:
         """Fit the memory scorers on normal images. Nothing changes before all of them are done.
 
@@ -68,6 +70,7 @@ class Pipeline(Assembly):
             keep: Add to what it was fitted on instead of starting afresh; ``normal_range`` is then that of the new
                 images.
             progress: Called with the number of images done.
+            workers: Threads that decode.
 
         Raises:
             ImageError: An image cannot be read, or there are none.
@@ -87,12 +90,14 @@ class Pipeline(Assembly):
         ]
         # Not inference_mode: a memory filled under it could never stand in a graph that is trained.
         with torch.no_grad():
-            held = self._fit(sources, [scorer for scorer in scorers if scorer.needs_fit], batch_size, progress)
+            fitted = [scorer for scorer in scorers if scorer.needs_fit]
+            held, added = self._fit(sources, fitted, batch_size, progress, workers)
             texts = [self.text_embeddings(names, features) for features in held]
             found = normal_range(trials, self.fuse, held, texts, self.backbone.preprocess.size)
         # Other scorers in one step: a prediction that runs beside this one has the old ones or the new ones.
         self.scorers = nn.ModuleList(scorers)
         self.normal_range = found.to(self.normal_range)
+        self.normals = _joined(self.normals if keep else {}, added)
         self.class_name = self.class_name if class_name is None else class_name
         return self
 
@@ -102,16 +107,24 @@ class Pipeline(Assembly):
         scorers: Sequence[Scorer],
         batch_size: int,
         progress: Callable[[int], None] | None,
-    ) -> list[Features]:
-        """Fit these scorers; gives the features of the first images."""
-        done, held = 0, list[Features]()
-        with closing(read(sources, self.backbone.preprocess, batch_size=batch_size)) as batches:
+        workers: int,
+    ) -> tuple[list[Features], Mapping[str, Any]]:
+        """Fit these scorers; gives the features of the first images, and how many images there were with their hash."""
+        done, contents, held = 0, hashlib.sha256(), list[Features]()
+        batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)
+        with closing(batches):
             for pictures in batches:
                 for picture in pictures:
                     if picture.error:
                         raise ImageError(f"a normal image cannot be read: {picture.error}")
+                    contents.update(picture.content)
                 pixels = stack(pictures).to(self.backbone.device, self.backbone.dtype)
                 features = self.extractor(self.backbone.vision, pixels)
+                if not all(level.vectors.isfinite().all() for level in features.levels):
+                    raise ConfigError(
+                        "the backbone gave features that are not finite numbers; its weights are broken, or its "
+                        "precision is too low."
+                    )
                 for scorer in scorers:
                     scorer.fit(features)
                 held += [features.select(slice(i, i + 1)) for i in range(min(len(pictures), HELD_OUT - len(held)))]
@@ -120,16 +133,21 @@ class Pipeline(Assembly):
                     progress(done)
         if not done:
             raise ImageError("no normal images were given.")
-        return held
+        return held, {"count": done, "sha256": contents.hexdigest()}
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is one path here, not an iterable of letters
-        self, images: ImageLike, class_name: str | None = None, *, batch_size: int = 8
+        self, images: ImageLike, class_name: str | None = None, *, batch_size: int = 8, workers: int = WORKERS
     ) -> Prediction: ...
 
     @overload
     def predict(
-        self, images: Iterable[ImageLike], class_name: str | Sequence[str] | None = None, *, batch_size: int = 8
+        self,
+        images: Iterable[ImageLike],
+        class_name: str | Sequence[str] | None = None,
+        *,
+        batch_size: int = 8,
+        workers: int = WORKERS,
     ) -> list[Prediction]: ...
 
     def predict(
@@ -138,6 +156,7 @@ class Pipeline(Assembly):
         class_name: str | Sequence[str] | None = None,
         *,
         batch_size: int = 8,
+        workers: int = WORKERS,
     ) -> Prediction | list[Prediction]:
         """Score images and mark where their defects are.
 
@@ -145,6 +164,7 @@ class Pipeline(Assembly):
             images: One path, PIL image or array; or several of them, in a list or a generator.
             class_name: What they show, one for all or one for each; defaults to the one given to :meth:`fit`.
             batch_size: Images through the backbone at a time.
+            workers: Threads that decode.
 
         Returns:
             One prediction for one image, a list for several. :meth:`stream` gives them one by one.
@@ -160,7 +180,7 @@ class Pipeline(Assembly):
                 raise ImageError(f"{images}: is a folder; list(detector.stream('{images}')) judges each image in it.")
             (one,) = self.stream([images], class_name)
             return one
-        return list(self.stream(images, class_name, batch_size=batch_size))
+        return list(self.stream(images, class_name, batch_size=batch_size, workers=workers))
 
     def stream(
         self,
@@ -168,13 +188,14 @@ class Pipeline(Assembly):
         class_name: str | Sequence[str] | None = None,
         *,
         batch_size: int = 8,
+        workers: int = WORKERS,
     ) -> Iterator[Prediction]:
         """As :meth:`predict`, for a folder or any number of images, one prediction at a time in flat memory."""
         # Checked when called, not when the first prediction is asked for.
         self.check_ready(has_class_name=class_name is not None)
         sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else _listed(images)
         names = repeat(class_name) if class_name is None or isinstance(class_name, str) else iter(class_name)
-        return self._stream(read(sources, self.backbone.preprocess, batch_size=batch_size), names)
+        return self._stream(read(sources, self.preprocess, batch_size=batch_size, workers=workers), names)
 
     def _stream(self, batches: Generator[list[Picture]], names: Iterator[str | None]) -> Iterator[Prediction]:
         with closing(batches):  # its threads end here, also where an error keeps this frame alive
@@ -186,9 +207,11 @@ class Pipeline(Assembly):
                 if given and len(given) < len(pictures):
                     raise ConfigError("fewer names than images were given; give one name for all, or one for each.")
                 for prediction in self.predict_batch(pictures, given or None):
-                    if not (math.isfinite(prediction.score) and np.isfinite(prediction.raw_map).all()):
-                        where = prediction.path or "an image"
-                        raise VlmadError(f"{where}: the detector gave a score or a map that is not a finite number.")
+                    if not prediction.is_finite:
+                        raise ConfigError(
+                            f"{prediction.path or 'an image'}: the detector gave a score or a map that is not a finite "
+                            "number; its weights are broken, or its precision is too low."
+                        )
                     yield prediction
         if not isinstance(names, repeat) and next(names, None) is not None:
             raise ConfigError("more names than images were given; give one name for all, or one for each.")
@@ -198,8 +221,10 @@ class Pipeline(Assembly):
         with torch.no_grad():
             scores = self(stack(pictures), class_names)
         maps = scores.anomaly_map.float().cpu().numpy()
+        median, usual = self.normal_range.tolist()
+        known = (median, usual) if math.isfinite(median + usual) else None
         return [
-            Prediction(float(score), map_, picture.size or map_.shape, picture.path)
+            Prediction(float(score), map_, picture.size or map_.shape, picture.path, known)
             for score, map_, picture in zip(scores.image.tolist(), maps, pictures, strict=True)
         ]
 
@@ -250,6 +275,8 @@ class Pipeline(Assembly):
             "plugins": dict(self.plugins),
             "backbone": dict(self.backbone.provenance),
             "trained": dict(self.trained),
+            "normals": dict(self.normals),
+            "bits": self.bits,
         }
         return write_checkpoint(folder, record, self.state_dict())
 
@@ -279,6 +306,14 @@ class Pipeline(Assembly):
         own, frozen = (sum(p.numel() for p in model.parameters()) for model in (self, backbone))
         lines.append(f"learns     {own:,} numbers; the backbone's {frozen:,} stay as they are")
         return "\n".join([*lines, *([f"trained    {describe_training(self.trained)}"] if self.trained else [])])
+
+
+def _joined(before: Mapping[str, Any], added: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record of normal images after more were added to it."""
+    if not before:
+        return added
+    both = f"{before['sha256']} {added['sha256']}".encode()
+    return {"count": before["count"] + added["count"], "sha256": hashlib.sha256(both).hexdigest()}
 
 
 def _listed(images: Iterable[ImageLike]) -> Iterable[ImageLike]:
