@@ -5,6 +5,7 @@ A case exits with 0 where vlmad does what a user expects. ``python tests/cases/0
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -21,7 +22,8 @@ QUICK = {"33_aupro", "29_scores_beyond_one"}
 def test_case(case: str) -> None:
     pytest.importorskip("vlmad_pocket")
     if "gelu" in case or "checkpoint" in case or "lfs" in case or "number" in case:
-        pytest.importorskip("open_clip")
+        if importlib.util.find_spec("open_clip") is None:  # its import needs more than it where torchvision is odd
+            pytest.skip("open_clip is not installed")
     done = subprocess.run(
         [sys.executable, str(HERE / f"{case}.py")],
         capture_output=True,
