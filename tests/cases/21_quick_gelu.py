@@ -30,11 +30,14 @@ def score(name):
     return detector.predict(picture, class_name="sheet").raw_map, told
 
 
-plain, told = score("ViT-B-32")
 quick, _ = score("ViT-B-32-quickgelu")
+try:
+    plain, told = score("ViT-B-32")
+except vlmad_core.errors.ConfigError as error:  # a refusal that asks for the activation is an answer too
+    plain, told = None, str(error)
 expect(
-    np.allclose(plain, quick, atol=1e-5) or "gelu" in told.lower(),
-    f"the maps differ by up to {abs(plain - quick).max():.4f}, and nothing is told",
+    "gelu" in told.lower() or np.allclose(plain, quick, atol=1e-5),
+    "the maps differ, and nothing is told",
 )
 
 end()
