@@ -21,28 +21,37 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from train import is_held_out
 
-MOST = 160
-"""Pairs of each size; more say little more."""
+MOST = 256
+"""Pictures of each size, half of them clean."""
 
 
-def held_out(shards: list[dict[str, Any]]) -> dict[tuple[int, int], dict[str, Tensor]]:
+def held_out(shards: list[dict[str, Any]], visible: float) -> dict[tuple[int, int], dict[str, Tensor]]:
     """By cells of the picture: tokens of clean and damaged ones ``[N, 1 + M, 384]``, targets and weights ``[N, M]``."""
     found: dict[tuple[int, int], dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
     for shard in shards:
         mine = found[tuple(shard["grid"])]
         target, weight = features.targets(shard["share"].float(), shard["moved"][:, 1:].float())
         for i, words in enumerate(shard["words"]):
-            if is_held_out(words) and target[i].any() and len(mine["target"]) < 2 * MOST:
+            shown = (shard["moved"][i, 1:] * target[i]).max() > visible
+            if is_held_out(words) and shown and len(mine["target"]) < MOST:
                 mine["tokens"] += [shard["clean"][i], shard["damaged"][i]]
                 mine["target"] += [torch.zeros_like(target[i]), target[i]]
                 mine["weight"] += [torch.ones_like(weight[i]), weight[i]]
     return {grid: {name: torch.stack(rows) for name, rows in mine.items()} for grid, mine in found.items()}
 
 
+def load(path: Path) -> Head:
+    """A head of ``train.py``."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    head = Head(len(state["up.bias"])).eval()
+    head.load_state_dict(state)
+    return head
+
+
 @torch.no_grad()
 def probabilities(head: Head, tokens: Tensor, anchors: Tensor) -> Tensor:
     """Of "abnormal", ``[N, 1 + M]``."""
-    seen = torch.cat([head(part.float())[0] for part in tokens.split(16)])
+    seen = torch.cat([head(part.float()) for part in tokens.split(16)])
     return (seen @ anchors.T / 0.07).softmax(-1)[..., 1]
 
 
@@ -67,21 +76,18 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True, help="folder of the text tower")
     parser.add_argument("--pictures", type=Path, required=True, help="folder of the shards")
     parser.add_argument("--shards", type=int)
+    parser.add_argument("--each", action="store_true", help="each head by itself too")
+    parser.add_argument("--visible", type=float, default=features.MOVED, help="how far a defect moves some token")
     options = parser.parse_args()
     reading = Reading(options.text, Tokenizer.from_file(str(options.text / "tokenizer.json")), "cpu")
     anchors = pair(reading, STATES, "object")
-    held = held_out(list(features.load(options.pictures, "train", options.shards)))
+    held = held_out(list(features.load(options.pictures, "train", options.shards)), options.visible)
     for folder in options.out:
-        heads = []
-        for path in sorted(folder.glob("head-*.pt")):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            head = Head(len(state["up.bias"])).eval()
-            head.load_state_dict(state)
-            heads.append(head)
-            print(json.dumps({"folder": folder.name, "head": path.stem, **measure(head, held, anchors)}), flush=True)
-        if len(heads) > 1:
-            both = measure(merged(heads), held, anchors)
-            print(json.dumps({"folder": folder.name, "head": "all", **both}), flush=True)
+        heads = [load(path) for path in sorted(folder.glob("head-*.pt"))]
+        rows = {f"head {k}": head for k, head in enumerate(heads)} if options.each else {}
+        for name, head in {**rows, "all": merged(heads)}.items():
+            row = {"folder": folder.name, "heads": len(heads), "head": name, **measure(head, held, anchors)}
+            print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,21 @@ scores cut into 4096 steps, so that millions of pixels cost nothing.
 
 from __future__ import annotations
 
+import argparse
+import json
 import random
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import features
 import numpy as np
 import torch
 from anchors import neutral_sentence
 from features import targets
+from joint import Head, Reading
 from pictures.captions import KIND_WORDS
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 from vocabulary import HELD_OUT_ABNORMAL, HELD_OUT_NORMAL
@@ -23,8 +29,6 @@ from vlmad_core.ops import resize, smooth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from joint import Reading
 
     See = Callable[[Tensor], Tensor]
 
@@ -205,3 +209,26 @@ def _naming(reading: Reading, seen: list[Tensor], shards: list[dict[str, Any]]) 
         "naming AUROC mean": round(float(np.mean(list(own.values()))), 4),
         "naming AUROC": own,
     }
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, required=True, help="the --out of train.py")
+    parser.add_argument("--text", type=Path, help="folder of the text tower; default: the same")
+    parser.add_argument("--pictures", type=Path, help="folder of the shards of features.py; default: the same")
+    parser.add_argument("--shards", type=int, help="at most so many")
+    options = parser.parse_args()
+    text = options.text or options.out
+    reading = Reading(text, Tokenizer.from_file(str(text / "tokenizer.json")), "cpu")
+    state = torch.load(options.out / "trained.pt", map_location="cpu", weights_only=True)["seeing"]
+    head = Head(len(state["up.bias"])).eval()
+    head.load_state_dict(state)
+    pairs = list(features.load(options.pictures or options.out, "val", options.shards))
+    judged = evaluate(head, reading, pairs)
+    (options.out / "results.json").write_text(json.dumps(judged, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps({name: value for name, value in judged.items() if isinstance(value, float)}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

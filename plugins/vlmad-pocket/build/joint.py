@@ -32,30 +32,32 @@ HEAD = 384
 
 
 class Head(nn.Module):
-    """One projection of the tokens of block 9 into the joint space, and how sure it is of each.
+    """One projection of the tokens of block 9 into the joint space.
 
     Args:
         width: Inside; several heads side by side make the projection of ``PocketVision``.
-        drop: Share of the inside that is dropped in training.
+        drop: Share of the inside that is dropped in training, the same for all tokens of a picture.
     """
 
     def __init__(self, width: int = HEAD, drop: float = 0.1) -> None:
         super().__init__()
         self.up = nn.Linear(WIDTH, width)
         self.down = nn.Linear(width, DIM)
-        self.sure = nn.Linear(width, 1)  # for the loss alone
         self.drop = drop
         self.final = nn.LayerNorm(WIDTH, eps=1e-6)
         self.final.load_state_dict(Pocket(PocketConfig(words=False)).vision.final.state_dict())  # type: ignore[union-attr]
         self.final.requires_grad_(False)  # memories of raw tokens read through it
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``[B, 1 + h*w, 384]`` to unit vectors ``[B, 1 + h*w, 256]``, their lengths before, and logits of sureness."""
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, 1 + h*w, 384]`` to unit vectors ``[B, 1 + h*w, 256]``."""
+        return functional.normalize(self.vectors(x), dim=-1)
+
+    def vectors(self, x: Tensor) -> Tensor:
+        """``[B, 1 + h*w, 384]`` to vectors ``[B, 1 + h*w, 256]`` of any length."""
         inner = functional.gelu(self.up(self.final(x)))
-        inner = functional.dropout(inner, self.drop, self.training)
-        vectors = self.down(inner).float()
-        length = vectors.norm(dim=-1)
-        return vectors / length[..., None].clamp_min(1e-6), length, self.sure(inner).float()[..., 0]
+        if self.training:
+            inner = inner * functional.dropout(torch.ones(len(x), 1, inner.shape[-1], device=x.device), self.drop)
+        return self.down(inner).float()
 
 
 def merged(heads: Sequence[Head]) -> Head:
@@ -66,7 +68,6 @@ def merged(heads: Sequence[Head]) -> Head:
         one.up.bias.copy_(torch.cat([head.up.bias for head in heads]))
         one.down.weight.copy_(torch.cat([head.down.weight for head in heads], dim=1) / len(heads))
         one.down.bias.copy_(torch.stack([head.down.bias for head in heads]).mean(0))
-        one.sure.weight.copy_(torch.cat([head.sure.weight for head in heads], dim=1) / len(heads))
     return one.eval()
 
 

@@ -15,28 +15,17 @@ def logits(vectors: Tensor, normal: Tensor, abnormal: Tensor) -> Tensor:
     return torch.einsum("b...d,bd->b...", vectors, abnormal - normal) / TEMPERATURE
 
 
-def map_loss(
-    logit: Tensor, target: Tensor, weight: Tensor, sure: Tensor | None, *, gamma: float = 2.0, alpha: float = 0.7
-) -> Tensor:
-    """Focal loss, mean over cells, counting those that are defective ``alpha : 1 - alpha``.
-
-    With ``sure``, logits of a predicted confidence C = 1 + exp(sure), the loss of a cell is
-    ``(5 focal + clipped L1) C - 0.1 log C`` (AnomalyVFM, 2026), so that a wrong label costs less where it is expected.
-    """
+def focal(logit: Tensor, target: Tensor, weight: Tensor, *, gamma: float = 2.0, alpha: float = 0.7) -> Tensor:
+    """Mean over cells, counting those that are defective ``alpha : 1 - alpha``."""
     bce = functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
     probability = torch.sigmoid(logit)
     wrong = target * (1 - probability) + (1 - target) * probability
     balance = alpha * target + (1 - alpha) * (1 - target)
-    loss = 4 * balance * wrong**gamma * bce
-    if sure is not None:
-        certain = 1 + torch.exp(sure.clamp(-6, 3))
-        level = balance * (probability.clamp(0.1, 0.9) - target.clamp(0.1, 0.9)).abs()
-        loss = ((5 * loss + level) * certain - 0.1 * torch.log(certain)) / 5
-    return (loss * weight).sum() / weight.sum()
+    return 4 * (balance * wrong**gamma * bce * weight).sum() / weight.sum()
 
 
 def dice(logit: Tensor, target: Tensor, is_abnormal: Tensor) -> Tensor:
-    """Soft Dice of each defective picture, ``[B, M]``; normal ones have their turn in :func:`map_loss`."""
+    """Soft Dice of each defective picture, ``[B, M]``; normal ones have their turn in :func:`focal`."""
     probability = torch.sigmoid(logit)
     both = 2 * (probability * target).sum(1) + 1
     loss = 1 - both / (probability.square().sum(1) + target.square().sum(1) + 1)

@@ -18,8 +18,8 @@ def rename(trained: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tenso
     """By the names of ``Pocket(...).state_dict()``; matrices in fp16, vectors, which are small, in fp32."""
     tensors = {}
     for name, tensor in trained["seeing"].items():
-        if name.startswith(("final.", "sure.")):
-            continue  # the published one; what only the loss needs
+        if name.startswith("final."):
+            continue  # the published one
         tensors[f"vision.{name}"] = tensor
     tensors |= {f"text.{name}": tensor for name, tensor in trained["text"].items()}
     return {

@@ -50,7 +50,7 @@ _NEEDS = {"compositional": "vlmad-compositional"}
 
 def _spec(*, few_shot: bool) -> dict[str, Any]:
     """Patches of the last block against words; few-shot: also the published blocks against a memory."""
-    words = {"use": "text-match", "config": {"levels": ["block9"], "image": "max"}}
+    words = {"use": "text-match", "config": {"levels": ["block9"], "image": "both"}}
     memory = {"use": "memory", "config": {"levels": ["raw6", "raw9"], "top": 0.01}}
     taps = {"taps": [6, 9], "space": "both"} if few_shot else {"taps": [9]}
     return {
