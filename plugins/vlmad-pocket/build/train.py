@@ -24,6 +24,7 @@ import features
 import torch
 from joint import KINDS, Bank, Head, Reading, merged, state
 from losses import contrast, dice, focal, logits, name_kinds, top_mean
+from refit import refit
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -224,10 +225,12 @@ def main() -> None:
     heads, steps = EFFORTS[options.effort]
     options.heads, options.steps = options.heads or heads, options.steps or steps
     reading = Reading(options.text, Tokenizer.from_file(str(options.text / "tokenizer.json")), options.device)
-    pairs = Pairs(list(features.load(options.pictures, "train", options.shards)), reading, held_out=options.held_out)
+    shards = list(features.load(options.pictures, "train", options.shards))
+    pairs = Pairs(shards, reading, held_out=options.held_out)
     bank = Bank(reading)
     print(f"{len(pairs)} pairs, {options.heads} heads of {options.steps} steps", flush=True)
     head = merged([train_head(pairs, bank, options.seed + k, options) for k in range(options.heads)])
+    refit(head, shards, reading)
     torch.save(state(head, reading) | {
         "steps": options.steps, "heads": options.heads, "pictures": 2 * len(pairs), "seed": options.seed,
     }, options.out / "trained.pt")  # fmt: skip
