@@ -1,8 +1,9 @@
 """Which kind of defect a cell shows, solved in closed form behind the hidden units of the merged head.
 
 The heads of ``train.py`` see few pictures of each kind. A ridge regression sees all of them at once: the directions of
-kinds (axes 1 to 63) of defective cells go to what the text tower says of their kind, those of sound cells to zero. The
-axis of the state and the directions of things stay as trained, and so does the mean length of the part of the kinds.
+kinds (axes 1 to 63) of defective cells turn to what the text tower says of their kind and keep their length; those of
+sound cells stay, since their length says how unsure the head is of the state. The axis of the state and the directions
+of things stay as trained.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def kind_vectors(reading: Reading) -> dict[str, Tensor]:
 
 
 def samples(shards: list[dict[str, Any]], reading: Reading) -> tuple[Tensor, Tensor]:
-    """Tokens ``[N, 384]`` and what their directions of kinds shall be, ``[N, 63]``."""
+    """Tokens ``[N, 384]`` and the direction of their kind, ``[N, 63]``; zero for sound cells."""
     kinds = kind_vectors(reading)
     none, order = torch.zeros(FIRST_THING - FIRST_KIND), torch.Generator().manual_seed(0)
     tokens, wanted = [], []
@@ -57,16 +58,15 @@ def refit(head: Head, shards: list[dict[str, Any]], reading: Reading) -> None:
     tokens, wanted = samples(shards, reading)
     width = head.up.out_features
     square, product = torch.zeros(width + 1, width + 1), torch.zeros(width + 1, wanted.shape[1])
-    before = torch.zeros(())
     for x, y in zip(tokens.split(4096), wanted.split(4096), strict=True):
         inner = functional.gelu(head.up(head.final(x)))
-        before += head.down(inner)[:, _KINDS].square().sum()
+        trained = head.down(inner)[:, _KINDS]
+        length = trained.norm(dim=1, keepdim=True)
+        y = torch.where(y.any(1, keepdim=True), functional.normalize(y, dim=1) * length, trained)
         inner = torch.cat([inner, torch.ones(len(x), 1)], dim=1)
         square += inner.T @ inner
         product += inner.T @ y
-    damped = square.clone()
-    damped.diagonal()[:-1].add_(RIDGE * square.diagonal()[:-1].mean())
-    solved = torch.linalg.solve(damped, product)  # [width + 1, 63]
-    solved *= (before / (solved * (square @ solved)).sum()).sqrt()
+    square.diagonal()[:-1].add_(RIDGE * square.diagonal()[:-1].mean())
+    solved = torch.linalg.solve(square, product)  # [width + 1, 63]
     head.down.weight[_KINDS].copy_(solved[:-1].T)
     head.down.bias[_KINDS].copy_(solved[-1])
