@@ -32,7 +32,7 @@ def test_a_picture_alone_is_judged_by_words(capsys: pytest.CaptureFixture[str], 
     assert code == 0, err
     assert 0 < json.loads(out)["score"] < 1
     assert "Name the product, as in --class-name 'metal nut'" in err
-    assert used(tmp_path) == ["pocket", "text-match"]
+    assert used(tmp_path) == ["vlmad-pocket:pocket", "vlmad-core:text-match"]
 
 
 def test_normal_pictures_add_a_memory(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
