@@ -176,16 +176,18 @@ class Prediction:
     """The result for one image, without tensors.
 
     Args:
-        score: Higher is more anomalous. Not calibrated.
+        score: Higher is more anomalous; `Pipeline.verdict` decides.
         raw_map: ``[h, w]`` float32 at the size that the detector works at.
         size: ``(height, width)`` of the image as it was given.
         path: The file, where there was one.
+        class_token: ``[D]`` float32 of unit length, the image as a whole; None where the extractor gives none.
     """
 
     score: float
     raw_map: np.ndarray
     size: tuple[int, int]
     path: str | None = None
+    class_token: np.ndarray | None = field(default=None, repr=False)
 
     @cached_property
     def anomaly_map(self) -> np.ndarray:
