@@ -149,7 +149,7 @@ def test_a_release_sets_the_version_everywhere(copy, version, ranges):
     assert {requirement.specifier for requirement in asked} == {SpecifierSet(ranges)}
     assert f'dependencies = ["vlmad-core{ranges}"]' in (copy / "docs" / "plugins.md").read_text()
     assert copy / "docs" / "plugins.md" in written
-    assert {extra for requirement in asked for extra in requirement.extras} == {"open-clip", "evaluation", "training"}
+    assert {extra for requirement in asked for extra in requirement.extras} >= {"open-clip", "evaluation", "training"}
 
 
 def test_a_second_release_needs_something_to_release(copy):

@@ -18,21 +18,26 @@ from vlmad_core.errors import ConfigError
 
 __all__ = [
     "FULL",
+    "MARKER",
     "JsonLines",
     "LockedFolder",
     "differences",
     "folder_lock",
     "lock",
+    "mark_written",
     "read_json_lines",
     "read_record",
     "write_record",
     "write_whole",
+    "written_here",
 ]
 
 T = TypeVar("T")
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers of the system when there is no room for what is written."""
+MARKER = ".vlmad-output"
+"""A file that names, one a line, what vlmad wrote into its folder."""
 
 
 def write_whole(path: Path, data: bytes, *, sync: bool = False) -> None:
@@ -282,3 +287,21 @@ def _parsed(file: IO[bytes], path: Path, parse: Callable[[bytes], T | None], wha
             raise ConfigError(f"{path}: line {number} is not {what}; correct or remove the file, or use another --out.")
         end += len(line)
         yield item, end
+
+
+def mark_written(folder: Path, *names: str) -> None:
+    """Note which files and folders inside ``folder`` vlmad writes: no search takes them for images of the user."""
+    known = written_here(folder)
+    if not known.issuperset(names):
+        write_whole(folder / MARKER, "".join(f"{name}\n" for name in sorted({*known, *names})).encode())
+
+
+def written_here(folder: Path) -> frozenset[str]:
+    """What vlmad wrote directly into a folder, by the names that :func:`mark_written` noted."""
+    path = folder / MARKER
+    try:
+        if not path.is_file():  # a pipe would wait for ever
+            return frozenset()
+        return frozenset(path.read_text(encoding="utf-8", errors="replace").splitlines())
+    except OSError:
+        return frozenset()

@@ -194,7 +194,7 @@ def test_a_plan_is_the_same_from_yaml_json_and_python(make_plan, tmp_path):
         ),
         ({"references": {"kind_0": ["kind_0/test/hole/000.png"]}}, "is defective; references are normal images"),
         ({"methods": [{"recipe": "words", "overrides": {"scorers.0.config.topp": 1}}]}, "topp: no such option"),
-        ({"methods": [{"detector": "nowhere"}]}, "nowhere: holds no detector that can be read"),
+        ({"methods": [{"detector": "nowhere"}]}, "method 'nowhere': nowhere: holds no detector"),
     ],
 )
 def test_a_slip_is_told_with_its_path_before_anything_runs(make_plan, registry, tmp_path, changes, error):

@@ -20,7 +20,6 @@ from vlmad_core.contracts import images
 from vlmad_core.datasets.content import contents_of
 from vlmad_core.datasets.masks import mask_of
 from vlmad_core.errors import ConfigError
-from vlmad_core.pipeline.checkpoint import save
 from vlmad_core.report.rows import Row, read_rows
 
 NUMBERS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro", "aupro_05")
@@ -285,7 +284,9 @@ def test_a_cell_that_fails_is_a_row_and_the_others_go_on(run):
         methods=["words", {"label": "beyond", "recipe": "words", "overrides": {"extractor.config.layers": [99]}}]
     )
     assert [row["status"] for row in results.rows] == ["done", "failed"] * 2
-    assert results.failed[0]["error"].startswith("extractor 'patches' on backbone 'tiny': layers [99] leave this tower")
+    assert results.failed[0]["error"].startswith(
+        "extractor 'patches' on backbone 'tiny': layers [99] is beyond this tower"
+    )
     assert results.failed[0]["image_auroc"] is None
     assert results.passes["tiny 32 x 32"]["images"] == 12
 
@@ -371,7 +372,7 @@ def test_a_detector_is_judged_and_marked_where_it_was_trained(registry, data, ma
     words = {**build("words-few-shot", registry=registry).spec.model_dump(mode="json")}
     detector = build(words, registry=registry).fit(str(data / "kind_0/train/good"), "thing")
     detector.trained = {"data": {"name": "Things"}, "before": {"data": {"name": "visa"}}}
-    save(detector, tmp_path / "trained")
+    detector.save(tmp_path / "trained")
     mine = {"label": "mine", "detector": str(tmp_path / "trained")}
     plan = make_plan(data={"path": str(data), "name": "renamed"}, methods=["words", mine], shots=[1])
     results = vlmad_core.run_benchmark(plan, tmp_path / "out", registry=registry, tables=False)
@@ -398,7 +399,7 @@ def test_what_a_detector_was_trained_on_is_known_by_content(registry, data, make
     detector = build(words, registry=registry).fit(str(data / "kind_0/train/good"), "thing")
     contents = contents_of(known.select(split="test"))
     detector.trained = {"data": {"name": "things", "contents": contents}}
-    save(detector, tmp_path / "trained")
+    detector.save(tmp_path / "trained")
     method = {"label": "mine", "detector": str(tmp_path / "trained")}
     found = {}
     for name, root in (("same", data), ("copy", copy), ("other", other)):
@@ -505,15 +506,15 @@ def test_every_number_of_a_row_is_finite_json(run):
 
 def test_pictures_are_read_once_a_backbone_and_category(run, monkeypatch):
     opened = []
-    real = images.open_image
-    monkeypatch.setattr(images, "open_image", lambda source: (opened.append(source), real(source))[1])
+    real = images.decode
+    monkeypatch.setattr(images, "decode", lambda source, **options: opened.append(source) or real(source, **options))
     run(methods=["words"], shots=[0, 1, 2], seeds=2)
     assert len(opened) == len(set(opened))
 
 
 def test_settings_of_a_detector_are_those_of_the_plan(registry, data, make_plan, tmp_path):
     detector = build("remember", registry=registry).fit(str(data / "kind_0/train/good"), "thing")
-    save(detector, tmp_path / "fitted")
+    detector.save(tmp_path / "fitted")
     folder = str(tmp_path / "fitted")
     plain, sharp = (
         {"label": "a", "detector": folder},

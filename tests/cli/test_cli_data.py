@@ -57,7 +57,7 @@ def test_show(vlmad: Vlmad, root: Path) -> None:
 
 def test_show_says_that_something_is_odd(vlmad: Vlmad, root: Path) -> None:
     (root / "notes").mkdir()
-    assert "1 things are odd; `vlmad data check` tells them" in vlmad("data", "show", root).err
+    assert "left out" in vlmad("data", "show", root).err
 
 
 def test_check_whole(vlmad: Vlmad, root: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from vlmad_core.cli.detector import Choice
 
@@ -50,7 +53,9 @@ def test_json_lines_and_nothing_else(vlmad: Vlmad, pictures: Path, normals: Path
 
 def test_words_without_normal_images(vlmad: Vlmad, pictures: Path) -> None:
     seen = vlmad("predict", pictures, "-r", "words", "-c", "metal nut", "--quiet")
-    assert (seen.code, seen.out, seen.err) == (0, "", "")
+    assert (seen.code, seen.err) == (0, "")
+    assert [line.partition("\t")[2] for line in seen.out.splitlines()] == [str(p) for p in sorted(pictures.iterdir())]
+    assert all(0 <= float(line.partition("\t")[0]) <= 1 for line in seen.out.splitlines())
 
 
 def test_normal_images_call_the_few_shot_recipe(vlmad: Vlmad, pictures: Path, normals: Path) -> None:
@@ -91,11 +96,12 @@ def test_fit_then_predict(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path:
 
 def test_images_that_cannot_be_read_make_3(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path) -> None:
     (pictures / "002.png").write_bytes(b"")
-    for _ in range(2):
+    for earlier in ("", ", 6 results are of an earlier run"):
         seen = vlmad("predict", pictures, "-r", "remember", "-n", normals, "-o", tmp_path / "out")
         assert seen.code == 3
         assert "002.png: the file is empty." in seen.err
-        assert "5 images judged, 1 could not be judged" in seen.err
+        assert f"5 images judged{earlier}, 1 could not be judged, compared with 3 normal images" in seen.err
+        assert ("a second" in seen.err) == (not earlier)
 
 
 @pytest.mark.parametrize(
@@ -157,3 +163,68 @@ def test_progress_where_it_is_asked_for(vlmad: Vlmad, pictures: Path, normals: P
     seen = vlmad("predict", pictures, "-r", "remember", "-n", normals, "--progress", "--json")
     assert "6/6" in seen.err
     assert len(seen.out.splitlines()) == 6
+
+
+def test_pattern_that_the_shell_took_apart_is_refused(vlmad: Vlmad, pictures: Path, normals: Path) -> None:
+    several = sorted(normals.iterdir())
+    seen = vlmad("predict", "-r", "remember", "--normal", *several, pictures)
+    text = " ".join(seen.err.replace("│", "").split())
+    assert seen.code == 2
+    assert "takes one file, folder or pattern" in text
+    assert "repeat --normal" in text
+    assert vlmad("predict", pictures, "-r", "remember", "-n", several[0], "-n", several[1]).code == 0
+    assert vlmad("predict", several[0], "-r", "remember", "-n", several[1]).code == 0
+    assert "with 3 normal images" in vlmad("predict", pictures, "-r", "remember", "-n", f"{normals}/*.png").err
+
+
+def test_sheet(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path) -> None:
+    arguments = ["predict", pictures, "-r", "remember", "-n", normals, "--sheet"]
+    assert vlmad(*arguments, "-o", tmp_path / "out").code == 0
+    with Image.open(tmp_path / "out/sheet.jpg") as sheet:
+        assert sheet.width > 600
+    for wrong in ([], ["-o", tmp_path / "other", "--no-overlays"]):
+        seen = vlmad(*arguments, *wrong)
+        assert seen.code == 2
+        assert "--sheet puts overlays together" in " ".join(seen.err.replace("│", "").split())
+
+
+def test_what_is_passed_over_is_told_and_counted(vlmad: Vlmad, pictures: Path, normals: Path) -> None:
+    (pictures / "a.heic").write_bytes(b"x")
+    seen = vlmad("predict", pictures, "-r", "remember", "-n", normals)
+    assert f"1 x file with an unknown ending ({pictures / 'a.heic'})" in seen.err
+    assert "1 passed over" in seen.err
+
+
+@pytest.mark.filterwarnings("always:.*fits in 12")
+def test_bits_of_the_camera(vlmad: Vlmad, tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 4096, (40, 40)).astype(np.uint16)
+    for name, values in (("deep/0.png", grey), ("same/0.png", (grey * (65535 / 4095)).round().astype(np.uint16))):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(values).save(tmp_path / name)
+    plain = ("-r", "words", "-c", "nut", "--json")
+    wanted = json.loads(vlmad("predict", tmp_path / "same", *plain).out)["score"]
+    dark = vlmad("predict", tmp_path / "deep", *plain)
+    assert "fits in 12 of its 16 bits" in dark.err
+    assert json.loads(dark.out)["score"] != pytest.approx(wanted, abs=1e-6)
+    assert "fits in 12" in json.loads(dark.out)["note"]
+    right = vlmad("predict", tmp_path / "deep", *plain, "--bits", 12)
+    assert json.loads(right.out)["score"] == pytest.approx(wanted, abs=1e-4)
+    assert "bits" not in right.err
+    vlmad("fit", tmp_path / "deep", "-r", "remember", "--bits", 12, "-o", tmp_path / "detector")
+    loaded = vlmad("predict", tmp_path / "same", "-d", tmp_path / "detector", "--json")
+    assert json.loads(loaded.out)["score"] == pytest.approx(0, abs=1e-4)
+
+
+def test_normal_image_that_is_a_pipe_is_refused(vlmad: Vlmad, pictures: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    seen = vlmad("predict", pictures, "-r", "remember", "-n", tmp_path / "pipe.png")
+    assert seen.code == 1
+    assert "is a pipe, not a file" in seen.err
+    seen = vlmad("predict", tmp_path / "pipe.png", "-r", "words", "-c", "nut")
+    assert seen.code == 3
+    assert "is a pipe, not a file" in seen.err
+
+
+def test_more_workers_change_nothing(vlmad: Vlmad, pictures: Path, normals: Path) -> None:
+    call = ("predict", pictures, "-r", "remember", "-n", normals, "-q")
+    assert vlmad(*call, "--workers", 1).out == vlmad(*call, "--workers", 4).out

@@ -48,7 +48,7 @@ def stop_after(lines: int, how: signal.Signals, command: list[str], environment:
 def assert_each_once(out: Path, pictures: Path) -> None:
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     assert Counter(line["path"] for line in lines) == Counter(map(str, pictures.iterdir()))
-    assert all((out / line[kind]).stat().st_size for line in lines for kind in ("map", "overlay"))
+    assert all((out / line[kind]).stat().st_size for line in lines for kind in ("anomaly_map", "overlay"))
     with (out / "results.csv").open(newline="") as file:
         assert [row["path"] for row in csv.DictReader(file)] == [line["path"] for line in lines]
 

@@ -14,7 +14,7 @@ def test_speed_as_a_table_as_json_and_as_a_file(vlmad, pictures, normals, tmp_pa
     arguments = ["speed", pictures, "-r", "remember", "-n", normals, "--repeats", 3, "-o", out]
     seen = vlmad(*arguments)
     assert seen.code == 0
-    assert "p50 [ms]   p95 [ms]   p99 [ms]" in seen.out  # what is in brackets is no markup
+    assert "p50 [ms]  p95 [ms]  p99 [ms]" in seen.out  # what is in brackets is no markup
     lines = [line.split() for line in seen.out.splitlines() if line.strip()[:1].isdigit()]
     assert [(line[0], len(line)) for line in lines] == [("1", 6), ("8", 3)]  # percentiles of single images alone
     assert "remember on tiny, 32 x 32 pixels" in seen.err and "GFLOP an image" in seen.err

@@ -36,6 +36,7 @@ def pixel(image: Image.Image) -> tuple[int, int, int]:
         (np.float64(0.0), 0),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.* fits in .* of its 16 bits")
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3)])
 def test_array_of_each_kind(value, becomes, shape):
     opened = open_image(np.full(shape, value))

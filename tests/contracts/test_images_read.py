@@ -30,7 +30,7 @@ def noise():
 @pytest.fixture
 def tree(tmp_path, noise):
     image = Image.fromarray(noise)
-    for name in ("b.png", "a.JPG", "deep/er/c.tiff", ".hidden.png", ".git/d.png", "deep/.e/f.png"):
+    for name in ("b.png", "a.JPG", "deep/er/c.tiff", ".git/d.png", "deep/.git/f.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         image.save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")
@@ -77,7 +77,7 @@ def test_file_with_magic_letters_in_its_name_is_that_file(tree):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("empty", r"no image in this folder \(looked for \.bmp, "),
+        ("empty", r"no image in this folder \(looked for \.apng, "),
         ("nowhere", r"no such file or folder\.$"),
         ("nowhere/x.png", r"no such file or folder\.$"),
         ("*.xyz", r"\*\.xyz: matches no image\.$"),
@@ -120,13 +120,13 @@ def test_order_and_batches(numbered, batch_size, workers):
 
 
 def test_order_is_kept_when_the_first_is_slow(numbered, monkeypatch):
-    real = images.open_image
+    real = images.decode
 
-    def slow(source):
+    def slow(source, **options):
         time.sleep(0.05 if source == numbered[0] else 0)
-        return real(source)
+        return real(source, **options)
 
-    monkeypatch.setattr(images, "open_image", slow)
+    monkeypatch.setattr(images, "decode", slow)
     (batch,) = read(numbered[:6], PLAIN, workers=3)
     assert [picture.source for picture in batch] == numbered[:6]
 
@@ -152,14 +152,14 @@ def test_batch_of_nothing_is_refused(numbered, batch_size):
 @pytest.fixture
 def opened(monkeypatch):
     """How many pictures were opened, counted under a lock."""
-    seen, lock, real = [], threading.Lock(), images.open_image
+    seen, lock, real = [], threading.Lock(), images.decode
 
-    def counting(source):
+    def counting(source, **options):
         with lock:
             seen.append(source)
-        return real(source)
+        return real(source, **options)
 
-    monkeypatch.setattr(images, "open_image", counting)
+    monkeypatch.setattr(images, "decode", counting)
     return seen
 
 
@@ -194,14 +194,14 @@ def test_reading_stops_with_its_consumer(numbered, opened):
 
 
 def test_pictures_that_wait_are_not_opened_after_the_consumer_stopped(numbered, monkeypatch):
-    seen, real = [], images.open_image
+    seen, real = [], images.decode
 
-    def slow(source):
+    def slow(source, **options):
         seen.append(source)
         time.sleep(0.03)
-        return real(source)
+        return real(source, **options)
 
-    monkeypatch.setattr(images, "open_image", slow)
+    monkeypatch.setattr(images, "decode", slow)
     reader = read(numbered, PLAIN, batch_size=4)
     next(reader)
     reader.close()

@@ -83,7 +83,10 @@ REFUSED = {
     "web page": (written("a.jpg", b"<!doctype html><title>404</title>"), r"is not an image that can be read\.$"),
     "only a signature": (written("a.png", b"\x89PNG\r\n\x1a\n"), r"is damaged or cut short|is not an image"),
     "no pixels": (written("a.png", png_header(10, 10)), r"is damaged or cut short \("),
-    "600 megapixels": (written("a.png", png_header(30_000, 20_000)), r"30000 x 20000 pixels are more than 500 mega"),
+    "600 megapixels": (
+        written("a.png", png_header(30_000, 20_000)),
+        r"30000 x 20000 pixels need 2\.4 GB .* decompression bomb",
+    ),
     "missing": (lambda folder: folder / "nowhere.png", r"no such file\.$"),
     "inside a file": (lambda folder: written("a.png", b"x")(folder) / "b.png", r"no such file\.$"),
     "folder": (lambda folder: folder, r"is a folder; give its images, or find_images\("),
@@ -118,7 +121,7 @@ def test_what_cannot_be_read_does_not_stop_a_batch(tmp_path, photo, case):
 def test_bomb_is_refused_without_decoding(tmp_path, monkeypatch):
     path = written("a.png", png_header(30_000, 20_000))(tmp_path)
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
-    with pytest.raises(ImageError, match="cut it into tiles"):
+    with pytest.raises(ImageError, match="Cut it into tiles"):
         open_image(path)
 
 
@@ -143,7 +146,7 @@ def test_whatever_a_decoder_raises_is_an_image_error(photo, monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(Image.Image, "convert", fail)
+    monkeypatch.setattr(Image.Image, "load", fail)
     with pytest.raises(ImageError, match="is damaged or cut short"):
         open_image(photo)
 

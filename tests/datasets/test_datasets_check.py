@@ -132,7 +132,7 @@ def test_mask_stored_with_losses(root):
     path = root / "ground_truth/scratch/000_mask.png"
     Image.open(path).save(path.with_suffix(".jpg"))
     path.unlink()
-    assert only(root).startswith("ground_truth/scratch/000_mask.jpg: is stored with losses")
+    assert only(root).startswith("ground_truth/scratch/000_mask.jpg: 1 mask is stored with losses")
 
 
 # -- files

@@ -346,8 +346,9 @@ def test_mvtec_tells_what_it_leaves_out(tree, paint, mask, registry):
 def test_mvtec_without_a_part(tree, registry):
     root = tree("mvtec-layout")
     (root / "own_part/test").rename(root / "own_part/tset")
-    (problem,) = read_dataset(root, registry=registry).problems
-    assert problem == f"{root / 'own_part/test'}: is missing; put the images of this part there."
+    missing, *left_out = read_dataset(root, registry=registry).problems
+    assert missing == f"{root / 'own_part/test'}: is missing; put the images of this part there."
+    assert any(problem.startswith(f"{root / 'own_part/tset/good'}: holds 2 images") for problem in left_out)
 
 
 def test_loco_without_its_saturation(tree, registry):

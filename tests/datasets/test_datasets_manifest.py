@@ -74,7 +74,7 @@ def test_in_a_folder(tmp_path):
     ("table", "words"),
     [
         ("image,lable\na.png,good\n", "line 2: no such column 'lable'. Did you mean 'label'?"),
-        ("picture\na.png\n", "the first line must name the columns, 'image' among them."),
+        ("picture\na.png\n", "the first line must name the columns, 'image' among them"),
         ("", "the first line must name the columns"),
         ("image,label\n", "has no rows."),
         ("image,label\n,good\n", "line 2: image must be a path, got ''."),
@@ -108,5 +108,5 @@ def test_what_a_line_may_not_say(tmp_path, line, words):
 def test_a_table_that_is_no_text(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b"image\n\xff\xfe\n")
-    with pytest.raises(ConfigError, match="is not CSV in UTF-8"):
+    with pytest.raises(ConfigError, match="is not text in UTF-8 or UTF-16"):
         read_dataset(path, registry=REGISTRY)

@@ -234,9 +234,7 @@ def test_all_wrong_options_are_told_at_once(monkeypatch):
         ),
         (
             {"extractor": {"use": "patches", "config": {"layers": [4]}}},
-            [
-                "extractor 'patches' on backbone 'tiny': layers [4] is beyond this tower; it has blocks 1 to 3, -1 being the"
-            ],
+            ["extractor 'patches' on backbone 'tiny': layers [4] is beyond this tower; it has blocks 1 to 3"],
         ),
         ({"extractor": {"use": "patches", "config": {"layers": [0]}}}, ["layers [0] is beyond this tower"]),
         ({"extractor": {"use": "patches", "config": {"layers": [-4]}}}, ["layers [-4] is beyond this tower"]),

@@ -48,8 +48,8 @@ def photos(tmp_path):
 @pytest.fixture
 def opened(monkeypatch):
     """The pictures that were opened."""
-    seen, real = [], images.open_image
-    monkeypatch.setattr(images, "open_image", lambda source: seen.append(source) or real(source))
+    seen, real = [], images.decode
+    monkeypatch.setattr(images, "decode", lambda source, **options: seen.append(source) or real(source, **options))
     return seen
 
 

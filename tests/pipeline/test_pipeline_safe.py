@@ -24,7 +24,7 @@ MEMORY = {"backbone": "tiny", "extractor": "patches", "scorers": ["memory"]}
 class Learned(Prompts):
     """Random until somebody trains them."""
 
-    needs_class_name = False
+    class_name_use = "ignored"
 
     def __init__(self, config, backbone) -> None:
         super().__init__()

@@ -55,7 +55,7 @@ def test_sums_have_room(make_pipeline: Callable[..., Pipeline]) -> None:
     layers = {"extractor.config.layers": [1, 2, 3]}
     assert highest(make_pipeline(**layers)) == 1
     assert highest(make_pipeline(**layers, **{"scorers.0.config.combine": "sum"})) == 3
-    two = {"scorers": ["memory", "memory"], "fuse.anomaly_map": "sum"}
+    two = {"scorers": ["memory", "memory"], "fuse.map": "sum"}
     assert highest(make_pipeline(**two)) == 2
 
 
@@ -99,7 +99,50 @@ def test_scale_comes_from_normal_images_where_it_can(pipeline: Pipeline) -> None
     assert (scale.low, scale.high, scale.normal) == pytest.approx((0.1, 0.5, 0.3))
     assert Scale.of(pipeline, (0, 2)).high == 2
     pipeline.normal_range.fill_(float("nan"))
-    assert Scale.of(pipeline) == Scale(0, 1, None)
+    assert Scale.of(pipeline) is None
+    assert Scale.of(pipeline, (0, 2)) == Scale(0, 2, None, "given")
+
+
+def outlined(sheet: Image.Image) -> np.ndarray:
+    """Where the white line of the outline lies in the picture of an overlay."""
+    return (np.asarray(sheet.crop(picture_box(sheet.size))) >= 235).all(-1)
+
+
+def bump(height: float, noise: float = 0.01) -> Prediction:
+    """Noise around 0.1, with a place in the middle that is higher."""
+    values = np.random.default_rng(0).uniform(0.1 - noise, 0.1 + noise, (64, 64)).astype(np.float32)
+    values[28:36, 28:36] = height
+    return Prediction(height, values, (64, 64))
+
+
+@pytest.mark.parametrize("height", [0.16, 0.3, 0.9])
+@pytest.mark.parametrize("scale", [None, Scale(0.1, 0.2, 0.15, "normals"), Scale(0, 1, 0.15)])
+def test_what_is_unusual_is_outlined_whatever_the_scale(height: float, scale: Scale | None) -> None:
+    grey = Image.new("RGB", (512, 512), (60, 60, 60))
+    line = outlined(draw(grey, bump(height), scale))
+    rows, columns = np.nonzero(line[150:360, 150:360])
+    assert len(rows) > 100
+    assert 50 < np.ptp(rows) < 120
+    assert 50 < np.ptp(columns) < 120
+
+
+def test_nothing_is_outlined_where_all_is_usual() -> None:
+    grey = Image.new("RGB", (512, 512), (60, 60, 60))
+    assert not outlined(draw(grey, bump(0.12), Scale(0.1, 0.2, 0.15, "normals"))).any()
+    assert not outlined(draw(grey, flat(0.4))).any()
+
+
+def test_map_of_low_values_without_normal_images_is_not_blank() -> None:
+    grey = Image.new("RGB", (512, 512), (128, 128, 128))
+    sheet = draw(grey, Prediction(0.03, bump(0.03).raw_map / 10, (64, 64)))
+    change = np.abs(np.asarray(sheet.crop(picture_box(sheet.size))).astype(int) - 128).max(-1)
+    assert change.max() > 60
+
+
+def test_legend_shows_no_number_beside_the_score_unless_it_was_given() -> None:
+    for scale in (Scale(0.1, 0.2, 0.15, "normals"), Scale(0.1, 0.2, 0.15, "picture")):
+        assert not any(letter.isdigit() for text in scale.words for letter in text.replace("99.5", ""))
+    assert Scale(0.1, 0.2).words == ("map value 0.1", "", "0.2")
 
 
 @pytest.mark.parametrize("ends", [(1, 0), (1, 1), (0, float("nan")), (0, float("inf"))])

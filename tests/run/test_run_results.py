@@ -40,7 +40,7 @@ def test_writes_everything_and_names_it(pipeline: Pipeline, pictures: list[Path]
     for line in lines(out):
         assert line["error"] is None
         assert (line["height"], line["width"]) == (40, 48)
-        assert (out / line["map"]).is_file()
+        assert (out / line["anomaly_map"]).is_file()
         assert (out / line["overlay"]).is_file()
     assert lines(out)[0]["score"] == pytest.approx(pipeline.predict(pictures[0]).score, abs=1e-5)
 
@@ -98,7 +98,7 @@ def test_unreadable_images_are_recorded_and_the_rest_goes_on(
         assert (summary.done, summary.failed) == (done, 2)
     bad = [line for line in lines(tmp_path / "out") if line["error"]]
     assert [line["path"] for line in bad] == [str(pictures[3]), str(pictures[7])]
-    assert all(line["score"] is None and line["map"] is None for line in bad)
+    assert all(line["score"] is None and line["anomaly_map"] is None for line in bad)
 
 
 def test_full_disk_says_what_is_safe(
@@ -189,7 +189,7 @@ def test_overwrite_removes_what_the_old_results_name_and_nothing_else(
     (out / "mine.txt").write_text("keep")
     (tmp_path / "precious").write_text("keep")
     with (out / "results.jsonl").open("a") as file:
-        file.write(Result(path="evil", map="../precious").to_json() + "\n")
+        file.write(Result(path="evil", anomaly_map="../precious").to_json() + "\n")
     run(pipeline, pictures[:2], out, resume=False)
     assert len(list((out / "maps").iterdir())) == 2
     assert (out / "mine.txt").exists()
@@ -211,7 +211,7 @@ def test_equal_names_in_different_folders(pipeline: Pipeline, pictures: list[Pat
     for path in pictures:
         (other / path.name).write_bytes(path.read_bytes())
     run(pipeline, [tmp_path / "pictures", other], tmp_path / "out")
-    for kind in ("map", "overlay"):
+    for kind in ("anomaly_map", "overlay"):
         assert len({line[kind] for line in lines(tmp_path / "out")}) == 24
 
 

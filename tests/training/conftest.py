@@ -29,7 +29,7 @@ def tiny_registry() -> Registry:
     return memory_registry(
         extractors=[
             Component(name="tiny-map", target=f"{parts}:Map", summary="A linear map after frozen tokens."),
-            Component(name="tiny-whole", target=f"{parts}:Whole", summary="The same, without look."),
+            Component(name="tiny-whole", target=f"{parts}:Whole", summary="The same, without a frozen part."),
             Component(name="tiny-twice", target=f"{parts}:Twice", summary="Two levels of it."),
             Component(name="tiny-noise", target=f"{parts}:Noise", summary="The same, with dropout."),
         ],

@@ -34,7 +34,7 @@ def learned(detector):
 
 
 @pytest.fixture
-def looked(monkeypatch):
+def encoded(monkeypatch):
     """Images with something on them that went through the tower's first layer."""
     seen = []
     embed = TinyVision.embed
@@ -49,7 +49,9 @@ def looked(monkeypatch):
 
 def test_loss_falls_and_maps_find_the_squares(make, data, tmp_path):
     detector = make()
+    detector.trained = {"data": {"name": "random parameters"}}  # without it nothing is predicted
     before = [result.raw_map for result in detector.predict([s.image for s in data], class_name="thing")]
+    detector.trained = {}
     report = vlmad_core.train(detector, data, tmp_path / "out", epochs=30, lr=0.01, batch_size=4)
     after = [result.raw_map for result in detector.predict([s.image for s in data], class_name="thing")]
     epochs = rows(tmp_path / "out" / "epochs.csv")
@@ -75,21 +77,21 @@ def test_only_the_parts_own_tensors_are_learned_and_saved(make, data, tmp_path):
 
 
 @pytest.mark.parametrize("cache", ["memory", "disk"])
-def test_each_image_goes_through_the_tower_once(make, data, tmp_path, looked, cache):
+def test_each_image_goes_through_the_tower_once(make, data, tmp_path, encoded, cache):
     vlmad_core.train(make(), data, tmp_path / "out", epochs=4, batch_size=5, cache=cache, validation=0.3)
-    assert sum(looked) == len(data)
+    assert sum(encoded) == len(data)
     assert [int(row["through_tower"]) for row in rows(tmp_path / "out" / "epochs.csv")][1:] == [0, 0, 0]
 
 
-def test_without_a_cache_each_epoch_goes_through_the_tower(make, data, tmp_path, looked):
+def test_without_a_cache_each_epoch_goes_through_the_tower(make, data, tmp_path, encoded):
     vlmad_core.train(make(), data, tmp_path / "out", epochs=3, cache="off")
-    assert sum(looked) == 3 * len(data)
+    assert sum(encoded) == 3 * len(data)
 
 
-def test_a_cache_with_a_limit_keeps_what_fits(make, data, tmp_path, looked):
+def test_a_cache_with_a_limit_keeps_what_fits(make, data, tmp_path, encoded):
     each = (4 * 4 * 16 + 16) * 4  # tokens and the whole image, float32
     vlmad_core.train(make(), data, tmp_path / "out", epochs=3, cache="memory", cache_gb=5.5 * each / 1e9)
-    assert sum(looked) == len(data) + 2 * (len(data) - 5)
+    assert sum(encoded) == len(data) + 2 * (len(data) - 5)
 
 
 @pytest.mark.parametrize("cache", ["memory", "disk"])
@@ -106,12 +108,12 @@ def test_the_disk_is_left_clean_unless_asked(make, data, tmp_path):
     assert len(list((tmp_path / "b" / "cache").glob("*/*.safetensors"))) == len(data)
 
 
-def test_an_extractor_that_does_not_split_learns_the_same_without_a_cache(make, data, tmp_path, looked):
+def test_an_extractor_that_does_not_split_learns_the_same_without_a_cache(make, data, tmp_path, encoded):
     told = []
     vlmad_core.train(make(), data, tmp_path / "split", epochs=2)
-    once = sum(looked)
+    once = sum(encoded)
     vlmad_core.train(make("tiny-whole"), data, tmp_path / "whole", epochs=2, on_message=told.append)
-    assert (once, sum(looked) - once) == (len(data), 2 * len(data))
+    assert (once, sum(encoded) - once) == (len(data), 2 * len(data))
     assert losses(tmp_path / "whole") == pytest.approx(losses(tmp_path / "split"), abs=1e-5)
     assert any("nothing is cached" in text for text in told)
 
@@ -165,9 +167,9 @@ def test_labels_alone_are_enough_for_cross_entropy(make, data, tmp_path):
     assert report.epochs == 2
 
 
-def test_mosaics_are_learned_from(make, data, tmp_path, looked):
+def test_mosaics_are_learned_from(make, data, tmp_path, encoded):
     vlmad_core.train(make(), data, tmp_path / "out", epochs=2, mosaic=1.0)
-    assert sum(looked) == 2 * len(data)  # new pictures each time, so none comes from the cache
+    assert sum(encoded) == 2 * len(data)  # new pictures each time, so none comes from the cache
 
 
 def test_the_same_seed_gives_the_same_and_another_one_another(make, data, tmp_path):
@@ -259,8 +261,8 @@ def test_progress_counts_every_image(make, data, tmp_path):
 
 
 @pytest.mark.parametrize("extractor", ["tiny-map", "tiny-whole", "patches"])
-def test_look_and_refine_are_forward(make, extractor):
-    """Also by default: an extractor that says nothing looks with all it has and refines nothing."""
+def test_the_frozen_and_the_learned_part_are_forward(make, extractor):
+    """Also by default: an extractor without the two encodes with all it has and learns nothing after."""
     detector = make(extractor, prompts="tiny-word")
     vision = detector.backbone.vision
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -28,8 +28,8 @@ def opened(monkeypatch):
     """Images that were opened."""
     from vlmad_core.contracts import images
 
-    seen, real = [], images.open_image
-    monkeypatch.setattr(images, "open_image", lambda source: seen.append(source) or real(source))
+    seen, real = [], images.decode
+    monkeypatch.setattr(images, "decode", lambda source, **options: seen.append(source) or real(source, **options))
     return seen
 
 

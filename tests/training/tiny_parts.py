@@ -45,7 +45,7 @@ class Map(Extractor):
 class Whole(Map):
     """The same without saying what of it stays the same."""
 
-    look, refine = Extractor.look, Extractor.refine
+    extract_frozen, apply_learned = Extractor.extract_frozen, Extractor.apply_learned
 
     def forward(self, vision, images):
         return Map.apply_learned(self, Map.extract_frozen(self, vision, images))

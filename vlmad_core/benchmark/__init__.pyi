@@ -1,3 +1,14 @@
+from .cells import Category as Category
+from .cells import Cell as Cell
+from .cells import build_cell as build_cell
+from .cells import find_cells as find_cells
+from .cells import path_of as path_of
+from .plan import BackboneChoice as BackboneChoice
 from .plan import BenchmarkPlan as BenchmarkPlan
+from .plan import Method as Method
+from .plan import Source as Source
+from .plan import label_of as label_of
+from .run import BenchmarkProgress as BenchmarkProgress
 from .run import BenchmarkResults as BenchmarkResults
 from .run import run_benchmark as run_benchmark
+from .speed import measure as measure

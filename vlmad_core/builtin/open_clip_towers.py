@@ -180,7 +180,7 @@ class _ClipVision(Vision):
         return out
 
     def project(self, x: Tensor) -> Tensor:
-        if self.visual.attn_pool is not None:  # each token as if it were all that the pool sees
+        if self.visual.attn_pool is not None:  # each token as if it were the only input of the pool
             x = self._attend(x.reshape(-1, 1, self.width)).reshape(*x.shape[:-1], -1)
         out: Tensor = x @ self.visual.proj
         return out
@@ -271,7 +271,7 @@ class _TimmVision(Vision):
 
     def project(self, x: Tensor) -> Tensor:
         pooler = self.visual.trunk.attn_pool
-        if pooler is not None:  # each token as if it were all that the pool sees
+        if pooler is not None:  # each token as if it were the only input of the pool
             x = pooler(x.reshape(-1, 1, self.width)).reshape(*x.shape[:-1], -1)
         return self._head(x)
 

@@ -48,10 +48,12 @@ class _Lazy(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in self.commands:
             return self.commands[cmd_name]
+        kind = None
         if cmd_name in _COMMANDS:
             word = cmd_name.replace("-", "_")
             module = import_module(f"vlmad_core.cli.{word}{'_' * iskeyword(word)}")  # none can be called "import"
             command = getattr(module, f"{word}_command")
+            kind = getattr(module, f"{cmd_name.title().replace('-', '')}Command", None)
         elif cmd_name in _plugin_commands():
             command = default_registry().get("command", cmd_name).load()
         else:
@@ -61,7 +63,7 @@ class _Lazy(TyperGroup):
         app = command
         if not isinstance(command, typer.Typer):  # one command, not a group of them
             app = typer.Typer(add_completion=False)
-            app.command(cmd_name)(command)
+            app.command(cmd_name, cls=kind)(command)
         self.commands[cmd_name] = _without_flag_types(typer.main.get_command(app))
         return self.commands[cmd_name]
 

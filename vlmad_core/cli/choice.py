@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from vlmad_core.cli.names import complete, complete_setting
-from vlmad_core.cli.options import parse_settings, parse_size
+from vlmad_core.cli.options import Bits, parse_settings, parse_size
 from vlmad_core.pipeline.defaults import default_recipe
 from vlmad_core.pipeline.resolve import KEEP, changes_of
 
@@ -35,6 +35,7 @@ class Choice:
     image_size: str | None = None
     device: str = "auto"
     settings: Sequence[str] = ()
+    bits: int | None = None
 
     @property
     def recipe_or_default(self) -> str:
@@ -120,8 +121,9 @@ _OPTIONS: dict[str, Any] = {
             autocompletion=complete_setting,
         ),
     ],
+    "bits": Bits,
 }
-_ON_DEMAND = frozenset({"detector", "class_name", "normals"})
+_ON_DEMAND = frozenset({"detector", "class_name", "normals", "bits"})
 """Options that only some commands have."""
 
 
@@ -131,7 +133,7 @@ def takes_choice(
     """Make of a command's parameter ``choice`` the options that choose a detector.
 
     Args:
-        on_demand: Those of ``detector``, ``class_name`` and ``normals`` that the command has.
+        on_demand: Those of ``detector``, ``class_name``, ``normals`` and ``bits`` that the command has.
         recipe_required: There is no default recipe.
     """
 

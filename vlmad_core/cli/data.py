@@ -16,7 +16,7 @@ from vlmad_core.datasets.read import read_dataset, reader_of
 from vlmad_core.errors import VlmadError
 from vlmad_core.registry.registry import default_registry
 
-_SHOWN = 50
+_SHOWN, _FEW = 50, 5
 
 Root = Annotated[Path, typer.Argument(help="Folder of the data set, or a manifest.", show_default=False)]
 Layout = Annotated[str, typer.Option(help="See `vlmad data list`.", autocompletion=complete("dataset"))]
@@ -59,7 +59,8 @@ def show_data(root: Root, layout: Layout = "auto", settings: Settings = None, as
     dataset = read_dataset(root, layout, config=options.parse_settings(settings or ()))
     counts = dataset.count()
     if as_json:
-        terminal.print_json({"name": dataset.name, "root": str(root), "images": len(dataset), "categories": counts})
+        about = {"name": dataset.name, "root": str(root), "images": len(dataset), "categories": counts}
+        terminal.print_json({**about, "problems": list(dataset.problems)})
         return
     cells = list(dict.fromkeys(cell for split in _SPLITS for found in counts.values() for cell in _of(split, found)))
     rows = [(category, *(str(found.get(cell, "")) for cell in cells)) for category, found in counts.items()]
@@ -67,7 +68,7 @@ def show_data(root: Root, layout: Layout = "auto", settings: Settings = None, as
         rows.append(("all", *(str(sum(found.get(cell, 0) for found in counts.values())) for cell in cells)))
     terminal.table(["category", *cells], rows, right=cells)
     sys.stdout.write(f"{dataset.name}: {len(dataset)} images, {_masked(dataset)} of them with masks\n")
-    _note_problems(len(dataset.problems))
+    _note_problems(dataset.problems)
 
 
 @data_command.command("check")
@@ -110,9 +111,12 @@ def _masked(dataset: Dataset) -> int:
     return sum(bool(sample.masks) for sample in dataset)
 
 
-def _note_problems(count: int) -> None:
-    if count:
-        terminal.note(f"{count} things are odd; `vlmad data check` tells them.")
+def _note_problems(problems: Sequence[str]) -> None:
+    """The first few, so that nothing is left out without a word."""
+    for problem in problems[:_FEW]:
+        terminal.note(problem)
+    if len(problems) > _FEW:
+        terminal.note(f"and {len(problems) - _FEW} more problems; `vlmad data check` lists them.")
 
 
 def _tell(dataset: Dataset, problems: Sequence[str], fast: bool) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vlmad_core.cli.choice import Choice
+from vlmad_core.contracts.find import special_file
+from vlmad_core.errors import ImageError
 from vlmad_core.pipeline.defaults import PREFERRED, check_normal_images, take_few_shot
 from vlmad_core.pipeline.resolve import Resolved, resolve
 
@@ -34,10 +36,10 @@ class Detector:
     normals: Sequence[Path] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    def fit(self, *, batch_size: int, progress: Callable[[int], None] | None = None) -> None:
+    def fit(self, *, batch_size: int, progress: Callable[[int], None] | None = None, workers: int = 2) -> None:
         """Fit it on the normal images, if there are any."""
         if self.normals:
-            self.pipeline.fit(self.normals, batch_size=batch_size, progress=progress)
+            self.pipeline.fit(self.normals, batch_size=batch_size, progress=progress, workers=workers)
 
 
 def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
@@ -58,6 +60,7 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
     pipeline = assemble(resolved, device=choice.device)
     pipeline.check_trained()
     pipeline.class_name = choice.class_name
+    pipeline.bits = choice.bits
     return Detector(pipeline, normals, {"normals": {str(path): _hash(path) for path in normals}})
 
 
@@ -95,9 +98,12 @@ def _load(choice: Choice) -> Detector:
     assert choice.detector is not None
     pipeline = load(choice.detector, overrides=choice.changes(), device=choice.device)
     pipeline.class_name = choice.class_name or pipeline.class_name
+    pipeline.bits = choice.bits or pipeline.bits
     return Detector(pipeline, about={"detector": _hash(choice.detector / RECORD)})
 
 
 def _hash(path: Path) -> str:
+    if kind := special_file(path.stat().st_mode):
+        raise ImageError(f"{path}: is a {kind}, not a file; copy what it gives into a file first.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ from vlmad_core.cli.detector import build, note_missing_name
 from vlmad_core.cli.report import bar
 
 
-@takes_choice("class_name")
+@takes_choice("class_name", "bits")
 def fit_command(
     normals: Annotated[list[str], typer.Argument(help="Normal images: files, folders, glob patterns.")],
     out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder of the detector; made if needed.")],
@@ -24,6 +24,7 @@ def fit_command(
     progress: options.ProgressFlag = None,
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
+    workers: options.Workers = 2,
 ) -> None:
     """Fit a detector on normal images and save it; `vlmad predict --detector OUT IMAGES` uses it.
 
@@ -38,7 +39,7 @@ def fit_command(
     made = build(choice, tell)
     note_missing_name(made.pipeline, tell)
     with bar("normal images", len(made.normals), False if quiet else progress) as normal:
-        made.fit(batch_size=batch_size, progress=normal.reach)
+        made.fit(batch_size=batch_size, progress=normal.reach, workers=workers)
     folder = made.pipeline.save(out)
     if not quiet:
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())

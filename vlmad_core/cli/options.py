@@ -10,9 +10,14 @@ import typer
 from vlmad_core.documents import parse_yaml
 from vlmad_core.errors import ConfigError
 
-__all__ = ["BatchSize", "ProgressFlag", "Quiet", "Threads", "parse_settings", "parse_size"]
+__all__ = ["BatchSize", "Bits", "ProgressFlag", "Quiet", "Threads", "Workers", "parse_settings", "parse_size"]
 
 BatchSize = Annotated[int, typer.Option(min=1, help="Images through the backbone at a time.")]
+Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
+Bits = Annotated[
+    int | None,
+    typer.Option(min=8, max=16, help="Of the values in 16-bit grey files, such as 12 for a 12-bit camera."),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that torch may use.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progress, no notes.")]
 ProgressFlag = Annotated[

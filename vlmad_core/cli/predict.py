@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from vlmad_core.cli import options, terminal
 from vlmad_core.cli.choice import Choice, takes_choice
@@ -17,6 +18,8 @@ from vlmad_core.cli.report import Report, bar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from vlmad_core.contracts.find import Found
+    from vlmad_core.run.predict import Summary
     from vlmad_core.run.results import Result
 
 _FILES = "Files"
@@ -28,6 +31,33 @@ def _check_scale(scale: tuple[float, float] | None) -> tuple[float, float] | Non
     return scale
 
 
+class PredictCommand(TyperCommand):
+    """Looks at what was typed, in its order, before it is taken apart."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As usual, after a pattern that the shell took apart was refused.
+
+        Raises:
+            typer.BadParameter: A file follows the file given to --normal, and lies in the same folder.
+        """
+        _refuse_unquoted(args)
+        return super().parse_args(ctx, args)
+
+
+def _refuse_unquoted(args: Sequence[str]) -> None:
+    """``--normal good/*.png`` without quotes reaches vlmad as one normal image, with the others to be judged."""
+    for i, word in enumerate(args[:-2]):
+        if word in ("--normal", "-n") and not args[i + 2].startswith("-"):
+            first, second = Path(args[i + 1]), Path(args[i + 2])
+            if first.parent == second.parent and first.is_file() and second.is_file():
+                raise typer.BadParameter(
+                    f"takes one file, folder or pattern, and '{second}' follows '{first}'. If the shell took a pattern "
+                    f"apart, quote it: --normal '{first.parent}/*{first.suffix}'; for several files repeat --normal. "
+                    f"Images to judge go before --normal, or after another option.",
+                    param_hint="--normal",
+                )
+
+
 class MapKind(StrEnum):
     """How maps are written."""
 
@@ -36,7 +66,7 @@ class MapKind(StrEnum):
     none = "none"
 
 
-@takes_choice("detector", "class_name", "normals")
+@takes_choice("detector", "class_name", "normals", "bits")
 def predict_command(
     paths: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns.")],
     choice: Choice,
@@ -59,13 +89,20 @@ def predict_command(
         typer.Option(
             metavar="LOW HIGH",
             callback=_check_scale,
-            help="Values without heat and with full heat; by default about what normal images show, else 0 1.",
+            help="Values without heat and with full heat; by default from normal images, else from each image.",
             rich_help_panel=_FILES,
         ),
     ] = None,
     max_side: Annotated[
-        int, typer.Option(min=1, help="Maps of larger images have this longer side.", rich_help_panel=_FILES)
+        int,
+        typer.Option(min=1, max=12_000, help="Longer side of maps of larger images.", rich_help_panel=_FILES),
     ] = 4096,
+    sheet: Annotated[
+        bool,
+        typer.Option(
+            "--sheet", help="Also sheet.jpg: the highest and the lowest scores in one picture.", rich_help_panel=_FILES
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results in --out.", rich_help_panel=_FILES)
     ] = False,
@@ -76,23 +113,30 @@ def predict_command(
     progress: options.ProgressFlag = None,
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
+    workers: options.Workers = 2,
 ) -> None:
     """Judge images: a score each, and with --out maps and pictures of where.
 
     Without --recipe it is 'pocket', or 'pocket-few-shot' where --normal is given: nothing is downloaded. Where another
-    backbone is named it is 'winclip', or 'patch-memory'.
+    backbone is named it is 'winclip', or 'patch-memory'. With --quiet and without --out, each
+    image is a line: its score, a tab, its path.
 
     Exit codes: 0 all judged; 1 refused or failed; 2 wrong usage; 3 some images could not be judged; 130 interrupted.
     """
-    report = Report(as_json=as_json, quiet=quiet)
+    if sheet and (out is None or not overlays):
+        raise typer.BadParameter("--sheet puts overlays together, so it needs --out, and no --no-overlays.")
+    report = Report(as_json=as_json, quiet=quiet, lines=quiet and out is None)
     files = {"maps": maps.value, "overlays": overlays, "scale": scale, "max_side": max_side}
     wanted = False if quiet else progress
     started = time.perf_counter()
-    found, made = _prepare(paths, choice, quiet, threads)
+    searched, made = _prepare(paths, choice, quiet, threads)
+    found = searched.images
+    if searched.passed_over:
+        terminal.note(searched.message)
     _refuse_mixing(out, made, files, overwrite)
     note_missing_name(made.pipeline, (lambda text: None) if quiet else terminal.note)
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
-        made.fit(batch_size=batch_size, progress=normals.reach)
+        made.fit(batch_size=batch_size, progress=normals.reach, workers=workers)
     made.pipeline.check_ready()
     with bar("images", len(found), wanted) as images:
 
@@ -100,22 +144,51 @@ def predict_command(
             report.add(result)
             images.advance()
 
-        rate = _judge(made, found, out, tell, batch_size=batch_size, files=files, overwrite=overwrite)
+        summary = _judge(
+            made, found, out, tell, batch_size=batch_size, workers=workers, files=files, overwrite=overwrite
+        )
+    if sheet and out is not None:
+        _draw_sheet(out, report.judged)
     report.show(f"in {out / 'results.csv'}." if out else "(--out keeps them all, --json lists them).")
     if not quiet:
-        failed = f", {report.failed} could not be judged" if report.failed else ""
-        where = f"; see {out}" if out else ""
-        seconds = time.perf_counter() - started
-        terminal.note(f"{report.judged} images judged{failed}, in {seconds:.1f} s ({rate:.1f} a second){where}")
+        terminal.note(_closing(summary, report, searched, made, time.perf_counter() - started, out))
     if report.failed:
         raise typer.Exit(3)
 
 
-def _prepare(paths: Sequence[str], choice: Choice, quiet: bool, threads: int | None) -> tuple[Sequence[Path], Detector]:
-    """Find the images, then build the detector: a slip in a path should not wait for weights."""
-    from vlmad_core.contracts.images import find_images
+def _closing(summary: Summary, report: Report, found: Found, made: Detector, seconds: float, out: Path | None) -> str:
+    """What was done, in a sentence: every image that was asked for is counted once."""
+    parts = [f"{terminal.counted(report.judged, 'image')} judged"]
+    if summary.skipped:
+        parts.append(f"{summary.skipped} results are of an earlier run")
+    if summary.changed:
+        parts.append(f"{summary.changed} judged again, because the file changed")
+    if report.failed:
+        parts.append(f"{report.failed} could not be judged")
+    if normals := len(made.normals) or made.pipeline.normals.get("count", 0):
+        parts.append(f"compared with {terminal.counted(normals, 'normal image')}")
+    if found.passed_over:
+        parts.append(f"{len(found.passed_over)} passed over")
+    rate = f" ({summary.images_per_second:.1f} a second)" if summary.done else ""
+    where = f"; see {out}" if out else ""
+    return f"{', '.join(parts)}, in {seconds:.1f} s{rate}{where}"
 
-    found = find_images(paths)
+
+def _draw_sheet(out: Path, judged: int) -> None:
+    from vlmad_core.run import contact_sheet
+    from vlmad_core.run.sheet import SHEET
+
+    if judged:
+        contact_sheet(out, out / SHEET)
+    else:
+        terminal.note("no sheet: no image was judged.")
+
+
+def _prepare(paths: Sequence[str], choice: Choice, quiet: bool, threads: int | None) -> tuple[Found, Detector]:
+    """Find the images, then build the detector: a slip in a path should not wait for weights."""
+    from vlmad_core.contracts.find import search
+
+    found = search(paths)
     if threads is not None:
         import torch
 
@@ -138,26 +211,28 @@ def _judge(
     tell: Callable[[Result], None],
     *,
     batch_size: int,
+    workers: int,
     files: dict[str, Any],
     overwrite: bool,
-) -> float:
-    """Judge, with or without files; gives images a second."""
-    from vlmad_core.run import judge, run
+) -> Summary:
+    """Judge, with or without files."""
+    from vlmad_core.run import Summary, judge, run
 
     if out is not None:
-        summary = run(
+        return run(
             made.pipeline,
             found,
             out,
             batch_size=batch_size,
+            workers=workers,
             resume=not overwrite,
             about=made.about,
             progress=tell,
             **files,
         )
-        return summary.images_per_second
-    started = time.perf_counter()
-    for batch in judge(made.pipeline, found, batch_size=batch_size):
+    started, failed = time.perf_counter(), 0
+    for batch in judge(made.pipeline, found, batch_size=batch_size, workers=workers):
         for result, _ in batch:
             tell(result)
-    return len(found) / (time.perf_counter() - started)
+            failed += result.error is not None
+    return Summary(len(found), failed, 0, time.perf_counter() - started, failed_now=failed)

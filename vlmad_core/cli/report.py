@@ -69,10 +69,11 @@ class Report:
     Args:
         as_json: Write each as a line of JSON on stdout at once.
         quiet: Say nothing about single images.
+        lines: Write each as ``score``, a tab and ``path`` on stdout at once.
     """
 
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
-        self.as_json, self.quiet = as_json, quiet
+    def __init__(self, *, as_json: bool, quiet: bool, lines: bool = False) -> None:
+        self.as_json, self.quiet, self.lines = as_json, quiet, lines and not as_json
         self.judged = self.failed = 0
         self._top: list[tuple[float, int, Result]] = []
 
@@ -83,10 +84,13 @@ class Report:
             sys.stdout.flush()
         if result.error is not None or result.score is None:
             self.failed += 1
-            if not self.quiet:
+            if not self.quiet or self.lines:
                 terminal.complain(result.error or "")
             return
         self.judged += 1
+        if self.lines:
+            sys.stdout.write(f"{result.score:.6f}\t{terminal.shown(result.path)}\n")
+            sys.stdout.flush()
         item = (result.score, -self.judged, result)
         (heapq.heappush if len(self._top) < _ROWS else heapq.heappushpop)(self._top, item)
 

@@ -7,6 +7,7 @@ from .data import Prediction as Prediction
 from .data import Scores as Scores
 from .data import TextEmbeddings as TextEmbeddings
 from .device import find_device as find_device
+from .images import ImageLike as ImageLike
 from .images import Preprocess as Preprocess
 from .images import find_images as find_images
 from .images import open_image as open_image
@@ -24,6 +25,7 @@ from .ops import resize as resize
 from .ops import softmax_similarity as softmax_similarity
 from .ops import topk_mean as topk_mean
 from .parts import ClassNameUse as ClassNameUse
+from .parts import Ensemble as Ensemble
 from .parts import Extractor as Extractor
 from .parts import Prompts as Prompts
 from .parts import Scorer as Scorer

@@ -6,15 +6,25 @@ pixels.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from vlmad_core.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from vlmad_core.contracts.decode import ImageLike
 
 __all__ = ["Features", "Level", "LevelSpec", "Prediction", "Scores", "TextEmbeddings"]
 
@@ -171,7 +181,7 @@ class Scores:
     levels: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """The result for one image, without tensors.
 
@@ -180,6 +190,8 @@ class Prediction:
         raw_map: ``[h, w]`` float32 at the size that the detector works at.
         size: ``(height, width)`` of the image as it was given.
         path: The file, where there was one.
+        normal_range: Median of the maps of normal images, and what 99.5 % of their cells do not exceed; None where the
+            detector has fewer than two normal images.
         class_token: ``[D]`` float32 of unit length, the image as a whole; None where the extractor gives none.
     """
 
@@ -187,7 +199,51 @@ class Prediction:
     raw_map: np.ndarray
     size: tuple[int, int]
     path: str | None = None
-    class_token: np.ndarray | None = field(default=None, repr=False)
+    normal_range: tuple[float, float] | None = None
+    class_token: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        """In one line, without the map.
+
+        >>> Prediction(0.25, np.zeros((2, 2), np.float32), (480, 640), "a.png")
+        Prediction(score=0.2500, size=(480, 640), peak=(120, 160), path='a.png')
+        """
+        place = "" if self.path is None else f", path={self.path!r}"
+        return f"Prediction(score={self.score:.4f}, size={self.size}, peak={self.peak}{place})"
+
+    def overlay(self, image: ImageLike | None = None) -> Image.Image:
+        """The image with its map as heat, the outline of what is unusual, the score, and a legend.
+
+        Args:
+            image: The image that was given to the detector; needed where that was no file.
+
+        Raises:
+            ImageError: No image was given and there is no file, or it cannot be read.
+        """
+        source = self.path if image is None else image
+        if source is None:
+            raise ImageError("this prediction is of an image in memory; give it: result.overlay(image).")
+        # Imported by name when asked for: drawing uses predictions, and they know nothing of it otherwise.
+        overlay = import_module("vlmad_core.run.overlay")
+        picture = import_module("vlmad_core.contracts.decode").decode(source, smallest=self.raw_map.shape).image
+        drawn: Image.Image = overlay.draw(
+            picture, self, overlay.Scale.of_range(self.normal_range), Path(self.path or "").name
+        )
+        return drawn
+
+    def show(self, image: ImageLike | None = None) -> None:
+        """:meth:`overlay` in the program of this computer for pictures. In a notebook, end a cell with the result."""
+        self.overlay(image).show()
+
+    def _repr_png_(self) -> bytes | None:
+        """For notebooks; nothing, so that the text is shown, where the image is not to be had."""
+        try:
+            picture = self.overlay()
+        except ImageError:
+            return None
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        return buffer.getvalue()
 
     @cached_property
     def anomaly_map(self) -> np.ndarray:
@@ -200,6 +256,11 @@ class Prediction:
             return self.raw_map
         small = torch.from_numpy(np.ascontiguousarray(self.raw_map))[None, None]
         return F.interpolate(small, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the score and all values of the map are finite numbers."""
+        return bool(np.isfinite(self.score) and np.isfinite(self.raw_map).all())
 
     @property
     def peak(self) -> tuple[int, int]:

@@ -6,29 +6,39 @@ be read raises :class:`~vlmad_core.errors.ImageError` with a sentence.
 
 from __future__ import annotations
 
-import glob
-import threading
+import hashlib
+import warnings
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from vlmad_core.contracts.decode import ImageLike, decode, open_image, stamp_of
+from vlmad_core.contracts.find import SUFFIXES, find_images
 from vlmad_core.errors import ConfigError, ImageError
 
-__all__ = ["SUFFIXES", "ImageLike", "Picture", "Preprocess", "find_images", "open_image", "read", "to_pixels"]
+__all__ = [
+    "SUFFIXES",
+    "WORKERS",
+    "ImageLike",
+    "Picture",
+    "Preprocess",
+    "find_images",
+    "open_image",
+    "read",
+    "stack",
+    "to_pixels",
+]
 
-ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray"
-
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp"})
-"""Files that a folder is searched for."""
+WORKERS = 2
+"""Threads that decode, unless the caller says otherwise."""
 
 _KERNELS = {
     "nearest": Image.Resampling.NEAREST,
@@ -36,9 +46,6 @@ _KERNELS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-
-# 20,000 x 20,000 is a real scan; a picture above this limit is more likely a decompression bomb.
-_MOST_PIXELS = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -50,18 +57,22 @@ class Preprocess:
         mean: Of each of the red, green and blue channels, in [0, 1].
         std: Likewise.
         interpolation: PIL's filter for the resize, in 8 bits and with antialiasing, as CLIP was trained.
+        bits: Of the values in 16-bit grey, such as 12 for a 12-bit camera; None: what the file says, or 16.
     """
 
     size: tuple[int, int]
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
+    bits: int | None = None
 
     def __post_init__(self) -> None:
         if self.interpolation not in _KERNELS:
             raise ConfigError(f"interpolation must be one of {', '.join(_KERNELS)}; got {self.interpolation!r}.")
         if min(self.size) < 1 or min(self.std) <= 0:
             raise ConfigError(f"size and std must be greater than 0, got size {self.size} and std {self.std}.")
+        if self.bits is not None and not 8 <= self.bits <= 16:
+            raise ConfigError(f"bits must be from 8 to 16, got {self.bits}.")
 
 
 @dataclass(frozen=True)
@@ -73,141 +84,30 @@ class Picture:
         size: ``(height, width)`` as it was given, after its EXIF rotation.
         pixels: ``[3, H, W]`` float32, preprocessed; None if it could not be read.
         error: Why not.
+        notes: What a person should know of it, such as that only the first of several pages was read.
+        sha256: Of the file, where :func:`read` was asked for it.
+        stamp: Its size and times when it was read, likewise.
     """
 
     source: ImageLike
     size: tuple[int, int] | None = None
     pixels: Tensor | None = None
     error: str | None = None
+    notes: tuple[str, ...] = ()
+    sha256: str = ""
+    stamp: str = ""
+
+    @property
+    def content(self) -> bytes:
+        """What identifies the picture: the hash of its file, or of its pixels where it has none."""
+        if self.sha256 or self.pixels is None:
+            return self.sha256.encode()
+        return hashlib.sha256(self.pixels.numpy().tobytes()).hexdigest().encode()
 
     @property
     def path(self) -> str | None:
         """The file, where there is one."""
         return str(self.source) if isinstance(self.source, str | Path) else None
-
-
-def open_image(source: ImageLike) -> Image.Image:
-    """Any picture as 8-bit RGB, upright.
-
-    16-bit grey is scaled by 1/257, a fixed scale; transparency is laid on white; EXIF rotation is applied; CMYK,
-    palette and grey are converted. Arrays are ``[height, width]`` or ``[height, width, 1|3|4]``, uint8, uint16, bool,
-    or float in [0, 1].
-
-    Raises:
-        ImageError: Not there, not an image, truncated, above 500 megapixels, or of a kind whose scale is unknown.
-    """
-    if isinstance(source, np.ndarray):
-        return _flatten(_from_array(source))
-    if isinstance(source, Image.Image):
-        try:
-            source.load()
-            return _flatten(_upright(source))
-        except ImageError:
-            raise
-        except Exception as error:  # an image that PIL opened and has not read yet may be damaged
-            raise ImageError(f"the picture is damaged or cut short ({_told(error)}).") from error
-    if not isinstance(source, str | Path):
-        raise ImageError(f"an image must be a path, a PIL image or a numpy array; got {type(source).__name__}.")
-    with opened(Path(source)) as image:
-        return _flatten(_upright(image))
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """A file's picture as it is stored, read whole.
-
-    Raises:
-        ImageError: Not there, not an image, truncated, or above 500 megapixels; also what goes wrong with it inside the
-            ``with``, so that the path is told.
-    """
-    try:
-        with _unlimited, path.open("rb") as file, Image.open(file) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                size = f"{image.width} x {image.height}"
-                raise ImageError(f"{size} pixels are more than 500 megapixels; cut it into tiles.")
-            image.load()
-            yield image
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error.__cause__
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError(f"{path}: no such file.") from error
-    except IsADirectoryError as error:
-        raise ImageError(f"{path}: is a folder; give its images, or find_images('{path}').") from error
-    except PermissionError as error:
-        raise ImageError(f"{path}: may not be read (permission denied).") from error
-    except UnidentifiedImageError as error:
-        empty = path.stat().st_size == 0
-        raise ImageError(f"{path}: {'the file is empty.' if empty else 'is not an image that can be read.'}") from error
-    except Exception as error:  # PIL's decoders raise all sorts of things on damage
-        raise ImageError(f"{path}: is damaged or cut short ({_told(error)}).") from error
-
-
-def _told(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-class _Unlimited:
-    """A stretch without PIL's own limit, which is global: the last thread to leave puts back what the first found."""
-
-    def __init__(self) -> None:
-        self.lock, self.inside = threading.Lock(), 0
-        self.limit: int | None = None
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if not self.inside:
-                self.limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self.inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                Image.MAX_IMAGE_PIXELS = self.limit
-
-
-_unlimited = _Unlimited()
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block must not hide a good picture; a broken picture is told when it is converted
-        return image
-
-
-def _from_array(array: np.ndarray) -> Image.Image:
-    shape = array.shape
-    if array.ndim == 3 and shape[2] == 1:
-        array = array[:, :, 0]
-    if array.size == 0 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise ImageError(f"an array must be [height, width] or [height, width, 1|3|4], not empty; got shape {shape}.")
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * 255
-    elif np.issubdtype(array.dtype, np.floating):
-        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-            raise ImageError("a float array must be finite and in [0, 1]; divide by the largest possible value first.")
-        array = (array * 255).round().astype(np.uint8)
-    elif array.dtype == np.uint16:
-        array = (array / 257).round().astype(np.uint8)
-    elif array.dtype != np.uint8:
-        raise ImageError(f"an array must be uint8, uint16, bool or float in [0, 1]; got {array.dtype}.")
-    return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """To 8-bit RGB; the scale is fixed for each kind and never read off the picture."""
-    if image.mode.startswith("I") or image.mode == "F":
-        array = np.asarray(image)
-        if image.mode != "F":
-            if array.min() < 0 or array.max() > 65535:
-                raise ImageError(f"has {image.mode} pixels outside 0 to 65535; convert it to 8 or 16 bits.")
-            array = array.astype(np.uint16)
-        image = _from_array(array)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
 
 
 def to_pixels(image: Image.Image, preprocess: Preprocess) -> Tensor:
@@ -220,59 +120,50 @@ def to_pixels(image: Image.Image, preprocess: Preprocess) -> Tensor:
     return pixels.sub_(mean[:, None, None]).div_(std[:, None, None])
 
 
-def find_images(sources: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Files, folders (searched to the bottom) and glob patterns, as a list of image files, each once, in order.
-
-    A file that is named outright is kept whatever its ending; hidden files and folders are passed over.
-
-    Raises:
-        ImageError: A source that does not exist, or that holds no image.
-    """
-    found: dict[Path, None] = {}
-    for source in [sources] if isinstance(sources, str | Path) else sources:
-        path = Path(source)
-        if path.is_dir():
-            inside = sorted(
-                p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and _is_shown(p, path) and p.is_file()
-            )
-            if not inside:
-                raise ImageError(f"{path}: no image in this folder (looked for {', '.join(sorted(SUFFIXES))}).")
-        elif path.exists():
-            inside = [path]
-        elif glob.has_magic(str(source)):
-            matches = (Path(p) for p in sorted(glob.glob(str(source), recursive=True)))  # noqa: PTH207 - absolute patterns
-            inside = [p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file()]
-            if not inside:
-                raise ImageError(f"{source}: matches no image.")
-        else:
-            raise ImageError(f"{path}: no such file or folder.")
-        found.update(dict.fromkeys(inside))
-    return list(found)
-
-
-def _is_shown(path: Path, root: Path) -> bool:
-    return not any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
 def read(
-    sources: Iterable[ImageLike], preprocess: Preprocess, *, batch_size: int = 8, workers: int = 2
+    sources: Iterable[ImageLike],
+    preprocess: Preprocess,
+    *,
+    batch_size: int = 8,
+    workers: int = WORKERS,
+    digest: bool = False,
 ) -> Generator[list[Picture]]:
     """Pictures in order, ``batch_size`` at a time, decoded ahead in threads; unreadable ones carry their error.
 
     At most two batches wait at any moment, so the memory needed does not depend on how many images there are.
+
+    Args:
+        sources: Paths, PIL images and arrays.
+        preprocess: What the backbone wants.
+        batch_size: Pictures in a batch.
+        workers: Threads that decode.
+        digest: Also hash the files, for :attr:`Picture.sha256`.
+
+    Warns:
+        UserWarning: The first time that a picture has a note, such as that it holds more pages than the first.
     """
+    if batch_size < 1 or workers < 1:
+        name, number = ("batch_size", batch_size) if batch_size < 1 else ("workers", workers)
+        raise ConfigError(f"{name} must be at least 1, got {number}.")
 
     def load(source: ImageLike) -> Picture:
-        try:
-            image = open_image(source)
-        except ImageError as error:
-            return Picture(source, error=str(error))
-        return Picture(source, (image.height, image.width), to_pixels(image, preprocess))
+        def stamp() -> str:
+            return stamp_of(source) if digest and isinstance(source, str | Path) else ""
 
-    if batch_size < 1:
-        raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
+        try:
+            seen = decode(source, smallest=preprocess.size, bits=preprocess.bits, digest=digest)
+            pixels = to_pixels(seen.image, preprocess)
+        except ImageError as error:
+            return Picture(source, error=str(error), stamp=stamp())
+        except Exception as error:  # one picture must not end the work on all others
+            name = source if isinstance(source, str | Path) else "a picture in memory"
+            text = f"{name}: cannot be read ({type(error).__name__}: {error})."
+            return Picture(source, error=text, stamp=stamp())
+        return Picture(source, seen.size, pixels, notes=seen.notes, sha256=seen.sha256, stamp=seen.stamp)
+
     waiting: deque[Future[Picture]] = deque()
     batch: list[Picture] = []
+    warned: set[str] = set()
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="vlmad-read") as pool:
         try:
             for source in sources:
@@ -280,18 +171,28 @@ def read(
                 if len(waiting) > 2 * batch_size:
                     batch.append(waiting.popleft().result())
                 if len(batch) == batch_size:
+                    _warn(batch, warned)
                     yield batch
                     batch = []
             while waiting:
                 batch.append(waiting.popleft().result())
                 if len(batch) == batch_size or not waiting:
+                    _warn(batch, warned)
                     yield batch
                     batch = []
-            if batch:
-                yield batch
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _warn(pictures: Sequence[Picture], warned: set[str]) -> None:
+    """Say a note of each kind once, with the first picture that has it."""
+    for picture in pictures:
+        for note in picture.notes:
+            kind = "pages" if "pages or frames" in note else "bits"
+            if kind not in warned:
+                warned.add(kind)
+                warnings.warn(f"{note} Others may be like it.", UserWarning, stacklevel=3)
 
 
 def stack(pictures: Sequence[Picture]) -> Tensor:

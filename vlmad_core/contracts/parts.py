@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import ClassVar, Literal
 
@@ -18,7 +19,7 @@ from vlmad_core.contracts.data import Features, LevelSpec, Scores, TextEmbedding
 from vlmad_core.contracts.towers import TextTower, VisionTower
 from vlmad_core.errors import IncompatibleError
 
-__all__ = ["ClassNameUse", "Extractor", "Prompts", "Scorer", "select_levels"]
+__all__ = ["ClassNameUse", "Ensemble", "Extractor", "Prompts", "Scorer", "select_levels"]
 
 
 class Extractor(nn.Module, ABC):
@@ -48,6 +49,19 @@ class Extractor(nn.Module, ABC):
         return features
 
 
+@dataclass(frozen=True)
+class Ensemble:
+    """The texts that prompts average over: every state in every template.
+
+    Args:
+        states: The normal states, then the abnormal ones of each kind, with ``{}`` for the class name.
+        templates: Sentences with ``{}`` for the state.
+    """
+
+    states: tuple[tuple[str, ...], ...]
+    templates: tuple[str, ...]
+
+
 ClassNameUse = Literal["ignored", "optional", "required"]
 """Whether prompts depend on the class name, and whether it may be left out (it is then "object")."""
 
@@ -62,6 +76,15 @@ class Prompts(nn.Module, ABC):
 
     per_image: ClassVar[bool] = False
     class_name_use: ClassNameUse = "required"
+
+    @property
+    def ensemble(self) -> Ensemble | None:
+        """States and templates, where these prompts are such an ensemble.
+
+        Such prompts have options ``states`` and ``templates`` that take other lists: ``{"normal": [...], "abnormal":
+        [...] or {kind: [...]}}`` and ``[...]``.
+        """
+        return None
 
     @abstractmethod
     def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:

@@ -146,6 +146,9 @@ class DatasetReader(ABC):
     tree: ClassVar[str] = ""
     """The layout in one line, such as ``CATEGORY/{train,test}/KIND/IMAGE``: told when nothing fits."""
 
+    complete: ClassVar[bool] = False
+    """Whether each image below the root should be in a sample: what is in none is then a problem."""
+
     def __init__(self, config: Config) -> None:
         self.config = config
 

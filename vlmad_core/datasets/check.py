@@ -6,15 +6,16 @@ contents of the splits.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmad_core.datasets.base import Dataset, Sample
+from vlmad_core.datasets.left_out import lossy_masks
 from vlmad_core.datasets.masks import MaskFacts, describe_mask
+from vlmad_core.datasets.tree import LOSSY
 from vlmad_core.errors import ImageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
-_LOSSY = {".jpg", ".jpeg", ".webp"}
+_MUCH, _FEW = 0.5, 3
 
 
 def check(
@@ -40,19 +41,33 @@ def check(
         One sentence a problem: first those of the whole, then those of images in the order of the samples, then
         images that are in several places.
     """
-    problems = [*dataset.problems, *_counts(dataset), *_masks_missing(dataset)]
+    lossy = (text for text in lossy_masks(dataset) if text not in dataset.problems)
+    problems = [*dataset.problems, *lossy, *_counts(dataset), *_masks_missing(dataset)]
     hashes: dict[str, list[Sample]] = {}
+    shares: list[float] = []
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="vlmad-check") as pool:
         try:
             for sample, seen in zip(dataset, pool.map(_look_quickly if fast else _look, dataset), strict=True):
                 problems += seen.problems
+                shares += seen.shares
                 if seen.content:
                     hashes.setdefault(seen.content, []).append(sample)
                 if progress is not None:
                     progress(1)
         finally:
             pool.shutdown(cancel_futures=True)
+    problems += _negatives(dataset, shares)
     return [*problems, *(sentence for same in hashes.values() for sentence in _twins(same))]
+
+
+def _negatives(dataset: Dataset, shares: Sequence[float]) -> Iterator[str]:
+    """Masks that are white where nothing is wrong."""
+    large = sum(share > _MUCH for share in shares)
+    if large > len(shares) / 2 and (large >= _FEW or large == len(shares)):
+        yield (
+            f"{dataset.root or dataset.name}: {large} of {len(shares)} masks mark more than half of their image; if "
+            "they are white where nothing is wrong, save their negatives."
+        )
 
 
 def _counts(dataset: Dataset) -> Iterator[str]:
@@ -89,6 +104,7 @@ def _masks_missing(dataset: Dataset) -> Iterator[str]:
 class _Seen:
     problems: tuple[str, ...]
     content: str = ""
+    shares: tuple[float, ...] = ()
 
 
 def _look_quickly(sample: Sample) -> _Seen:
@@ -107,7 +123,7 @@ def _absent(source: ImageLike) -> str:
 
 def _look(sample: Sample) -> _Seen:
     """With the image and its masks opened."""
-    from vlmad_core.contracts.images import open_image
+    from vlmad_core.contracts.decode import decode
 
     problems: list[str] = []
     size, content, name = None, "", _name(sample.image)
@@ -115,13 +131,11 @@ def _look(sample: Sample) -> _Seen:
         problems.append(text)
     else:
         try:
-            width, height = open_image(sample.image).size
-            size = (height, width)
+            decoded = decode(sample.image, smallest=(1, 1), digest=True)
+            size, content = decoded.size, decoded.sha256
+            problems += decoded.notes
         except ImageError as error:
             problems.append(f"{_after(error)} Copy it again, or leave it out.")
-        if size is not None and isinstance(sample.image, str | Path):
-            with Path(sample.image).open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
     seen: list[MaskFacts] = []
     for mask in sample.masks:
         if text := _absent(mask):
@@ -138,7 +152,8 @@ def _look(sample: Sample) -> _Seen:
         problems.append(f"{first}: is all zero, but {name} is defective; mark the defect, or move the image.")
     if sample.label is False and marked:
         problems.append(f"{first}: marks a defect, but {name} is normal; one of the two is wrong.")
-    return _Seen(tuple(problems), content)
+    shares = tuple(mask.share for mask in seen) if sample.label else ()
+    return _Seen(tuple(problems), content, shares)
 
 
 def _mask_problems(mask: ImageLike, found: MaskFacts, wanted: tuple[int, int] | None, image: str) -> Iterator[str]:
@@ -148,8 +163,14 @@ def _mask_problems(mask: ImageLike, found: MaskFacts, wanted: tuple[int, int] | 
         yield f"{name}: is {width} x {height} pixels, but {image} is {columns} x {rows}; make it the same size."
     if found.coloured:
         yield f"{name}: is a picture in colour and not a mask; save it in grey, 0 where nothing is defective."
-    if isinstance(mask, str | Path) and Path(mask).suffix.lower() in _LOSSY:
-        yield f"{name}: is stored with losses, so that pixels beside a defect are not 0; save it as PNG."
+    is_lossy = isinstance(mask, str | Path) and Path(mask).suffix.lower() in LOSSY  # counted for all at once
+    if found.grey_values and not is_lossy:
+        yield (
+            f"{name}: has {found.grey_values} grey values, not two, so it is cut at half of the highest; save it "
+            "with 0 and 255 alone."
+        )
+    if found.pages:
+        yield f"{name}: holds several pages or frames, and the first alone is read; save each as a file."
 
 
 def _twins(same: list[Sample]) -> Iterator[str]:

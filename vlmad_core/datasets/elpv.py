@@ -13,6 +13,7 @@ from typing import ClassVar
 from vlmad_core.datasets import published
 from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.plugin import ElpvConfig
+from vlmad_core.datasets.text import read_text
 from vlmad_core.datasets.tree import aside
 from vlmad_core.errors import ConfigError
 
@@ -42,7 +43,7 @@ class Elpv(DatasetReader):
         if place is None:
             told = "give the folder of labels.csv and images, or install the package: pip install elpv-dataset"
             raise ConfigError(f"{root}: no labels.csv in it; {told}.")
-        lines = (place / "labels.csv").read_text(encoding="utf-8").splitlines()
+        lines = read_text(place / "labels.csv").splitlines()
         found = [self._sample(place, i, line) for i, line in enumerate(lines, start=1) if line.strip()]
         samples = tuple(sample for sample in found if sample is not None)
         facts = None if self.options.skip_uncertain else self.facts

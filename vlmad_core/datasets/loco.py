@@ -12,6 +12,7 @@ import numpy as np
 
 from vlmad_core.datasets.base import Sample
 from vlmad_core.datasets.masks import mask_values
+from vlmad_core.datasets.text import read_text
 from vlmad_core.errors import ConfigError
 from vlmad_core.metrics.saturated import Area
 
@@ -44,7 +45,7 @@ def _area(path: Path) -> Area:
     if config is None:
         raise ConfigError(f"{path}: no defects_config.json above it; it comes with MVTec LOCO, in each category.")
     try:
-        entries = {int(entry["pixel_value"]): entry for entry in json.loads(config.read_text(encoding="utf-8"))}
+        entries = {int(entry["pixel_value"]): entry for entry in json.loads(read_text(config))}
         entry = entries[int(found[0])]
         name, threshold, relative = entry["defect_name"], entry["saturation_threshold"], entry["relative_saturation"]
     except KeyError as error:

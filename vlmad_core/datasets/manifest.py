@@ -2,23 +2,28 @@
 
 Columns: ``image`` (a path relative to the file, needed), ``label`` (good or defective, and what means the same; empty:
 unknown), ``category``, ``split`` (train, validation, test), ``kind``, ``mask`` (a path; several as a list, or in CSV
-with semicolons between them).
+with semicolons or vertical bars between them). The separator of CSV may be a comma, a semicolon or a tab; the text may
+be UTF-8 or UTF-16, with a byte order mark or without; names of columns may have capitals.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, ClassVar
 
 from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.plugin import ManifestConfig
+from vlmad_core.datasets.text import read_text
 from vlmad_core.errors import ConfigError, did_you_mean
 
 __all__ = ["Manifest"]
 
+_ENDINGS = (".csv", ".tsv", ".jsonl")
 _COLUMNS = ("image", "label", "category", "split", "kind", "mask")
 _LABELS = {
     **dict.fromkeys(("good", "normal", "ok", "0", "false"), False),
@@ -46,7 +51,7 @@ class Manifest(DatasetReader):
     def fits(self, root: Path) -> LayoutMatch:
         """By the ending of a file, or by its name in a folder."""
         if root.is_file():
-            return LayoutMatch.KNOWN if root.suffix.lower() in (".csv", ".jsonl") else LayoutMatch.NO
+            return LayoutMatch.KNOWN if root.suffix.lower() in _ENDINGS else LayoutMatch.NO
         return LayoutMatch.FORM if _in_folder(root) else LayoutMatch.NO
 
     def read(self, root: Path) -> Dataset:
@@ -54,13 +59,14 @@ class Manifest(DatasetReader):
         path = root if root.is_file() else _in_folder(root)
         if path is None:
             raise ConfigError(f"{root}: no manifest; give a .csv or .jsonl file, or a folder with manifest.csv in it.")
-        rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _jsonl_rows(path)
-        samples = tuple(self._sample(path, number, row) for number, row in rows)
+        rows = _jsonl_rows(path) if path.suffix.lower() == ".jsonl" else _csv_rows(path)
+        problems: list[str] = []
+        samples = tuple(self._sample(path, number, row, problems) for number, row in rows)
         if not samples:
             raise ConfigError(f"{path}: has no rows.")
-        return Dataset(path.stem, samples, path.parent)
+        return Dataset(path.stem, samples, path.parent, None, tuple(problems[:1]))
 
-    def _sample(self, path: Path, number: int, row: Mapping[str, Any]) -> Sample:
+    def _sample(self, path: Path, number: int, row: Mapping[str, Any], problems: list[str]) -> Sample:
         where = f"{path}, line {number}"
         for name in row:
             if name not in _COLUMNS:
@@ -76,8 +82,23 @@ class Manifest(DatasetReader):
         defective = _LABELS[label]
         kind = row.get("kind") or {True: "defective", False: "good", None: ""}[defective]
         category = row.get("category") or self.category or path.stem
-        masks = tuple(path.parent / mask for mask in _masks(where, row.get("mask")))
-        return Sample(path.parent / image, defective, str(category), _SPLITS[split], str(kind), masks)
+        masks = tuple(_place(path, mask, where, problems) for mask in _masks(where, row.get("mask")))
+        place = _place(path, image.strip(), where, problems)
+        return Sample(place, defective, str(category), _SPLITS[split], str(kind), masks)
+
+
+def _place(manifest: Path, name: str, where: str, problems: list[str]) -> Path:
+    """The file of a row; backslashes of Windows are read as slashes where no file has the name as it is."""
+    place = manifest.parent / name
+    if "\\" not in name or os.sep == "\\" or place.exists():
+        return place
+    windows = PureWindowsPath(name)
+    if windows.drive:
+        problems.append(
+            f"{where}: '{name}' is a path with a drive, of another computer; write it relative to the file."
+        )
+        return place
+    return manifest.parent / windows.as_posix()
 
 
 def _in_folder(root: Path) -> Path | None:
@@ -89,35 +110,48 @@ def _plain(value: Any) -> str:
 
 
 def _masks(where: str, value: Any) -> list[str]:
-    masks = value if isinstance(value, list) else str(value or "").split(";")
+    masks = value if isinstance(value, list) else str(value or "").replace("|", ";").split(";")
     if not all(isinstance(mask, str) for mask in masks):
         raise ConfigError(f"{where}: mask must be a path or a list of paths, got {value!r}.")
     return [mask.strip() for mask in masks if mask.strip()]
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    lines = io.StringIO(read_text(path), newline="")
+    first = lines.readline().rstrip("\r\n")
+    skipped = first.lower().startswith("sep=")  # what Excel is told with
+    if not skipped:
+        lines.seek(0)
+    separator = first[4:5] if skipped else max(",;\t", key=first.count)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, restkey="(more)", skipinitialspace=True)
-            if "image" not in (rows.fieldnames or ()):
-                raise ConfigError(f"{path}: the first line must name the columns, 'image' among them.")
-            for row in rows:
-                if "(more)" in row:
-                    raise ConfigError(f"{path}, line {rows.line_num}: has more cells than the header.")
-                yield rows.line_num, row
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: is not CSV in UTF-8 ({error}).") from error
+        rows = csv.reader(lines, delimiter=separator or ",", skipinitialspace=True, strict=True)
+        header = [name.strip().lower() for name in next(rows, [])]
+        if "image" not in header:
+            raise ConfigError(
+                f"{path}: the first line must name the columns, 'image' among them, separated by commas, semicolons or "
+                f"tabs; got {first[:80]!r}."
+            )
+        for row in rows:
+            number = rows.line_num + skipped
+            if len(row) > len(header):
+                raise ConfigError(
+                    f"{path}, line {number}: has more cells than the header. A cell that holds the separator stands in "
+                    "double quotes."
+                )
+            if any(cell.strip() for cell in row):
+                yield number, dict(zip(header, (cell.strip() for cell in row), strict=False))
+    except csv.Error as error:
+        raise ConfigError(f"{path}: is not CSV ({error}).") from error
 
 
 def _jsonl_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ConfigError(f"{path}, line {number}: is not JSON ({error}).") from error
-            if not isinstance(row, dict):
-                raise ConfigError(f"{path}, line {number}: must be an object such as {{'image': 'a.png'}}.")
-            yield number, row
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(f"{path}, line {number}: is not JSON ({error}).") from error
+        if not isinstance(row, dict):
+            raise ConfigError(f"{path}, line {number}: must be an object such as {{'image': 'a.png'}}.")
+        yield number, row

@@ -1,7 +1,8 @@
 """Where a sample is defective: masks of any kind as one array of bool.
 
 A mask's pixels above 0 are defective, whatever its mode: VisA numbers its kinds of defect from 1, so a mask may look
-black and is not. Nothing here imports torch.
+black and is not. A mask that was stored with losses, or has soft edges, has many grey values; it is cut at half of its
+highest one, so that what is nearly black does not count. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vlmad_core.datasets.base import Sample
+from vlmad_core.datasets.tree import LOSSY
 from vlmad_core.errors import ImageError
 
 if TYPE_CHECKING:
     from vlmad_core.contracts.images import ImageLike
 
 __all__ = ["MaskFacts", "describe_mask", "mask_of", "mask_values", "open_mask"]
+
+# More different values than kinds of defect that anybody numbers, and one in the brighter half: grey, not numbers.
+_MOST_KINDS, _BRIGHT = 16, 127
 
 
 def mask_of(sample: Sample, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -53,20 +58,49 @@ def mask_of(sample: Sample, size: tuple[int, int] | None = None) -> np.ndarray:
 def open_mask(source: ImageLike) -> np.ndarray:
     """Any mask as ``[height, width]`` bool: True where a pixel is above 0 in any channel, and not transparent.
 
+    A file with losses, and any mask with more than 16 grey values of which the highest is above 127, is cut at half of
+    its highest value instead.
+
     Raises:
-        ImageError: Not there, not an image, empty or cut short; or an array that is not ``[H, W]``.
+        ImageError: Not there, not an image, empty or cut short; not finite; or an array that is not ``[H, W]``.
     """
     values = mask_values(source)
-    return np.asarray(values.any(-1) if values.ndim == 3 else values > 0)
+    flat = values.max(-1) if values.ndim == 3 else values
+    return np.asarray(flat > _threshold(source, flat))
+
+
+def _threshold(source: ImageLike, values: np.ndarray) -> float:
+    highest = float(values.max())
+    lossy = isinstance(source, str | Path) and Path(source).suffix.lower() in LOSSY
+    return highest / 2 if highest > _BRIGHT and (lossy or len(_grey_values(values)) > _MOST_KINDS) else 0.0
+
+
+def _grey_values(values: np.ndarray) -> np.ndarray:
+    """The values above 0, each once, of an 8-bit mask; those of others number kinds of defect."""
+    if values.dtype != np.uint8:
+        return np.zeros(0, np.uint8)
+    return np.flatnonzero(np.bincount(values.ravel(), minlength=256)[1:]) + 1
 
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What the checker wants to know of a mask: ``(height, width)``, is anything marked, do its channels differ."""
+    """What the checker needs to know of a mask.
+
+    Args:
+        size: ``(height, width)``.
+        any: Something is marked.
+        coloured: Its channels differ.
+        share: Of its pixels, how many are marked.
+        grey_values: Different values above 0, where there are more than numbered kinds of defect would need; else 0.
+        pages: The file holds more than one.
+    """
 
     size: tuple[int, int]
     any: bool
     coloured: bool
+    share: float = 0.0
+    grey_values: int = 0
+    pages: bool = False
 
 
 def describe_mask(source: ImageLike) -> MaskFacts:
@@ -77,7 +111,25 @@ def describe_mask(source: ImageLike) -> MaskFacts:
     """
     values = mask_values(source)
     coloured = values.ndim == 3 and bool((values != values[..., :1]).any())
-    return MaskFacts((values.shape[0], values.shape[1]), bool((values > 0).any()), coloured)
+    flat = values.max(-1) if values.ndim == 3 else values
+    marked, kinds = flat > _threshold(source, flat), len(_grey_values(flat))
+    pages = isinstance(source, str | Path) and _has_pages(Path(source))
+    return MaskFacts(
+        (values.shape[0], values.shape[1]),
+        bool(marked.any()),
+        coloured,
+        float(marked.mean()),
+        kinds if kinds > _MOST_KINDS and flat.max() > _BRIGHT else 0,
+        pages,
+    )
+
+
+def _has_pages(path: Path) -> bool:
+    from vlmad_core.contracts.decode import opened
+    from vlmad_core.contracts.pixels import page_note
+
+    with opened(path) as image:
+        return bool(page_note(image))
 
 
 def mask_values(source: ImageLike) -> np.ndarray:
@@ -92,7 +144,7 @@ def mask_values(source: ImageLike) -> np.ndarray:
     if isinstance(source, np.ndarray):
         if source.ndim != 2 or source.size == 0:
             raise ImageError(f"a mask must be an array [height, width], not empty; got shape {source.shape}.")
-        return source
+        return _finite(source, source)
     image = _opened(source)
     if image.mode == "P":  # the colours count and not their numbers: white may be number 0
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
@@ -101,6 +153,12 @@ def mask_values(source: ImageLike) -> np.ndarray:
     values = np.asarray(image)
     if image.mode in ("LA", "La", "RGBA", "RGBa"):
         values = values[..., :-1] * (values[..., -1:] > 0)
+    return _finite(values, source)
+
+
+def _finite(values: np.ndarray, source: ImageLike) -> np.ndarray:
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        raise ImageError(f"{_name(source)}: holds values that are not finite; a mask is 0 where nothing is defective.")
     return values
 
 
@@ -109,7 +167,7 @@ def _opened(source: str | Path | Image.Image) -> Image.Image:
         return source
     if Path(source).is_dir():
         raise ImageError(f"{source}: is a folder, not a mask.")
-    from vlmad_core.contracts.images import opened  # here: it costs torch, and reading a data set must not
+    from vlmad_core.contracts.decode import opened  # here: PIL's plugins, which listing a data set does not need
 
     with opened(Path(source)) as image:
         return image.copy()

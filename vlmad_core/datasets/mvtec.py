@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from vlmad_core.datasets import published
 from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
-from vlmad_core.datasets.tree import folders_in, images_in, masks_by_stem
+from vlmad_core.datasets.tree import MASK_FOLDERS, child, folders_in, images_in, named, pair_masks, without_masks
 from vlmad_core.errors import ConfigError
 
 __all__ = ["Btad", "Mpdd", "MvtecAd", "MvtecAd2", "MvtecLayout", "MvtecLoco", "VisaConverted"]
@@ -25,6 +25,7 @@ class MvtecLayout(DatasetReader):
 
     name: ClassVar[str] = "mvtec-layout"
     tree: ClassVar[str] = "CATEGORY/{train/good, test/KIND, ground_truth/KIND}/IMAGE"
+    complete: ClassVar[bool] = True
     good: ClassVar[tuple[str, ...]] = ("good", "ok", "normal")
     parts: ClassVar[Mapping[str, Split]] = {"train": "train", "validation": "validation", "test": "test"}
     needed: ClassVar[tuple[str, ...]] = ("train", "test")
@@ -55,38 +56,50 @@ class MvtecLayout(DatasetReader):
         return Dataset(name, tuple(samples), root, self.facts, tuple(problems))
 
     def _is_category(self, folder: Path) -> bool:
-        return any((folder / part / good).is_dir() for part in self.needed for good in self.good)
+        parts = [place for part in self.needed if (place := child(folder, part)) is not None]
+        return any(named(place, self.good) for place in parts)
 
     def _category(self, folder: Path, problems: list[str]) -> Iterator[Sample]:
         for part, split in self.parts.items():
-            place = folder / part
-            if place.is_dir():
+            place = child(folder, part)
+            if place is not None:
                 yield from self._part(folder.resolve().name, place, split, problems)
             elif part in self.needed:
                 todo = "unpack the data set again" if self.facts else "put the images of this part there"
-                problems.append(f"{place}: is missing; {todo}.")
+                problems.append(f"{folder / part}: is missing; {todo}.")
 
     def _truth(self, place: Path) -> Path | None:
         """Where the masks of a part are, if it has any."""
-        return place.parent / "ground_truth" if place.name == "test" else None
+        return child(place.parent, "ground_truth") if place.name.lower() == "test" else None
 
     def _part(self, category: str, place: Path, split: Split, problems: list[str]) -> Iterator[Sample]:
         loose = images_in(place)
         problems.extend(f"{p}: lies outside the folder of its kind, so it is left out; move it to one." for p in loose)
         truth = self._truth(place)
         kinds = [kind for kind in folders_in(place) if kind != truth]
+        masked = [kind for kind in kinds if kind.name.lower() in MASK_FOLDERS]
+        problems.extend(
+            f"{kind}: holds masks and not images of a kind of defect, so it is left out; move it to "
+            f"{place.parent / 'ground_truth'}, with a folder for each kind."
+            for kind in masked
+        )
+        kinds = [kind for kind in kinds if kind not in masked]
         for kind in kinds:
             label = kind.name.lower() not in self.good
-            masks = masks_by_stem(truth / kind.name) if truth else {}
-            for image in images_in(kind):
-                found = masks.pop(image.stem, ())
+            own = child(truth, kind.name) if truth else None
+            images, beside = without_masks(images_in(kind))
+            pairs, unclear = pair_masks(images, [own] if own else [])
+            problems.extend(unclear)
+            for image in images:
+                found = pairs.get(image) or ((beside[image],) if image in beside else ())
                 yield Sample(image, label, category, split, kind.name if label else "good", found)
+            used = {mask for found in pairs.values() for mask in found}
             deeper = [below for below in folders_in(kind) if images_in(below)]
             problems.extend(f"{below}: lies too deep, so its images are left out; move them up." for below in deeper)
-            left = [mask for found in masks.values() for mask in found]
+            left = [mask for mask in images_in(own, deep=True) if mask not in used] if own else []
             problems.extend(f"{mask}: is a mask without an image in {kind}; name both alike." for mask in left)
         truths = folders_in(truth) if truth else []
-        unknown = [folder for folder in truths if folder.name not in {kind.name for kind in kinds}]
+        unknown = [folder for folder in truths if folder.name.lower() not in {kind.name.lower() for kind in kinds}]
         problems.extend(f"{folder}: has masks, but there is no folder {place / folder.name}." for folder in unknown)
 
 
@@ -143,6 +156,7 @@ class MvtecAd2(MvtecLayout):
 
     name = "mvtec-ad-2"
     tree = "CATEGORY/{train/good, validation/good, test_public/{good,bad,ground_truth/bad}}/IMAGE"
+    complete = False  # the private sets lie beside
     facts = published.MVTEC_AD_2
     good = ("good",)
     parts: ClassVar[Mapping[str, Split]] = {"train": "train", "validation": "validation", "test_public": "test"}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch
+from vlmad_core.datasets.left_out import left_out, lossy_masks
 from vlmad_core.datasets.tree import folders_in
 from vlmad_core.errors import ConfigError, VlmadError
 from vlmad_core.registry.registry import Entry, Registry, default_registry
 from vlmad_core.registry.validate import validate
 
 __all__ = ["find_layout", "read_dataset", "reader_of"]
+
+_SHOWN = 8
 
 
 def read_dataset(
@@ -32,14 +36,24 @@ def read_dataset(
 
     Raises:
         UnknownComponentError: A layout that nobody offers.
-        ConfigError: No layout fits, or more than one; an option that does not exist; nothing to read.
+        ConfigError: No layout fits, or more than one; an option that does not exist; nothing to read, or not one image
+            in it.
 
     >>> read_dataset("data/mvtec", "mvtec-ad").select(category="bottle", split="train")  # doctest: +SKIP
     """
     root, registry = Path(root), registry or default_registry()
     if layout == "auto":
         layout = find_layout(root, registry)
-    return reader_of(registry.get("dataset", layout), config).read(root)
+    reader = reader_of(registry.get("dataset", layout), config)
+    dataset = reader.read(root)
+    if reader.complete and root.is_dir():
+        dataset = replace(dataset, problems=(*dataset.problems, *left_out(dataset, root)))
+    dataset = replace(dataset, problems=(*dataset.problems, *lossy_masks(dataset)))
+    if not dataset.samples:
+        found = "".join(f"\n  {problem}" for problem in dataset.problems[:_SHOWN])
+        rest = f"\n  and {len(dataset.problems) - _SHOWN} more" if len(dataset.problems) > _SHOWN else ""
+        raise ConfigError(f"{root}: no image was read as {layout}; it should be {reader.tree}.{found}{rest}")
+    return dataset
 
 
 def reader_of(entry: Entry, config: Mapping[str, Any] | None = None) -> DatasetReader:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from vlmad_core.datasets import published
 from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.plugin import RealIadConfig
+from vlmad_core.datasets.text import read_text
 from vlmad_core.datasets.tree import folders_in
 from vlmad_core.errors import ConfigError
 
@@ -66,7 +67,7 @@ class RealIad(DatasetReader):
     def _table(self, path: Path, place: Path, problems: list[str]) -> Iterator[Sample]:
         splits: tuple[Split, ...] = ("train", "test")
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(read_text(path))
             meta = data["meta"]
             folder, normal = place / meta.get("prefix", f"{path.stem}/"), meta["normal_class"]
             if not folder.is_dir():

@@ -8,6 +8,7 @@ relative to the root. VisA converted to MVTec's layout is read by :class:`vlmad_
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import ClassVar
 from vlmad_core.datasets import published
 from vlmad_core.datasets.base import Dataset, DatasetReader, LayoutMatch, Sample, Split
 from vlmad_core.datasets.plugin import VisaConfig
+from vlmad_core.datasets.text import read_text
 from vlmad_core.datasets.tree import folders_in, images_in
 from vlmad_core.errors import ConfigError
 
@@ -60,7 +62,7 @@ class Visa(DatasetReader):
 
     def _rows(self, root: Path, table: Path) -> Iterator[Sample]:
         kinds: dict[str, dict[str, str]] = {}
-        with table.open(newline="", encoding="utf-8-sig") as file:
+        with io.StringIO(read_text(table), newline="") as file:
             rows = csv.DictReader(file)
             if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
                 raise ConfigError(f"{table}: has no column {', '.join(missing)}; it needs {', '.join(_COLUMNS)}.")
@@ -80,6 +82,6 @@ def _kinds(table: Path) -> dict[str, str]:
     """Kinds of defect by image, as VisA writes them; none where the file is not there."""
     if not table.is_file():
         return {}
-    with table.open(newline="", encoding="utf-8-sig") as file:
+    with io.StringIO(read_text(table), newline="") as file:
         rows = csv.DictReader(file)
         return {row["image"]: row["label"] for row in rows if row.get("image") and row.get("label")}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from vlmad_core.contracts.data import Features, Scores, TextEmbeddings
+from vlmad_core.contracts.images import Preprocess
 from vlmad_core.contracts.parts import Extractor, Prompts, Scorer
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ConfigError, IncompatibleError, NotFittedError
@@ -52,6 +54,8 @@ class Assembly(nn.Module):
         self.trained: Mapping[str, Any] = {}
         self.stored_calibration: StoredCalibration | None = None
         self._rules: dict[Hashable, Any] = {}
+        self.bits: int | None = None  # of the values in 16-bit grey files; None: what the file says, or 16
+        self.normals: Mapping[str, Any] = {}  # how many images it was fitted on, and one hash of their contents
         self.register_buffer("normal_range", torch.full((2,), math.nan))
         self.normal_range: Tensor
         self._texts = TextCache()
@@ -65,6 +69,11 @@ class Assembly(nn.Module):
     def backbone(self) -> Backbone:
         """The shared model."""
         return self._shared[0]
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images are read: as the backbone wants them, with the :attr:`bits` of the camera."""
+        return replace(self.backbone.preprocess, bits=self.bits or self.backbone.preprocess.bits)
 
     @property
     def labels(self) -> list[str]:

@@ -147,6 +147,8 @@ def load(
     pipeline.class_name = record["class_name"]
     pipeline.trained = record["trained"]
     pipeline.stored_calibration = read_calibration(folder)
+    pipeline.normals = record.get("normals", {})
+    pipeline.bits = record.get("bits")
     return pipeline
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +23,6 @@ __all__ = [
     "Groups",
     "Measured",
     "add_held_out",
-    "content_hash",
     "described",
     "fold_of",
     "group_of",
@@ -57,15 +54,6 @@ class Measured:
     token: NDArray[np.float32] | None
 
 
-def content_hash(picture: Picture) -> str:
-    """SHA-256 of the file; of the pixels where there is no file."""
-    if picture.path is not None:
-        with Path(picture.path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    assert picture.pixels is not None
-    return hashlib.sha256(f"{picture.size} ".encode() + picture.pixels.numpy().tobytes()).hexdigest()
-
-
 def group_of(groups: Groups, source: ImageLike, number: int) -> str:
     """The group of the image that was given as this one, counted from 0.
 
@@ -85,14 +73,14 @@ def described(picture: Picture, groups: Groups, number: int) -> ImageScore:
     """An image before it has a score: hash, name and group.
 
     Args:
-        picture: As it was read.
+        picture: As it was read, with its hash.
         groups: Of all images.
         number: Of this one among them, from 0.
     """
     # Bytes of a name that the system could not decode cannot stand in JSON.
     name = (picture.path or f"image {number + 1}").encode("utf-8", "surrogateescape")
     text = name.decode("utf-8", "backslashreplace")
-    return ImageScore(content_hash(picture), 0.0, name=text, group=group_of(groups, picture.source, number))
+    return ImageScore(picture.content.decode(), 0.0, name=text, group=group_of(groups, picture.source, number))
 
 
 def measure(image: ImageScore, prediction: Prediction) -> Measured:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +14,7 @@ import torch
 from PIL import Image
 
 from vlmad_core.contracts.data import Features, Prediction, Scores
-from vlmad_core.contracts.images import ImageLike, Picture, find_images, read, stack
+from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images, read, stack
 from vlmad_core.contracts.ops import l2_normalize
 from vlmad_core.contracts.parts import Scorer
 from vlmad_core.errors import ImageError
@@ -44,6 +46,7 @@ class Calibrating(Decisions):
         batch_size: int = 8,
         renew: bool = False,
         progress: Callable[[int], None] | None = None,
+        workers: int = WORKERS,
     ) -> Self:
         """Add held-out normal images to the calibration, so that thresholds with a known false-alarm rate follow.
 
@@ -55,6 +58,7 @@ class Calibrating(Decisions):
             batch_size: Images through the backbone at a time.
             renew: Start afresh, without the images of the calibration that is there.
             progress: Called with the number of images done.
+            workers: Threads that decode.
 
         Raises:
             ImageError: An image cannot be read, or there are none.
@@ -66,8 +70,8 @@ class Calibrating(Decisions):
         if stored is None or renew:
             stored = StoredCalibration(start(fingerprint))
         stored.calibration.check_detector(fingerprint)
-        normals = self._measured(images, groups, batch_size, progress, 0)
-        known = [] if defects is None else self._measured(defects, None, batch_size, progress, len(normals))
+        normals = self._measured(images, groups, batch_size, progress, 0, workers)
+        known = [] if defects is None else self._measured(defects, None, batch_size, progress, len(normals), workers)
         self.stored_calibration = add_held_out(stored, normals, known)
         return self
 
@@ -105,7 +109,9 @@ class Calibrating(Decisions):
         """Score one batch of images that were read already; nothing is checked."""
         with torch.no_grad():
             features, scores = self.extract_and_score(stack(pictures), class_names)
-        return _predictions(pictures, features, scores)
+        median, usual = self.normal_range.tolist()
+        known = (median, usual) if math.isfinite(median + usual) else None
+        return [replace(one, normal_range=known) for one in _predictions(pictures, features, scores)]
 
     def _measured(
         self,
@@ -114,10 +120,11 @@ class Calibrating(Decisions):
         batch_size: int,
         progress: Callable[[int], None] | None,
         done: int,
+        workers: int,
     ) -> list[Measured]:
         sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else listed(images)
         found: list[Measured] = []
-        with closing(read(sources, self.backbone.preprocess, batch_size=batch_size)) as batches:
+        with closing(read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)) as batches:
             for pictures in batches:
                 for picture in pictures:
                     if picture.error:
@@ -144,6 +151,6 @@ def _predictions(pictures: Sequence[Picture], features: Features, scores: Scores
     if features.image is not None:
         tokens = list(l2_normalize(features.image.float()).cpu().numpy())
     return [
-        Prediction(float(score), map_, picture.size or map_.shape, picture.path, token)
+        Prediction(float(score), map_, picture.size or map_.shape, picture.path, class_token=token)
         for score, map_, picture, token in zip(scores.image.tolist(), maps, pictures, tokens, strict=True)
     ]

@@ -71,7 +71,7 @@ class Decisions(Assembly):
         if spec is not None and provenance.get("sha256"):  # the same weights elsewhere are the same weights
             config = spec["backbone"].get("config") or {}
             spec["backbone"]["config"] = {k: v for k, v in config.items() if k not in ("pretrained", "device")}
-        about = json.dumps([spec, self.class_name, provenance.get("sha256")], sort_keys=True)
+        about = json.dumps([spec, self.class_name, self.bits, provenance.get("sha256")], sort_keys=True)
         weights = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
             if name != "normal_range":  # it scales colours, no score

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from PIL import Image
 from torch import nn
 
 from vlmad_core.contracts.data import Features, Prediction
-from vlmad_core.contracts.images import ImageLike, Picture, find_images, read, stack
+from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images, read, stack
 from vlmad_core.contracts.parts import Scorer
-from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, VlmadError
+from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
 from vlmad_core.inspection.calibration import ImageScore
 from vlmad_core.pipeline.calibrate import Groups, described, of_references
 from vlmad_core.pipeline.calibrating import Calibrating, listed
@@ -63,6 +63,7 @@ class Pipeline(Calibrating):
         calibrate: bool = False,
         groups: Groups = None,
         progress: Callable[[int], None] | None = None,
+        workers: int = WORKERS,
     ) -> Self:
         """Fit the memory scorers on normal images. Nothing changes before all of them are done.
 
@@ -78,6 +79,7 @@ class Pipeline(Calibrating):
                 features of all images are kept in memory meanwhile. With fewer than two images there is none.
             groups: Which images are of one object, see :meth:`calibrate`; only for ``calibrate``.
             progress: Called with the number of images done.
+            workers: Threads that decode.
 
         Raises:
             ImageError: An image cannot be read, or there are none.
@@ -109,7 +111,7 @@ class Pipeline(Calibrating):
             def note(picture: Picture) -> None:
                 about.append(described(picture, groups, len(about)))
 
-            features = self._fit(sources, fitted, batch_size, progress, note if calibrate else None)
+            features, added = self._fit(sources, fitted, batch_size, progress, workers, note if calibrate else None)
             held = features[:HELD_OUT]
             texts = [self.text_embeddings(names, one) for one in held]
             found = normal_range(trials, self.fuse, held, texts, self.backbone.preprocess.size)
@@ -117,6 +119,7 @@ class Pipeline(Calibrating):
         # Other scorers in one step: a prediction that runs beside this one has the old ones or the new ones.
         self.scorers = nn.ModuleList(scorers)
         self.normal_range = found.to(self.normal_range)
+        self.normals = _joined(self.normals if keep else {}, added)
         self.class_name = self.class_name if class_name is None else class_name
         self.stored_calibration = None
         if measured is not None:
@@ -130,17 +133,28 @@ class Pipeline(Calibrating):
         scorers: Sequence[Scorer],
         batch_size: int,
         progress: Callable[[int], None] | None,
+        workers: int,
         note: Callable[[Picture], None] | None,
-    ) -> list[Features]:
-        """Fit these scorers; gives the features of the first images, or of all where each picture is noted."""
-        done, held = 0, list[Features]()
-        with closing(read(sources, self.backbone.preprocess, batch_size=batch_size)) as batches:
+    ) -> tuple[list[Features], Mapping[str, Any]]:
+        """Fit these scorers; gives features, and how many images there were with their hash.
+
+        The features are those of the first images, or of all where each picture is noted.
+        """
+        done, contents, held = 0, hashlib.sha256(), list[Features]()
+        batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)
+        with closing(batches):
             for pictures in batches:
                 for picture in pictures:
                     if picture.error:
                         raise ImageError(f"a normal image cannot be read: {picture.error}")
+                    contents.update(picture.content)
                 pixels = stack(pictures).to(self.backbone.device, self.backbone.dtype)
                 features = self.extractor(self.backbone.vision, pixels)
+                if not all(level.vectors.isfinite().all() for level in features.levels):
+                    raise ConfigError(
+                        "the backbone gave features that are not finite numbers; its weights are broken, or its "
+                        "precision is too low."
+                    )
                 for scorer in scorers:
                     scorer.fit(features)
                 count = min(len(pictures), HELD_OUT - len(held)) if note is None else len(pictures)
@@ -153,16 +167,21 @@ class Pipeline(Calibrating):
                     progress(done)
         if not done:
             raise ImageError("no normal images were given.")
-        return held
+        return held, {"count": done, "sha256": contents.hexdigest()}
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is one path here, not an iterable of letters
-        self, images: ImageLike, class_name: str | None = None, *, batch_size: int = 8
+        self, images: ImageLike, class_name: str | None = None, *, batch_size: int = 8, workers: int = WORKERS
     ) -> Prediction: ...
 
     @overload
     def predict(
-        self, images: Iterable[ImageLike], class_name: str | Sequence[str] | None = None, *, batch_size: int = 8
+        self,
+        images: Iterable[ImageLike],
+        class_name: str | Sequence[str] | None = None,
+        *,
+        batch_size: int = 8,
+        workers: int = WORKERS,
     ) -> list[Prediction]: ...
 
     def predict(
@@ -171,6 +190,7 @@ class Pipeline(Calibrating):
         class_name: str | Sequence[str] | None = None,
         *,
         batch_size: int = 8,
+        workers: int = WORKERS,
     ) -> Prediction | list[Prediction]:
         """Score images and mark where their defects are.
 
@@ -178,6 +198,7 @@ class Pipeline(Calibrating):
             images: One path, PIL image or array; or several of them, in a list or a generator.
             class_name: What they show, one for all or one for each; defaults to the one given to :meth:`fit`.
             batch_size: Images through the backbone at a time.
+            workers: Threads that decode.
 
         Returns:
             One prediction for one image, a list for several. :meth:`stream` gives them one by one.
@@ -193,7 +214,7 @@ class Pipeline(Calibrating):
                 raise ImageError(f"{images}: is a folder; list(detector.stream('{images}')) judges each image in it.")
             (one,) = self.stream([images], class_name)
             return one
-        return list(self.stream(images, class_name, batch_size=batch_size))
+        return list(self.stream(images, class_name, batch_size=batch_size, workers=workers))
 
     def stream(
         self,
@@ -201,13 +222,14 @@ class Pipeline(Calibrating):
         class_name: str | Sequence[str] | None = None,
         *,
         batch_size: int = 8,
+        workers: int = WORKERS,
     ) -> Iterator[Prediction]:
         """As :meth:`predict`, for a folder or any number of images, one prediction at a time in flat memory."""
         # Checked when called, not when the first prediction is asked for.
         self.check_ready(has_class_name=class_name is not None)
         sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else listed(images)
         names = repeat(class_name) if class_name is None or isinstance(class_name, str) else iter(class_name)
-        return self._stream(read(sources, self.backbone.preprocess, batch_size=batch_size), names)
+        return self._stream(read(sources, self.preprocess, batch_size=batch_size, workers=workers), names)
 
     def _stream(self, batches: Generator[list[Picture]], names: Iterator[str | None]) -> Iterator[Prediction]:
         with closing(batches):  # its threads end here, also where an error keeps this frame alive
@@ -219,9 +241,11 @@ class Pipeline(Calibrating):
                 if given and len(given) < len(pictures):
                     raise ConfigError("fewer names than images were given; give one name for all, or one for each.")
                 for prediction in self.predict_batch(pictures, given or None):
-                    if not (math.isfinite(prediction.score) and np.isfinite(prediction.raw_map).all()):
-                        where = prediction.path or "an image"
-                        raise VlmadError(f"{where}: the detector gave a score or a map that is not a finite number.")
+                    if not prediction.is_finite:
+                        raise ConfigError(
+                            f"{prediction.path or 'an image'}: the detector gave a score or a map that is not a finite "
+                            "number; its weights are broken, or its precision is too low."
+                        )
                     yield prediction
         if not isinstance(names, repeat) and next(names, None) is not None:
             raise ConfigError("more names than images were given; give one name for all, or one for each.")
@@ -242,6 +266,8 @@ class Pipeline(Calibrating):
             "plugins": dict(self.plugins),
             "backbone": dict(self.backbone.provenance),
             "trained": dict(self.trained),
+            "normals": dict(self.normals),
+            "bits": self.bits,
         }
         where = write_checkpoint(folder, record, self.state_dict())
         if self.stored_calibration is None:
@@ -276,6 +302,14 @@ class Pipeline(Calibrating):
         own, frozen = (sum(p.numel() for p in model.parameters()) for model in (self, backbone))
         lines.append(f"learns     {own:,} numbers; the backbone's {frozen:,} stay as they are")
         return "\n".join([*lines, *([f"trained    {describe_training(self.trained)}"] if self.trained else [])])
+
+
+def _joined(before: Mapping[str, Any], added: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record of normal images after more were added to it."""
+    if not before:
+        return added
+    both = f"{before['sha256']} {added['sha256']}".encode()
+    return {"count": before["count"] + added["count"], "sha256": hashlib.sha256(both).hexdigest()}
 
 
 def _type(part: nn.Module) -> str:

@@ -1,1 +1,5 @@
 """From rows of results to tables and plots."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from vlmad_core.contracts.images import open_image
 from vlmad_core.errors import ConfigError
-from vlmad_core.run.overlay import Scale, draw_legend, font, panel, picture_box
+from vlmad_core.run.overlay import Scale, draw_legend, font, panel, picture_box, printable, scale_of
 from vlmad_core.run.results import Result, read_results
 from vlmad_core.run.settings import read_record
 
@@ -41,24 +41,24 @@ def comparison(
     floor = top + 2 * _LINE + rows * (_CELL + _LINE + _GAP)
     paper = panel(width, floor + _LINE + _LEGEND)
     pen = ImageDraw.Draw(paper)
-    pen.text((_MARGIN, _MARGIN), title, _INK, font(960))
+    pen.text((_MARGIN, _MARGIN), printable(title), _INK, font(960))
     for i, (group, paths) in enumerate(groups.items()):
         left = _MARGIN + i * (block + _GUTTER)
-        pen.text((left, top), group, _INK, font(800))
+        pen.text((left, top), printable(group), _INK, font(800))
         for j, head in enumerate(["photograph", *runs]):
-            pen.text((left + j * (_CELL + _GAP), top + _LINE), head, _FAINT, font(600))
+            pen.text((left + j * (_CELL + _GAP), top + _LINE), printable(head), _FAINT, font(600))
         for row, path in enumerate(paths):
             y = top + 2 * _LINE + row * (_CELL + _LINE + _GAP)
             _paste(paper, (left, y), open_image(path))
             for j, (folder, found) in enumerate(zip(runs.values(), seen, strict=True), start=1):
                 x, result = left + j * (_CELL + _GAP), found[path]
-                with Image.open(Path(folder) / (result.overlay or "")) as overlay:
+                with Image.open(Path(folder) / (result.overlay or ""), formats=["JPEG"]) as overlay:
                     _paste(paper, (x, y), overlay.crop(picture_box(overlay.size)))
                 pen.text((x, y + _CELL + 5), f"score {result.score:.3f}", _INK, font(600))
     share = (width - 2 * _MARGIN + _GUTTER) // len(runs)
     for i, (name, folder) in enumerate(runs.items()):
         left = _MARGIN + i * share
-        pen.text((left, floor), f"colours of '{name}'", _FAINT, font(600))
+        pen.text((left, floor), f"colours of '{printable(name)}'", _FAINT, font(600))
         box = (left - _MARGIN // 2, floor + _LINE, left + share - _GUTTER, floor + _LINE + _LEGEND - _GAP)
         draw_legend(paper, box, _scale(Path(folder)))
     out = Path(out)
@@ -75,11 +75,11 @@ def _seen(folder: Path, paths: Sequence[str]) -> dict[str, Result]:
     return found
 
 
-def _scale(folder: Path) -> Scale:
+def _scale(folder: Path) -> Scale | None:
     record = read_record(folder)
     if record is None:
         raise ConfigError(f"{folder}: holds no run (run.json is missing).")
-    return Scale(record["scale"]["low"], record["scale"]["high"], record["scale"]["normal"])
+    return scale_of(record)
 
 
 def _paste(paper: Image.Image, corner: tuple[int, int], picture: Image.Image) -> None:

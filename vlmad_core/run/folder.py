@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,22 +13,23 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from vlmad_core.contracts.data import Prediction
-from vlmad_core.contracts.images import open_image
+from vlmad_core.contracts.decode import decode, stamp_of
 from vlmad_core.errors import ConfigError, ImageError, VlmadError
-from vlmad_core.files import write_whole
+from vlmad_core.files import mark_written, write_whole
 from vlmad_core.pipeline.pipeline import Pipeline
-from vlmad_core.run.disk import FULL, file_name
-from vlmad_core.run.maps import encode, highest
-from vlmad_core.run.overlay import Scale, draw
-from vlmad_core.run.results import Result, ResultsFile, read_results
+from vlmad_core.run.disk import FULL, refuse_foreign
+from vlmad_core.run.maps import MOST_SIDE, encode, highest
+from vlmad_core.run.overlay import Scale, draw_jpeg, scale_of
+from vlmad_core.run.results import Result, ResultsFile, map_names, overlay_name, read_results
 from vlmad_core.run.settings import check_same, read_record, write_record
+from vlmad_core.run.sheet import SHEET
 
 __all__ = ["Judged", "RunFolder"]
 
 Judged: TypeAlias = tuple[Result, Prediction | None]
 """What is known of an image, and its prediction if there is one."""
 
-_MAPS, _OVERLAYS = "maps", "overlays"
+_NAMES = ("run.json", "results.jsonl", "results.csv", "maps", "overlays", SHEET)
 
 
 class RunFolder:
@@ -49,18 +50,24 @@ class RunFolder:
             raise ConfigError(f"{folder}: is a file; --out must name a folder.")
         self.folder = folder
         self.maps, self.overlays, self.max_side = settings["maps"], settings["overlays"], settings["max_side"]
+        if self.max_side > MOST_SIDE:
+            raise ConfigError(f"max_side must be at most {MOST_SIDE}, got {self.max_side}.")
+        refuse_foreign(folder, _NAMES)
         if resume:
             check_same(folder, settings)  # before anything is made or changed
+        folder.mkdir(parents=True, exist_ok=True)
+        mark_written(folder, *_NAMES)
+        self._bits = pipeline.bits
         self._results = ResultsFile(folder, overwrite=not resume)
         try:
             record = self._record(pipeline, settings, resume)
         except BaseException:
             self._results.close()
             raise
-        self.scale = Scale(record["scale"]["low"], record["scale"]["high"], record["scale"]["normal"])
+        self.scale = scale_of(record)
         self.maximum = float(record["map"]["maximum"])
         self._home = str(record["started_in"])  # relative paths in the lines start here
-        self._cut = self._safe = 0
+        self._cut = self._safe = self.changed = 0
         self._wanted: dict[str, Path] = {}
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="vlmad-write")
 
@@ -68,12 +75,13 @@ class RunFolder:
         record = read_record(self.folder) if resume else None
         if record is not None:
             return record  # its colour scale too: one folder, one scale
-        if self._results.paths:
+        if self._results.lines:
             raise ConfigError(f"{self.folder}: holds results but no run.json; use another --out, or --overwrite.")
         given, top = settings["scale"], highest(pipeline)
+        scale = Scale.of(pipeline, None if given is None else (given[0], given[1]))
         record = {
             "settings": settings,
-            "scale": asdict(Scale.of(pipeline, None if given is None else (given[0], given[1]))),
+            "scale": None if scale is None else asdict(scale),
             "map": {"maximum": top, "unit": top / 65535, "png16": "value = pixel * unit"},
             "started_in": str(Path.cwd()),
         }
@@ -88,16 +96,34 @@ class RunFolder:
         self._results.close()
 
     def want(self, found: Iterable[Path]) -> list[str]:
-        """Say which images are asked for; gives the paths of those that have no line yet."""
+        """Note which images are asked for; gives the paths of those without a line, or changed since they had one.
+
+        Where size and times are the same as when it was judged, an image is the same; where not, its hash decides.
+        """
         here = str(Path.cwd())
-        own = [_absolute(self.folder / name, here) for name in (_MAPS, _OVERLAYS)]
-        # A second run over the same folder must not judge the pictures that the first one drew.
-        keys = {_absolute(path, here): path for path in found}
-        self._wanted = {key: path for key, path in keys.items() if not any(Path(key).is_relative_to(o) for o in own)}
-        done = {_absolute(path, self._home) for path in self._results.paths}
+        self._wanted = {_absolute(path, here): path for path in found}
+        done = {_absolute(path, self._home): path for path in self._results.lines}
+        changed = {done[key] for key in self._wanted if key in done and self._is_changed(key, done[key])}
+        if changed:
+            self._results.drop(changed)
+            done = {key: path for key, path in done.items() if path not in changed}
+        self.changed = len(changed)
         waiting = [str(path) if here == self._home else key for key, path in self._wanted.items() if key not in done]
         self._safe = len(self._wanted) - len(waiting)
         return waiting
+
+    def _is_changed(self, path: str, line: str) -> bool:
+        stamp, sha256 = self._results.lines[line]
+        now = stamp_of(path)
+        if stamp is not None and now == stamp:
+            return False
+        if not now or not sha256:
+            return True
+        try:
+            with Path(path).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() != sha256
+        except OSError:
+            return True
 
     def earlier(self) -> Iterator[Result]:
         """Results of images that are asked for and had a line already."""
@@ -122,9 +148,10 @@ class RunFolder:
             VlmadError: The disk is full or cannot be written to; the text says what is safe.
         """
         try:
-            for result in self._pool.map(self._write_files, batch):
+            for result, cut in self._pool.map(self._write_files, batch):
                 self._results.append(result)
                 self._safe += 1
+                self._cut += cut
                 yield result
             self._results.sync()
         except OSError as error:
@@ -147,26 +174,35 @@ class RunFolder:
             warnings.warn(text, UserWarning, stacklevel=3)
             self._cut = 0
 
-    def _write_files(self, judged: Judged) -> Result:
+    def _write_files(self, judged: Judged) -> tuple[Result, bool]:
+        """Write map and overlay of an image; gives its line, and whether values of its map were cut."""
         result, prediction = judged
         if prediction is None:
-            return result
-        name, map_, overlay = file_name(result.path), None, None
-        if self.maps != "none":
-            map_ = f"{_MAPS}/{name}{'.npy' if self.maps == 'npy' else '.png'}"
-            data, cut = encode(prediction, self.maps, self.maximum, self.max_side)
-            self._cut += cut
-            self._put(map_, data)
-        if self.overlays:
-            overlay = f"{_OVERLAYS}/{name}.jpg"
-            try:
-                image = open_image(result.path)
-            except ImageError as error:  # it was there a moment ago
-                return Result(path=result.path, error=str(error))
-            buffer = io.BytesIO()
-            draw(image, prediction, self.scale, Path(result.path).name).save(buffer, "JPEG", quality=90)
-            self._put(overlay, buffer.getvalue())
-        return replace(result, anomaly_map=map_, overlay=overlay)
+            return result, False
+        map_ = overlay = None
+        cut = False
+        try:
+            if self.maps != "none":
+                map_ = map_names(result.path)[self.maps == "npy"]
+                data, cut = encode(prediction, self.maps, self.maximum, self.max_side)
+                self._put(map_, data)
+            if self.overlays:
+                overlay = overlay_name(result.path)
+                self._put(overlay, self._drawn(result, prediction))
+        except Exception as error:
+            if isinstance(error, OSError) and not isinstance(error, ImageError):
+                raise  # a disk that cannot be written to ends the run; one image must not
+            text = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
+            text = text if text.startswith(result.path) else f"{result.path}: its files cannot be made ({text})."
+            return Result(path=result.path, error=text, sha256=result.sha256, stamp=result.stamp), False
+        return replace(result, anomaly_map=map_, overlay=overlay), cut
+
+    def _drawn(self, result: Result, prediction: Prediction) -> bytes:
+        height, width = prediction.raw_map.shape
+        image = decode(result.path, smallest=(height, width), bits=self._bits).image
+        if result.stamp is not None and stamp_of(result.path) != result.stamp:
+            raise ImageError(f"{result.path}: changed while it was judged; the same command judges it again.")
+        return draw_jpeg(image, prediction, self.scale, Path(result.path).name)
 
     def _put(self, name: str, data: bytes) -> None:
         path = self.folder / name

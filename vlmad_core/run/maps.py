@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from vlmad_core.contracts.data import Prediction
+from vlmad_core.contracts.memory import budget
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline.pipeline import Pipeline
 
@@ -22,6 +23,9 @@ __all__ = ["MapFormat", "encode", "highest", "read_map", "shrunk"]
 
 MapFormat = Literal["png16", "npy", "none"]
 _UNIT = "vlmad-unit"
+_BYTES, _ROWS = 11, 256
+MOST_SIDE = 12_000
+"""The longest side that a map is written with: more would not fit into the memory that all writers share."""
 
 
 def highest(pipeline: Pipeline) -> float:
@@ -46,18 +50,24 @@ def shrunk(size: tuple[int, int], longest: int) -> tuple[int, int]:
 
 def encode(prediction: Prediction, kind: MapFormat, maximum: float, max_side: int) -> tuple[bytes, bool]:
     """The file of a map, and whether values had to be cut at 0 or ``maximum``, which only png16 does."""
-    values = prediction.map_at(shrunk(prediction.size, max_side))
-    buffer = io.BytesIO()
-    if kind == "npy":
-        np.save(buffer, values.astype(np.float32), allow_pickle=False)
-        return buffer.getvalue(), False
-    slack = maximum / 65535  # rounding is no news
-    cut = bool(values.min() < -slack or values.max() > maximum + slack)
-    pixels = np.rint(np.clip(values, 0, maximum) * (65535 / maximum)).astype(np.uint16)
-    note = PngImagePlugin.PngInfo()
-    note.add_text(_UNIT, repr(maximum / 65535))
-    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=note, compress_level=3)
-    return buffer.getvalue(), cut
+    size = shrunk(prediction.size, max_side)
+    with budget.reserve(size[0] * size[1] * _BYTES):
+        values = prediction.map_at(size)
+        buffer = io.BytesIO()
+        if kind == "npy":
+            np.save(buffer, values.astype(np.float32, copy=False), allow_pickle=False)
+            return buffer.getvalue(), False
+        slack = maximum / 65535  # rounding is no news
+        cut = bool(values.min() < -slack or values.max() > maximum + slack)
+        pixels = np.empty(values.shape, np.uint16)
+        for top in range(0, len(values), _ROWS):  # a strip at a time: no second copy of the whole in float
+            strip = values[top : top + _ROWS]
+            pixels[top : top + _ROWS] = np.rint(np.clip(strip, 0, maximum) * (65535 / maximum))
+        del values, strip
+        note = PngImagePlugin.PngInfo()
+        note.add_text(_UNIT, repr(maximum / 65535))
+        Image.fromarray(pixels).save(buffer, "PNG", pnginfo=note, compress_level=3)
+        return buffer.getvalue(), cut
 
 
 def read_map(path: str | Path) -> np.ndarray:
@@ -70,8 +80,11 @@ def read_map(path: str | Path) -> np.ndarray:
     try:
         if path.suffix == ".npy":
             values: np.ndarray = np.load(path, allow_pickle=False)
-            return values
-        with Image.open(path) as image:
-            return np.asarray(image, dtype=np.float32) * np.float32(image.info[_UNIT])
-    except (OSError, KeyError, ValueError) as error:
+        else:
+            with Image.open(path, formats=["PNG"]) as image:
+                values = np.asarray(image, dtype=np.float32) * np.float32(image.info[_UNIT])
+    except (OSError, KeyError, ValueError, EOFError) as error:
         raise ConfigError(f"{path}: is not a map written by vlmad ({error}).") from error
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
+        raise ConfigError(f"{path}: is not a map written by vlmad (it must be [height, width] finite floats).")
+    return values

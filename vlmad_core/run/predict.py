@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.contracts.data import Prediction
-from vlmad_core.contracts.images import find_images, read
+from vlmad_core.contracts.find import search
+from vlmad_core.contracts.images import WORKERS, Picture, read
+from vlmad_core.errors import VlmadError
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.folder import Judged, RunFolder
 from vlmad_core.run.maps import MapFormat
@@ -31,40 +33,77 @@ class Summary:
         failed: Images that could not be judged, now or in an earlier part of the run.
         skipped: Images that had a line already.
         seconds: From the first image to the last file.
+        failed_now: Those of ``failed`` that are among ``done``.
+        changed: Images that had a line and were judged again, since their file is another one now.
+        passed_over: What the search for images did not take, in a sentence.
     """
 
     done: int
     failed: int
     skipped: int
     seconds: float
+    failed_now: int = 0
+    changed: int = 0
+    passed_over: str = ""
 
     @property
     def images_per_second(self) -> float:
-        """Of the images done now."""
-        return self.done / self.seconds if self.seconds else 0.0
+        """Images that were judged now, without those that could not be."""
+        return (self.done - self.failed_now) / self.seconds if self.seconds else 0.0
 
 
-def judge(pipeline: Pipeline, paths: Iterable[str | Path], *, batch_size: int = 8) -> Iterator[list[Judged]]:
-    """Results and predictions, a batch at a time and in order; an image that cannot be read has an error instead."""
+def judge(
+    pipeline: Pipeline, paths: Iterable[str | Path], *, batch_size: int = 8, workers: int = WORKERS
+) -> Iterator[list[Judged]]:
+    """Results and predictions, a batch at a time and in order; an image that cannot be judged has an error instead.
+
+    Raises:
+        VlmadError: The detector refuses, which is about all images.
+    """
     started = time.perf_counter()
-    with closing(read(map(str, paths), pipeline.backbone.preprocess, batch_size=batch_size)) as batches:
+    sources = map(str, paths)
+    batches = read(sources, pipeline.preprocess, batch_size=batch_size, workers=workers, digest=True)
+    with closing(batches):
         for pictures in batches:
             good = [picture for picture in pictures if picture.error is None]
-            predictions = iter(pipeline.predict_batch(good) if good else ())
+            predictions = iter(_predictions(pipeline, good))
             share = round((time.perf_counter() - started) * 1000 / len(pictures), 2)
             batch: list[Judged] = []
             for picture in pictures:
-                seen = Result(path=str(picture.source), milliseconds=share, error=picture.error)
-                batch.append((seen, None) if picture.error is not None else _told(seen, next(predictions)))
+                result = Result(
+                    path=str(picture.source),
+                    milliseconds=share,
+                    error=picture.error,
+                    note=" ".join(picture.notes) or None,
+                    sha256=picture.sha256 or None,
+                    stamp=picture.stamp,
+                )
+                batch.append((result, None) if picture.error is not None else _judged(result, next(predictions)))
             yield batch
             started = time.perf_counter()
 
 
-def _told(seen: Result, prediction: Prediction) -> Judged:
-    seen = replace(seen, height=prediction.size[0], width=prediction.size[1])
-    if not math.isfinite(prediction.score + float(prediction.raw_map.sum())):
-        return replace(seen, error=f"{seen.path}: the detector gave a score or a map that is not a number."), None
-    return replace(seen, score=prediction.score), prediction
+def _predictions(pipeline: Pipeline, pictures: Sequence[Picture]) -> list[Prediction | str]:
+    """A prediction for each picture, or what went wrong with it: one picture must not take its batch with it."""
+    if not pictures:
+        return []
+    try:
+        return list(pipeline.predict_batch(pictures))
+    except VlmadError:
+        raise
+    except Exception as error:
+        if len(pictures) == 1:
+            return [f"{pictures[0].path}: cannot be judged ({type(error).__name__}: {error})."]
+        return [found for picture in pictures for found in _predictions(pipeline, [picture])]
+
+
+def _judged(result: Result, prediction: Prediction | str) -> Judged:
+    if isinstance(prediction, str):
+        return replace(result, error=prediction), None
+    result = replace(result, height=prediction.size[0], width=prediction.size[1])
+    if not prediction.is_finite:
+        return replace(result, error=f"{result.path}: the detector gave a score or a map that is not a number."), None
+    return replace(result, score=prediction.score), prediction
 
 
 def run(
@@ -73,6 +112,7 @@ def run(
     out: str | Path,
     *,
     batch_size: int = 8,
+    workers: int = WORKERS,
     maps: MapFormat = "png16",
     overlays: bool = True,
     scale: tuple[float, float] | None = None,
@@ -84,13 +124,14 @@ def run(
     """Judge images and write ``results.jsonl``, ``results.csv``, ``run.json``, maps and overlays.
 
     A line is written after the files that it names. Whatever stops the run, the same call goes on where it stopped, and
-    each image has exactly one line.
+    each image has exactly one line. An image whose file was replaced since it was judged is judged again.
 
     Args:
         pipeline: Ready to judge.
         paths: Files, folders, glob patterns.
         out: Folder for what is written.
         batch_size: Images through the backbone at a time.
+        workers: Threads that decode.
         maps: ``png16`` (fixed scale, see :func:`vlmad_core.run.read_map`), ``npy`` (float32), or ``none``.
         overlays: Write pictures with heat on top.
         scale: Values without heat and with full heat; chosen by :meth:`Scale.of` if None.
@@ -106,22 +147,35 @@ def run(
         KeyboardInterrupt: Ctrl-C, after everything is in order; the text says what is safe.
     """
     pipeline.check_ready()
-    found = find_images(paths)
+    found = search(paths)
+    if found.passed_over:
+        warnings.warn(found.message, UserWarning, stacklevel=2)
     settings = settings_of(pipeline, maps=maps, overlays=overlays, scale=scale, max_side=max_side, **(about or {}))
     with RunFolder(Path(out), pipeline, settings, resume=resume) as folder:
-        waiting = folder.want(found)
-        count, failed, started = 0, 0, time.perf_counter()
+        waiting = folder.want(found.images)
+        count, failed, failed_now, started = 0, 0, 0, time.perf_counter()
+        batches = judge(pipeline, waiting, batch_size=batch_size, workers=workers)
+        earlier = len(found.images) - len(waiting)
         try:
-            for result in chain(folder.earlier(), _save(folder, judge(pipeline, waiting, batch_size=batch_size))):
+            for result in chain(folder.earlier(), _save(folder, batches)):
                 count += 1
                 failed += result.error is not None
+                failed_now += result.error is not None and count > earlier
                 if progress is not None:
                     progress(result)
         except KeyboardInterrupt:
             folder.finish()
             raise KeyboardInterrupt(f"stopped. {folder.state()}") from None
         folder.finish()
-        return Summary(len(waiting), failed, count - len(waiting), time.perf_counter() - started)
+        return Summary(
+            done=len(waiting),
+            failed=failed,
+            skipped=count - len(waiting),
+            seconds=time.perf_counter() - started,
+            failed_now=failed_now,
+            changed=folder.changed,
+            passed_over=found.message,
+        )
 
 
 def _save(folder: RunFolder, batches: Iterable[list[Judged]]) -> Iterator[Result]:

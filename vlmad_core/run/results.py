@@ -6,18 +6,31 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.run.disk import lock
+from vlmad_core.run.disk import file_name, lock
 
-__all__ = ["Result", "ResultsFile", "read_results"]
+__all__ = ["Result", "ResultsFile", "map_names", "overlay_name", "read_results"]
 
 JSONL, CSV = "results.jsonl", "results.csv"
+CSV_COLUMNS = (
+    *("path", "score", "height", "width", "milliseconds", "anomaly_map", "overlay", "error", "note", "sha256"),
+)
+
+
+def map_names(path: str) -> tuple[str, str]:
+    """Where the map of an image lies in the folder, as PNG and as npy."""
+    return f"maps/{file_name(path)}.png", f"maps/{file_name(path)}.npy"
+
+
+def overlay_name(path: str) -> str:
+    """Where the overlay of an image lies in the folder."""
+    return f"overlays/{file_name(path)}.jpg"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +46,9 @@ class Result:
         anomaly_map: File of its map, relative to the folder of the results.
         overlay: File of its overlay, likewise.
         error: Why it could not be judged.
+        note: What to know of it, such as that only the first of several pages was read.
+        sha256: Of the file that was judged.
+        stamp: Size and times of that file: while they are the same, it is not judged again.
     """
 
     path: str
@@ -43,6 +59,9 @@ class Result:
     anomaly_map: str | None = None
     overlay: str | None = None
     error: str | None = None
+    note: str | None = None
+    sha256: str | None = None
+    stamp: str | None = None
 
     def to_json(self) -> str:
         """The line, without its end."""
@@ -80,7 +99,7 @@ class ResultsFile:
         overwrite: Start afresh: what an earlier run left, and named in its results, is removed.
 
     Attributes:
-        paths: Of the images that have a line, as it was opened.
+        lines: Stamp and hash of each image that has a line, by its path, as it was opened.
 
     Raises:
         ConfigError: Another process is writing there, or the file is not one of results.
@@ -93,13 +112,15 @@ class ResultsFile:
         self._file = path.open("ab", buffering=0)  # unbuffered, so that a line is one write
         try:
             lock(self._file, self.folder)
+            if os.fstat(self._file.fileno()).st_ino != path.stat().st_ino:  # replaced by another run a moment ago
+                raise ConfigError(f"{self.folder}: another run is writing here; wait for it, or use another --out.")
             if overwrite:
                 self._clear(path)
-            self.paths: set[str] = set()
+            self.lines: dict[str, tuple[str | None, str | None]] = {}
             self._end = 0
             with path.open("rb") as file:
                 for result, end in _lines(file, path):
-                    self.paths.add(result.path)
+                    self.lines[result.path] = result.stamp, result.sha256
                     self._end = end
             self._file.truncate(self._end)
         except BaseException:
@@ -118,6 +139,28 @@ class ResultsFile:
             raise
         self._end += len(line)
 
+    def drop(self, paths: Set[str]) -> None:
+        """Take out the lines of images that are judged again, with the files that they name; in one step."""
+        target, part = self.folder / JSONL, self.folder / f"{JSONL}.part"
+        new = part.open("wb", buffering=0)
+        try:
+            lock(new, self.folder)
+            for result in read_results(self.folder):
+                if result.path not in paths:
+                    new.write(result.to_json().encode() + b"\n")
+            os.fsync(new.fileno())
+            end = new.tell()
+            part.replace(target)
+        except BaseException:
+            new.close()
+            part.unlink(missing_ok=True)
+            raise
+        self._file.close()
+        self._file, self._end = new, end
+        for path in paths & self.lines.keys():
+            del self.lines[path]
+            self._remove_files(path)
+
     def sync(self) -> None:
         """Have what was written on the disk itself; once a batch."""
         os.fsync(self._file.fileno())
@@ -126,28 +169,42 @@ class ResultsFile:
         """``results.csv`` with the same lines, replaced in one step."""
         part = self.folder / f"{CSV}.part"
         try:
-            with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                writer = csv.DictWriter(file, [field.name for field in fields(Result)])
+            with part.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, CSV_COLUMNS)
                 writer.writeheader()
-                writer.writerows(asdict(result) for result in read_results(self.folder))
+                writer.writerows(_csv_row(result) for result in read_results(self.folder))
             part.replace(self.folder / CSV)
         except OSError:
             part.unlink(missing_ok=True)
             raise
+
+    def _remove_files(self, path: str) -> None:
+        """The files of an image, by the names that this run would give them; what a line names otherwise is kept."""
+        for name in (*map_names(path), overlay_name(path)):
+            (self.folder / name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let others write."""
         self._file.close()
 
     def _clear(self, path: Path) -> None:
-        root = self.folder.resolve()
         with suppress(ConfigError):  # a file that cannot be read names nothing to remove
             for result in read_results(self.folder):
-                for name in (result.anomaly_map, result.overlay):
-                    if name and (self.folder / name).resolve().is_relative_to(root):
-                        (self.folder / name).unlink(missing_ok=True)
+                self._remove_files(result.path)
         self._file.truncate(0)
         (self.folder / CSV).unlink(missing_ok=True)
+
+
+def _csv_row(result: Result) -> dict[str, Any]:
+    """A line for spreadsheets, in which no cell is a formula: a path gets './' in front, other text an apostrophe."""
+    row = {name: getattr(result, name) for name in CSV_COLUMNS}
+    for name, value in row.items():
+        if isinstance(value, str):
+            # Bytes of a name that the system could not decode: they are UTF-8 as a rule, and spelt out where not.
+            text = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            formula = text.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+            row[name] = text if not formula else f"./{text}" if name == "path" else f"'{text}"
+    return row
 
 
 def _lines(file: io.BufferedReader, path: Path) -> Iterator[tuple[Result, int]]:

@@ -26,8 +26,11 @@ def settings_of(pipeline: Pipeline, **options: Any) -> dict[str, Any]:
         "spec": pipeline.spec.model_dump(mode="json") if pipeline.spec else None,
         "class_name": pipeline.class_name,
         "backbone": dict(pipeline.backbone.provenance),
+        "bits": pipeline.bits,
         **options,
     }
+    if pipeline.normals and not {"normals", "detector"} & options.keys():
+        settings["normals"] = dict(pipeline.normals)
     plain: dict[str, Any] = json.loads(json.dumps(settings))
     return plain
 

@@ -10,11 +10,14 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.run.overlay import Scale, draw_legend, font, panel, picture_box
+from vlmad_core.run.overlay import draw_legend, font, panel, picture_box, printable, scale_of
 from vlmad_core.run.results import Result, read_results
 from vlmad_core.run.settings import read_record
 
-__all__ = ["contact_sheet"]
+__all__ = ["SHEET", "contact_sheet"]
+
+SHEET = "sheet.jpg"
+"""Where `vlmad predict --sheet` puts it, in the folder of the run."""
 
 _CELL, _GAP, _LINE, _LEGEND = 240, 12, 40, 88
 _INK, _FAINT = (238, 238, 240), (160, 160, 168)
@@ -58,8 +61,7 @@ def contact_sheet(
         ImageDraw.Draw(paper).text((_GAP, y + _LINE / 2), title, _INK, font(720), anchor="lm")
         _draw_rows(paper, y + _LINE, folder, results, columns, labels or {})
         y += _LINE + n * (_CELL + _LINE + _GAP)
-    scale = record["scale"]
-    draw_legend(paper, (0, y, min(width, 800), y + _LEGEND), Scale(scale["low"], scale["high"], scale["normal"]))
+    draw_legend(paper, (0, y, min(width, 800), y + _LEGEND), scale_of(record))
     out.parent.mkdir(parents=True, exist_ok=True)
     paper.save(out)
     return out
@@ -79,9 +81,9 @@ def _draw_rows(
     pen, letters = ImageDraw.Draw(paper), font(600)
     for i, result in enumerate(results):
         x, y = _GAP + i % columns * (_CELL + _GAP), top + i // columns * (_CELL + _LINE + _GAP)
-        with Image.open(folder / (result.overlay or "")) as overlay:
+        with Image.open(folder / (result.overlay or ""), formats=["JPEG"]) as overlay:
             picture = overlay.crop(picture_box(overlay.size))
         picture.thumbnail((_CELL, _CELL), Image.Resampling.LANCZOS)
         paper.paste(picture, (x + (_CELL - picture.width) // 2, y + (_CELL - picture.height) // 2))
         pen.text((x, y + _CELL + 6), f"{_score(result):.4g}", _INK, letters)
-        pen.text((x + _CELL, y + _CELL + 6), labels.get(result.path, ""), _FAINT, letters, anchor="ra")
+        pen.text((x + _CELL, y + _CELL + 6), printable(labels.get(result.path, "")), _FAINT, letters, anchor="ra")

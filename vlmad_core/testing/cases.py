@@ -152,7 +152,7 @@ class PartCase(Case):
         return self.ready(self.backbone)
 
     def ready(self, backbone: Backbone) -> Any:
-        """A new part in eval mode, with everything that it must have seen."""
+        """A new part in eval mode, fitted where it must be."""
         try:
             part = self.make(backbone)
         except Exception as error:
@@ -196,7 +196,7 @@ class PromptsCase(PartCase):
     names = ("metal nut", "carpet", "solar cell")
 
     def text_embeddings(self, part: Any, names: Sequence[str], rows: Sequence[int] = (0, 1, 2)) -> TextEmbeddings:
-        """Of names; where it looks at images, of those in ``rows``."""
+        """Of class names; where it uses images, of those in ``rows``."""
         found: TextEmbeddings = self._say(part, names, rows, self.backbone)
         return found
 
@@ -229,11 +229,11 @@ class ScorerCase(PartCase):
     )
 
     def make(self, backbone: Backbone) -> Any:
-        """A new part, for the levels of this case and the words of the backbone."""
+        """A new part, for the levels of this case and the text of the backbone."""
         return self.target(self.config, self.specs, None if backbone.text is None else backbone.text.dim)
 
     def ready(self, backbone: Backbone) -> Any:
-        """A new part that has seen two normal images, if it must."""
+        """A new part, fitted on two normal images where it must be."""
         part = super().ready(backbone)
         if part.needs_fit:
             with torch.no_grad():
@@ -274,7 +274,7 @@ class ScorerCase(PartCase):
         return TextEmbeddings(vectors.to(dtype), torch.arange(states) > 0)
 
     def score(self, part: Any, features: Features) -> Any:
-        """Scores at ``size``, with words where it reads them."""
+        """Scores at ``size``, with text where it needs it."""
         count, dtype = len(features.levels[0].vectors), features.levels[0].vectors.dtype
         words = self.text_embeddings(count, dtype=dtype) if part.needs_text else None
         return part(features, words, self.size)

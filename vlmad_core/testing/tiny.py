@@ -114,7 +114,7 @@ class TinyVision(nn.Module):
 
 
 class TinyText(nn.Module):
-    """The text encoder: each word has a number made from its letters; a causal mask, as CLIP has."""
+    """The text encoder: each word has an id made from its letters; a causal mask, as CLIP has."""
 
     blocks: Sequence[Block]
     mask: Tensor | None
@@ -178,7 +178,7 @@ def tiny_backbone(
     """A small random backbone, the same for the same arguments.
 
     Args:
-        text: Whether it reads; without, its images share no space with words.
+        text: Whether it has a text encoder; without, its images share no space with text.
         image_size: ``(height, width)`` in pixels, multiples of 8.
         seed: Of its weights.
         dtype: Of its weights.

@@ -124,6 +124,7 @@ def test_both_towers_learn_and_the_backbone_stays(tmp_path):
 )
 def test_either_half_mixes_with_parts_of_others(parts):
     detector = vlmad_core.build("adapters", backbone=tiny_backbone(), **parts)
+    detector.trained = {"data": {"name": "random parameters"}}
     good = [picture(seed)[0] for seed in (0, 2)]
     if "scorers" in parts:
         detector.fit(good, class_name="sheet")

@@ -1,8 +1,8 @@
-"""Residual adapters: behind the first blocks of a frozen tower, a little of what is learned joins what the block gave.
+"""Residual adapters: behind the first blocks of a frozen tower, a small learned correction is added to the output.
 
 After AA-CLIP (Ma et al., CVPR 2025, section 3): ``x <- (1 - w) x + w a(x)``, where ``a(x)`` is a linear map and a leaky
 rectifier, brought to the length of ``x``, and ``w`` is small, so that the tower keeps what it knows. Both towers are
-trained together here, without the paper's two stages and its penalty on words that are alike.
+trained together here, without the paper's two stages and its penalty on text embeddings that are alike.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class AdaptedPatches(Extractor):
     """Levels ``stageN``, comparable with text, for each layer: tokens, normed, through a learned linear map each.
 
     The maps start at random, so the levels mean nothing before training. On a backbone without text there is nothing to
-    learn from: no adapters, no maps, and the tokens as they are, ``rawN``.
+    train towards: no adapters, no maps, and the tokens as they are, ``rawN``.
 
     Raises:
         IncompatibleError: A layer beyond the tower, or too many adapters.
@@ -115,7 +115,7 @@ class AdaptedWords(Prompts):
         super().__init__()
         text = backbone.text
         if text is None:
-            raise IncompatibleError("words need a backbone with text, such as 'open-clip' or 'pocket'.")
+            raise IncompatibleError("prompts need a backbone with text, such as 'open-clip' or 'pocket'.")
         self.adapters = Adapters(text.width, len(text.blocks), config.blocks, config.weight)
         self.states = (config.normal, config.abnormal)
         uses_name = any("{}" in sentence for side in self.states for sentence in side)

@@ -20,7 +20,7 @@ class AdaptersConfig(Config):
         None, ge=1, description="Adapters follow the first so many blocks. Empty: a quarter of the tower, rounded up."
     )
     weight: float = Field(
-        0.1, gt=0, lt=1, description="Share of the adapter in what goes on; the rest is what the block gave."
+        0.1, gt=0, lt=1, description="Share of the adapter in the result; the rest is the output of the block."
     )
 
 
@@ -61,7 +61,7 @@ class AdaptedWordsConfig(AdaptersConfig):
 
 @hookimpl
 def vlmad_extractors() -> Iterable[Component]:
-    """The image encoder, adapted."""
+    """The adapted image encoder."""
     yield Component(
         name="adapted-patches",
         target="vlmad_adapters.adapters:AdaptedPatches",
@@ -73,7 +73,7 @@ def vlmad_extractors() -> Iterable[Component]:
 
 @hookimpl
 def vlmad_prompts() -> Iterable[Component]:
-    """The text encoder, adapted."""
+    """The adapted text encoder."""
     yield Component(
         name="adapted-words",
         target="vlmad_adapters.adapters:AdaptedWords",
@@ -100,7 +100,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="adapters",
         spec=_SPEC,
-        summary="AA-CLIP-like: both towers adapted, patches against words; train it first.",
+        summary="AA-CLIP-like: both encoders adapted, patches against text; train it first.",
         paper=PAPER,
         needs={"pocket": "vlmad-pocket"},
         training=_TRAINING,

@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 
-from vlmad_core.cli.detector import Choice, build
+import vlmad_core
 from vlmad_core.errors import NotFittedError
+from vlmad_core.testing import tiny_backbone
 
 
-def test_the_command_line_refuses_to_judge_with_what_learned_nothing():
-    with pytest.raises(NotFittedError, match=r"learned nothing yet. Train it with `vlmad train`.*--detector DIR"):
-        build(Choice(recipe="april-gan", backbone="pocket"), print)
+def test_random_maps_are_refused_until_they_are_trained():
+    detector = vlmad_core.build("april-gan", backbone=tiny_backbone())
+    with pytest.raises(NotFittedError, match=r"learned nothing yet.*train\(\.\.\.\) or `vlmad train`"):
+        detector.predict(np.zeros((32, 32, 3), np.uint8), class_name="nut")

@@ -1,7 +1,7 @@
 """Extractor: patch tokens of several blocks, each block's through a linear map of its own to the space of the text.
 
-APRIL-GAN (Chen et al., 2023). The maps are all that is learned; the tower stays as it is, so what it sees of an image
-(:meth:`Projections.extract_frozen`) needs to be computed only once while they are trained.
+APRIL-GAN (Chen et al., 2023). Only the maps are trained; the tower stays as it is, so the tokens of an image
+(:meth:`Projections.extract_frozen`) are computed only once while they are trained.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Projections(Extractor):
     def extract_frozen(self, vision: VisionTower, images: Tensor) -> Features:
         """``[B, 3, H, W]`` to the raw tokens of each layer, ``[B, h*w, W]``, and the whole image, ``[B, D]``."""
         x, grid = vision.embed(images)
-        blocks = vision.blocks if self.joint else vision.blocks[: self.layers[-1]]  # what nobody reads need not run
+        blocks = vision.blocks if self.joint else vision.blocks[: self.layers[-1]]  # later blocks need not run
         last, kept = forward_blocks(blocks, x, layers=self.layers)
         levels = tuple(
             Level(spec, kept[layer][:, vision.prefix :], grid)

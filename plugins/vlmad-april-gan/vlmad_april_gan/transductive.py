@@ -1,6 +1,6 @@
 """For evaluation alone: the image score of the few-shot paper, which needs the whole test set of a category at once.
 
-A detector judges each image by itself, so no recipe gives this score. It is here to repeat the paper's tables. Mark the
+A detector scores each image by itself, so no recipe gives this score. It is here to repeat the paper's tables. Mark the
 results *transductive*: they are not comparable with those of methods that see one image at a time.
 """
 

@@ -12,7 +12,16 @@ import torch
 from torch import Tensor
 
 from vlmad_compositional.lists import read_states, read_templates
-from vlmad_core.contracts import Backbone, Features, Prompts, TextEmbeddings, TextTower, encode_text, l2_normalize
+from vlmad_core.contracts import (
+    Backbone,
+    Ensemble,
+    Features,
+    Prompts,
+    TextEmbeddings,
+    TextTower,
+    encode_text,
+    l2_normalize,
+)
 
 if TYPE_CHECKING:
     from vlmad_compositional.plugin import CompositionalConfig
@@ -33,6 +42,11 @@ class Compositional(Prompts):
         self.class_name_use = ("required" if config.needs_name else "optional") if uses_name else "ignored"
         self.register_buffer("abnormal", torch.tensor([False] + [True] * len(kinds)), persistent=False)
         self.abnormal: Tensor
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """Its lists."""
+        return Ensemble(tuple(tuple(states) for states in self.states), tuple(self.templates))
 
     def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:
         """TextEmbeddings ``[len(names), 1 + kinds, D]``."""

@@ -1,4 +1,4 @@
-"""Lists of words: those that ship with the plugin, those in a user's file, those written inline. Torch-free."""
+"""Lists of states and templates: of the plugin, of a user's file, or written inline. Torch-free."""
 
 from __future__ import annotations
 

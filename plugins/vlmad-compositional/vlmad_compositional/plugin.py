@@ -31,13 +31,13 @@ class CompositionalConfig(Config):
         "spaces", description="What becomes of _ in a class name such as metal_nut."
     )
     needs_name: bool = Field(
-        True, description="Refuse to judge without a class name; false: the sentences then speak of an 'object'."
+        True, description="Refuse to run without a class name; false: 'object' then stands in its place."
     )
 
     @field_validator("states", mode="before")
     @classmethod
     def _states(cls, given: object) -> object:
-        read_states(given)  # a wrong list is refused here; the given words stay in the spec as they are
+        read_states(given)  # a wrong list is refused here; the given lists stay in the spec as they are
         return given
 
     @field_validator("templates", mode="before")

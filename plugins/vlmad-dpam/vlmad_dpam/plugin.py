@@ -28,8 +28,8 @@ class DpamConfig(Config):
     )
     attention: Attention = Field(
         "vv",
-        description="Who attends to whom in the second path: vv values (CLIP Surgery, AnomalyCLIP), qq queries "
-        "(ClearCLIP), kk keys (NACLIP), qq+kk the mean of both (after SCLIP), value nobody but itself (MaskCLIP).",
+        description="What attends to what in the second path: vv values (CLIP Surgery, AnomalyCLIP), qq queries "
+        "(ClearCLIP), kk keys (NACLIP), qq+kk the mean of both (after SCLIP), value each token to itself (MaskCLIP).",
     )
     residual: bool = Field(
         True,

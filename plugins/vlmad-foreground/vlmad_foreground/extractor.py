@@ -1,6 +1,6 @@
 """Extractor: patch tokens of chosen blocks, in which the background takes the mean of the object.
 
-The first principal component of an image's own patch tokens tells an object from what it lies on (DINOv2, Oquab et
+The first principal component of an image's own patch tokens separates an object from its background (DINOv2, Oquab et
 al., 2023; AnomalyDINO, Damm et al., WACV 2025). Where that is not clear, as on a sheet of paper, nothing is masked.
 Regions keep their places and their space, so every scorer fits; nothing is learned.
 """

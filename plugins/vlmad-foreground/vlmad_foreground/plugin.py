@@ -25,7 +25,7 @@ class ForegroundConfig(Config):
     )
     mask: int | None = Field(
         None,
-        description="Block whose tokens tell the object from the background; empty: at three quarters of the depth.",
+        description="Block whose tokens separate object and background; empty: at three quarters of the depth.",
     )
     clear: float = Field(
         0.85,
@@ -51,7 +51,7 @@ def vlmad_extractors() -> Iterable[Component]:
 
 @hookimpl
 def vlmad_recipes() -> Iterable[Recipe]:
-    """'patch-memory', looking at the object alone."""
+    """'patch-memory' of the object alone."""
     yield Recipe(
         name="foreground-memory",
         spec={
@@ -59,7 +59,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
             "extractor": {"use": "vlmad-foreground:foreground", "config": {"layers": [-7, -4, -1], "space": "raw"}},
             "scorers": [{"use": "vlmad-core:memory", "config": {"top": 0.01}}],
         },
-        summary="Patches of the object, without its background, against a memory of normal ones; no words.",
+        summary="Patches of the object, without its background, against a memory of normal ones; no text.",
         paper="Damm et al., AnomalyDINO, WACV 2025",
         needs={"pocket": "vlmad-pocket"},
     )

@@ -1,7 +1,7 @@
 """Prompts: learned vectors in front of a few words for normal and abnormal, and deeper in the text tower.
 
-AnomalyCLIP (Zhou et al., ICLR 2024). The words speak of an "object", whatever it is, so that what was learned on some
-objects serves for others; with ``class_wise`` they name it.
+AnomalyCLIP (Zhou et al., ICLR 2024). The sentences name an "object", whatever the image shows, so that what was learned
+on some objects serves for others; with ``class_wise`` they hold the class name.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Learned(Prompts):
         text = backbone.text
         if text is None:
             raise IncompatibleError(
-                "learns words, and the backbone has no text; take one with text such as 'open-clip'."
+                "learns prompts, and the backbone has no text; take one with text such as 'open-clip'."
             )
         blocks = len(text.blocks)
         self.depth = max(1, 3 * blocks // 4) if config.depth is None else config.depth
@@ -94,7 +94,7 @@ class Learned(Prompts):
 
         Args:
             text: The tower.
-            words: N of them, each said as normal and as abnormal.
+            words: N of them, each in both states.
 
         Returns:
             Vectors before positions ``[2 N, L, W]``, normal and abnormal in turn; ids of the same sentences with

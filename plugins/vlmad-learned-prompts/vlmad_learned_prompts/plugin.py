@@ -106,7 +106,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="anomalyclip",
         spec=_ANOMALYCLIP,
-        summary="AnomalyCLIP: learned words for any object against value-to-value patches; train or import it first.",
+        summary="AnomalyCLIP: learned prompts for any object against value-to-value patches; train or import it first.",
         paper=PAPER,
         needs={"dpam": "vlmad-dpam", "pocket": "vlmad-pocket"},
         training=_TRAINING,

@@ -1,1 +1,1 @@
-"""Mutual scoring: images without labels judge each other."""
+"""Mutual scoring: unlabelled images are compared with each other."""

@@ -1,6 +1,6 @@
 """For a finished batch: MuSc's re-scoring of images by those that look alike, which needs all their scores at once.
 
-A detector judges each image by itself, so no recipe gives these scores. Mark such results *transductive*: they are not
+A detector scores each image by itself, so no recipe gives these scores. Mark such results *transductive*: they are not
 comparable with those of methods that see one image at a time.
 """
 

@@ -1,73 +1,91 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from vlmad_core.registry.component import Recipe
-from vlmad_core.registry.registry import Registry
+from vlmad_core.cli import __main__, terminal
+from vlmad_core.registry import Registry, default_registry
 from vlmad_core.testing import memory_registry
 
-WORDS = {
-    "backbone": "tiny",
-    "extractor": {"use": "patches", "config": {"space": "both"}},
-    "prompts": "templates",
-    "scorers": [{"use": "text-match", "config": {"levels": ["block*"]}, "optional": True}],
-}
-BOTH = {**WORDS, "scorers": [*WORDS["scorers"], {"use": "memory", "config": {"levels": ["raw*"]}}]}
-MEMORY = {"backbone": "tiny", "extractor": {"use": "patches", "config": {"space": "raw"}}, "scorers": ["memory"]}
+PLUGIN = """
+from vlmad_core.registry import hookimpl
+from vlmad_core.testing.registry import TINY
+
+@hookimpl
+def vlmad_backbones():
+    yield TINY
+"""
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
 
 
 @pytest.fixture
 def registry() -> Registry:
-    """The built-ins, the tiny backbone, and three recipes."""
-    return memory_registry(
-        recipes=[
-            Recipe(name="words", spec=WORDS, summary="Words.", few_shot="words-few-shot"),
-            Recipe(name="words-few-shot", spec=BOTH, summary="Words and a memory."),
-            Recipe(name="remember", spec=MEMORY, summary="A memory."),
-        ]
-    )
+    """The built-ins and the tiny backbone."""
+    return memory_registry()
 
 
 @pytest.fixture
-def make_data(tmp_path: Path) -> Callable[..., Path]:
-    """A data set in MVTec's layout: noise, with a bright square where it is defective."""
-
-    def make(categories: int = 2, normal: int = 5, good: int = 3, bad: int = 3, name: str = "things") -> Path:
-        root, rng = tmp_path / name, np.random.default_rng(0)
-        for category in range(categories):
-            for kind, count in (("train/good", normal), ("test/good", good), ("test/hole", bad)):
-                for i in range(count):
-                    pixels = rng.integers(60, 160, (40, 48, 3), np.uint8)
-                    mask = np.zeros((40, 48), np.uint8)
-                    if kind == "test/hole":
-                        mask[8 + i : 20 + i, 10:24] = 255
-                        pixels[mask > 0] = 240
-                        save(mask, root / f"kind_{category}/ground_truth/hole/{i:03}_mask.png")
-                    save(pixels, root / f"kind_{category}/{kind}/{i:03}.png")
-        return root
-
-    return make
+def data(tmp_path: Path) -> Path:
+    """A data set in MVTec's layout: noise, with a bright rectangle where it is defective."""
+    return draw(tmp_path / "things")
 
 
-@pytest.fixture
-def data(make_data: Callable[..., Path]) -> Path:
-    return make_data()
-
-
-@pytest.fixture
-def make_plan(data: Path) -> Callable[..., dict[str, Any]]:
-    def make(**changes: Any) -> dict[str, Any]:
-        return {"data": str(data), "methods": ["words", "remember"], "resolution": 32, **changes}
-
-    return make
+def draw(root: Path, category: str = "plate", normals: int = 2, count: int = 4) -> Path:
+    rng = np.random.default_rng(0)
+    for kind, number in (("train/good", normals), ("test/good", count), ("test/hole", count)):
+        for i in range(number):
+            pixels, mask = rng.integers(60, 160, (32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8)
+            if kind == "test/hole":
+                mask[8 + i : 20 + i, 10:24] = 255
+                pixels[mask > 0] = 250
+                save(mask, root / category / f"ground_truth/hole/{i}_mask.png")
+            save(pixels, root / category / kind / f"{i}.png")
+    return root
 
 
 def save(pixels: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def vlmad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Outcome]]:
+    """The command line in this process, with the built-ins, the study and the tiny backbone."""
+    site = tmp_path / "site"
+    about = site / "vlmad_tinystudy-0.1.0.dist-info"
+    about.mkdir(parents=True)
+    (site / "vlmad_tinystudy.py").write_text(PLUGIN)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: vlmad-tinystudy\nVersion: 0.1.0\n")
+    (about / "entry_points.txt").write_text("[vlmad]\ntiny = vlmad_tinystudy\n")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("VLMAD_PLUGINS", "vlmad-tinystudy vlmad-study")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("VLMAD_DEBUG", raising=False)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(terminal, "verbose", False)
+    default_registry.cache_clear()
+
+    def call(*arguments: object) -> Outcome:
+        with pytest.raises(SystemExit) as left:
+            __main__.main([str(argument) for argument in arguments])
+        written = capsys.readouterr()
+        return Outcome(int(left.value.code or 0), written.out, written.err)
+
+    yield call
+    default_registry.cache_clear()
+    sys.modules.pop("vlmad_tinystudy", None)

@@ -1,1 +1,5 @@
-"""The six-way comparison on one's own data: what to look at, against what, in which words, and at what price."""
+"""Compare methods on one's own images, and write a report that recommends one."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

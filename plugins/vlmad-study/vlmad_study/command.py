@@ -1,4 +1,4 @@
-"""``vlmad study``: the six-way comparison on one's own data, and a report that says what to take."""
+"""``vlmad study``: compare methods on one's own data, and get a report that recommends one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
 
 if TYPE_CHECKING:
-    from vlmad_study.run import Step, StudyProgress
+    from vlmad_study.planning import Step
+    from vlmad_study.run import StudyProgress
     from vlmad_study.settings import Scope
 
 __all__ = ["study_command"]
@@ -24,7 +25,7 @@ _WHAT, _HOW = "What to compare", "The run"
 
 
 def study_command(
-    data: Annotated[Path, typer.Option("--data", "-d", help="Folder of the data set that is judged.")],
+    data: Annotated[Path, typer.Option("--data", "-d", help="Folder of the data set to test on.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", file_okay=False, help="Folder for report and results; made if needed."),
@@ -32,9 +33,17 @@ def study_command(
     layout: Annotated[
         str, typer.Option(help="Of the data; see `vlmad data list`.", autocompletion=complete("dataset"))
     ] = "auto",
+    train_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=0.9,
+            help="Share of the normal images to use as training images, where the data has no split (good/, defects/).",
+        ),
+    ] = None,
     backbone: Annotated[
         str,
-        typer.Option(help="What sees, and perhaps reads.", autocompletion=complete("backbone"), rich_help_panel=_WHAT),
+        typer.Option(help="Backbone of all methods.", autocompletion=complete("backbone"), rich_help_panel=_WHAT),
     ] = "pocket",
     settings: Annotated[
         list[str] | None,
@@ -58,37 +67,35 @@ def study_command(
     ] = None,
     other: Annotated[
         Path | None,
-        typer.Option(help="A second data set: trained on one, judged on the other.", rich_help_panel=_WHAT),
+        typer.Option(help="A second data set, to train on one and test on the other.", rich_help_panel=_WHAT),
     ] = None,
     train: Annotated[
         Path | None,
-        typer.Option(help="Pictures with masks to train on that are not judged.", rich_help_panel=_WHAT),
+        typer.Option(help="Images with masks to train on; they are not tested on.", rich_help_panel=_WHAT),
     ] = None,
     class_name: Annotated[
         list[str] | None,
-        typer.Option("--class-name", "-c", help="WORDS, or CATEGORY=WORDS; repeat it.", rich_help_panel=_WHAT),
+        typer.Option("--class-name", "-c", help="NAME, or CATEGORY=NAME; repeat it.", rich_help_panel=_WHAT),
     ] = None,
     synonyms: Annotated[
         list[str] | None,
-        typer.Option(help="WORDS,WORDS or CATEGORY=WORDS,WORDS: other names; repeat it.", rich_help_panel=_WHAT),
+        typer.Option(help="NAME,NAME or CATEGORY=NAME,NAME: other class names; repeat it.", rich_help_panel=_WHAT),
     ] = None,
     shots: Annotated[
         str | None, typer.Option(help="Numbers of normal images; 0,1,2,4,8 by default.", rich_help_panel=_WHAT)
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Draws of them, at most; 3 by default.", rich_help_panel=_WHAT)
+        int | None, typer.Option(min=1, help="Draws of normal images, at most; 3 by default.", rich_help_panel=_WHAT)
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option(min=1, help="Judged images of each label and category.", rich_help_panel=_WHAT)
+        int | None, typer.Option(min=1, help="Test images of each label and category.", rich_help_panel=_WHAT)
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(
-            min=0.1, help="What all may take; 30 by default, and less is judged to stay within.", rich_help_panel=_HOW
-        ),
+        typer.Option(min=0.1, help="Time limit; 30 by default. What does not fit is cut.", rich_help_panel=_HOW),
     ] = None,
     plan_only: Annotated[
-        bool, typer.Option("--plan", help="Say what would run and for how long, and stop.", rich_help_panel=_HOW)
+        bool, typer.Option("--plan", help="Print what would run and for how long, and stop.", rich_help_panel=_HOW)
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")
@@ -99,8 +106,8 @@ def study_command(
 ) -> None:
     """Compare features, alignments, prompts, numbers of normal images, costs and domains; recommend a method.
 
-    Runs by itself and writes OUT/report.html and OUT/report.md. The same command after a stop, whatever stopped it,
-    goes on. Nothing is tuned on the data, and nothing is trained on what it is judged on.
+    Writes OUT/report.html and OUT/report.md. The same command after a stop goes on; with more --minutes it completes
+    what was cut. Nothing is tuned on the data, and nothing is trained on what it is tested on.
     """
     if out is None and not plan_only:
         raise typer.BadParameter("say where the report goes: --out FOLDER; or --plan to see what would run.")
@@ -108,65 +115,71 @@ def study_command(
         import torch
 
         torch.set_num_threads(threads)
+    source: dict[str, Any] = {"path": data, "layout": layout}
+    if train_share is not None:
+        source["config"] = {"train": train_share}
     asked: dict[str, Any] = {
-        "data": {"path": data, "layout": layout},
+        "data": source,
         "backbone": {"use": backbone, "config": _config(settings or ())},
         "sections": None if sections is None else [word.strip() for word in sections.split(",")],
         "categories": category,
         "other": other,
         "train": train,
         "class_names": _names("--class-name", class_name or ()),
-        "synonyms": {name: _words(told) for name, told in _names("--synonyms", synonyms or ()).items()},
+        "synonyms": {name: _list(text) for name, text in _names("--synonyms", synonyms or ()).items()},
         "shots": _numbers(shots),
         "seeds": seeds,
         "max_images": max_images,
         "minutes": minutes,
     }
     chosen = {name: value for name, value in asked.items() if value is not None and value != [] and value != {}}
-    wanted = False if quiet else progress
+    show_bar = False if quiet else progress
     if plan_only:
-        _plan(chosen, as_json, wanted)
+        _plan(chosen, as_json, show_bar)
         return
     from vlmad_study.run import study
 
     assert out is not None
-    with bar("study", 1, wanted) as shown:
+    with bar("study", 1, show_bar) as line:
 
         def show(now: StudyProgress) -> None:
-            shown.say(now.what)
-            shown.reach(round(now.done), round(now.total))
+            line.say(now.what)
+            line.reach(round(now.passed), round(now.limit))
 
-        report = study(chosen, out, progress=show, tell=(lambda text: None) if quiet else terminal.note)
+        report = study(chosen, out, progress=show, on_message=(lambda text: None) if quiet else terminal.note)
     if as_json:
         terminal.print_json(asdict(report))
     elif not quiet:
         sys.stdout.write(terminal.shown(report.reason) + "\n")
         terminal.note(f"the report is {report.html}, and as Markdown {report.markdown}")
+    if not report.tested:
+        terminal.complain(f"{data}: no image could be tested; the report says why.")
+        raise typer.Exit(1)
+    if report.unreadable:
+        terminal.complain(f"{terminal.counted(report.unreadable, 'image')} could not be read; the report names them.")
+        raise typer.Exit(3)
 
 
-def _plan(chosen: dict[str, Any], as_json: bool, wanted: bool | None) -> None:
-    from vlmad_study.run import plan_study
+def _plan(chosen: dict[str, Any], as_json: bool, show_bar: bool | None) -> None:
+    from vlmad_study.planning import plan_study
 
-    with bar("plan", 1, wanted) as shown:
-        scope, steps = plan_study(chosen, progress=shown.say)
+    with bar("plan", 1, show_bar) as line:
+        scope, steps = plan_study(chosen, progress=line.say)
     if as_json:
         terminal.print_json({"scope": scope.model_dump(mode="json"), "steps": [asdict(step) for step in steps]})
         return
-    _tell_plan(scope, steps)
+    _print_plan(scope, steps)
 
 
-def _tell_plan(scope: Scope, steps: Sequence[Step]) -> None:
-    rows = [(step.name, str(step.cells) if step.cells else "", _time(step.seconds)) for step in steps]
-    rows.append(("all", "", _time(sum(step.seconds for step in steps))))
+def _print_plan(scope: Scope, steps: Sequence[Step]) -> None:
+    from vlmad_study.time_limit import minutes
+
+    rows = [(step.name, str(step.rows) if step.rows else "", minutes(step.seconds)) for step in steps]
     terminal.table(("step", "rows", "about"), rows, right=("rows", "about"))
-    if scope.reduced:
-        sys.stdout.write(scope.reduced + "\n")
+    for sentence in scope.cuts.values():
+        sys.stdout.write(terminal.shown(f"cut: {sentence}") + "\n")
     for sentence in dict.fromkeys(sentence for step in steps for sentence in step.left_out):
         sys.stdout.write(terminal.shown(f"left out: {sentence}") + "\n")
-
-
-def _time(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 
 
 def _config(settings: Sequence[str]) -> dict[str, Any]:
@@ -180,19 +193,19 @@ def _config(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _names(option: str, pairs: Sequence[str]) -> dict[str, str]:
-    """CATEGORY=WORDS each; WORDS alone are for all categories."""
+    """CATEGORY=NAME each; NAME alone is for all categories."""
     found = {}
     for pair in pairs:
-        category, equals, words = pair.partition("=")
-        category, words = (category.strip(), words.strip()) if equals else ("*", pair.strip())
-        if not category or not words:
-            raise typer.BadParameter(f"{option} wants WORDS or CATEGORY=WORDS; got '{pair}'.")
-        found[category] = words
+        category, equals, name = pair.partition("=")
+        category, name = (category.strip(), name.strip()) if equals else ("*", pair.strip())
+        if not category or not name:
+            raise typer.BadParameter(f"{option} takes NAME or CATEGORY=NAME; got '{pair}'.")
+        found[category] = name
     return found
 
 
-def _words(told: str) -> list[str]:
-    return [word.strip() for word in told.split(",") if word.strip()]
+def _list(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _numbers(text: str | None) -> list[int] | None:
@@ -201,4 +214,4 @@ def _numbers(text: str | None) -> list[int] | None:
     try:
         return [int(word) for word in text.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"--shots wants whole numbers such as 0,1,4; got '{text}'.") from None
+        raise typer.BadParameter(f"--shots takes whole numbers such as 0,1,4; got '{text}'.") from None

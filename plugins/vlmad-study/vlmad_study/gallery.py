@@ -1,4 +1,4 @@
-"""Where methods fail and where they shine, as pictures: heat on top, the true defect outlined, and the score said."""
+"""The best and worst images of a method: the anomaly map on top, the true defect outlined."""
 
 from __future__ import annotations
 
@@ -12,25 +12,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlmad_core.benchmark.cells import Cell, path_of
-from vlmad_core.contracts.data import Prediction
-from vlmad_core.contracts.images import open_image
-from vlmad_core.contracts.towers import Backbone
-from vlmad_core.datasets.base import Sample
-from vlmad_core.datasets.masks import mask_of
+from vlmad_core.benchmark import Cell, path_of
+from vlmad_core.contracts import Backbone, Prediction, open_image
+from vlmad_core.datasets import Sample, mask_of
 from vlmad_core.errors import VlmadError
 from vlmad_core.files import write_whole
-from vlmad_core.registry.registry import Registry
+from vlmad_core.registry import Registry
 from vlmad_core.run.disk import file_name
 from vlmad_core.run.overlay import Scale, heated
-from vlmad_study.efficiency import ready
+from vlmad_study.cost import ready
 
 __all__ = ["ROWS", "Tile", "draw_gallery", "read_gallery"]
 
 ROWS = {
-    "missed": "Worst on defects: defective images that look most normal to it",
-    "alarms": "Worst on good ones: normal images that look most defective to it",
-    "found": "Best: defects that it sees most clearly",
+    "missed": "Missed: the defective images with the lowest scores",
+    "alarms": "False alarms: the normal images with the highest scores",
+    "found": "Found: the defective images with the highest scores",
 }
 EACH = 4
 _SIDE, _GAP = 224, 4
@@ -40,13 +37,13 @@ _INDEX = "gallery.json"
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of the gallery.
+    """One image of the gallery.
 
     Args:
         method: Label.
-        shots: Normal images that it had seen.
+        shots: Normal images that it was fitted to.
         row: Of :data:`ROWS`.
-        picture: Path in the folder of the gallery.
+        picture: Path of the JPEG in the folder of the gallery.
         image: Path in the data set.
         category: Of it.
         kind: Of defect, as the data set calls it.
@@ -68,8 +65,8 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """An image and what was thought of it."""
+class _Scored:
+    """An image of the data set with its score."""
 
     cell: Cell
     sample: Sample
@@ -77,7 +74,7 @@ class _Judged:
     score: float
     rank: int
     of: int
-    clear: float  # standard deviations of normal scores above their median: comparable between categories
+    distance: float  # from the median of normal scores, in their standard deviations: comparable between categories
 
 
 def draw_gallery(
@@ -85,62 +82,61 @@ def draw_gallery(
     scores: Path,
     out: Path,
     registry: Registry,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None],
 ) -> list[Tile]:
-    """Draw the best and worst images of each method, and give what was drawn; what is there is not drawn again.
+    """Draw the best and worst images of each method; what is there is not drawn again.
 
     Args:
         cells: Of the first draw: every category of each method and number of normal images.
-        scores: Folder with what each cell thought of each image.
-        out: Folder for the pictures.
+        scores: Folder with the scores of each cell.
+        out: Folder for the gallery.
         registry: Where to look for parts.
-        progress: Called with methods done, and with all.
+        progress: Called with methods done and methods in all; what it raises stops the drawing.
     """
     methods: dict[tuple[str, int], list[Cell]] = {}
     for cell in cells:
         methods.setdefault((cell.method, cell.shots), []).append(cell)
     tiles = read_gallery(out)
-    for done, ((method, shots), mine) in enumerate(methods.items()):
-        if progress is not None:
-            progress(done, len(methods))
-        key = sorted(cell.key for cell in mine)
+    for done, ((method, shots), own) in enumerate(methods.items()):
+        progress(done, len(methods))
+        key = sorted(cell.key for cell in own)
         if tiles.get(json.dumps([method, shots, key])) is None:
-            tiles[json.dumps([method, shots, key])] = _draw(mine, scores, out, registry)
+            tiles[json.dumps([method, shots, key])] = _draw(own, scores, out, registry)
             index = {name: [asdict(tile) for tile in some] for name, some in tiles.items()}
             write_whole(out / _INDEX, json.dumps(index, indent=1).encode())
-    wanted = [json.dumps([m, s, sorted(cell.key for cell in mine)]) for (m, s), mine in methods.items()]
+    wanted = [json.dumps([m, s, sorted(cell.key for cell in own)]) for (m, s), own in methods.items()]
     return [tile for name in wanted for tile in tiles[name]]
 
 
 def read_gallery(out: Path) -> dict[str, list[Tile]]:
     """What was drawn so far, by method."""
     try:
-        told: Mapping[str, Any] = json.loads((out / _INDEX).read_text(encoding="utf-8"))
-        return {name: [Tile(**tile) for tile in tiles] for name, tiles in told.items()}
+        record: Mapping[str, Any] = json.loads((out / _INDEX).read_text(encoding="utf-8"))
+        return {name: [Tile(**tile) for tile in tiles] for name, tiles in record.items()}
     except (OSError, ValueError, TypeError):
         return {}
 
 
 def _draw(cells: Sequence[Cell], scores: Path, out: Path, registry: Registry) -> list[Tile]:
-    judged = [one for cell in cells for one in _read(cell, scores)]
-    bad = sorted((one for one in judged if one.sample.label), key=lambda one: one.clear)
-    good = sorted((one for one in judged if not one.sample.label), key=lambda one: -one.clear)
+    scored = [one for cell in cells for one in _read(cell, scores)]
+    bad = sorted((one for one in scored if one.sample.label), key=lambda one: one.distance)
+    good = sorted((one for one in scored if not one.sample.label), key=lambda one: -one.distance)
     missed = bad[:EACH]
     rows = {"missed": missed, "alarms": good[:EACH], "found": [one for one in bad[::-1] if one not in missed][:EACH]}
     wanted = [one for some in rows.values() for one in some]
     # Scores of a few usual normal images too, for the scale of colours.
     usual = good[EACH :: max(1, len(good) // EACH)][:EACH]
-    seen = _predict([*wanted, *usual], registry)
-    if not seen:
+    predictions = _predict([*wanted, *usual], registry)
+    if not predictions:
         return []
     normal, defective = (*rows["alarms"], *usual), (*rows["missed"], *rows["found"])
-    scale = _scale(*([seen[one.path].raw_map for one in some] for some in (normal, defective)))
+    scale = _scale(*([predictions[one.path].raw_map for one in some] for some in (normal, defective)))
     folder = out / file_name(f"{cells[0].method}/{cells[0].shots}")
     folder.mkdir(parents=True, exist_ok=True)
     tiles = []
     for row, some in rows.items():
         for number, one in enumerate(some, 1):
-            picture = _tile(one.sample, seen[one.path], scale)
+            picture = _tile(one.sample, predictions[one.path], scale)
             data = io.BytesIO()
             picture.save(data, "JPEG", quality=88)
             path = folder / f"{row}-{number}.jpg"
@@ -162,8 +158,8 @@ def _draw(cells: Sequence[Cell], scores: Path, out: Path, registry: Registry) ->
     return tiles
 
 
-def _read(cell: Cell, scores: Path) -> list[_Judged]:
-    """Every judged image of a cell; nothing where the cell failed."""
+def _read(cell: Cell, scores: Path) -> list[_Scored]:
+    """Every image of a cell; nothing where the cell failed."""
     try:
         lines = [json.loads(line) for line in (scores / f"{cell.key}.jsonl").read_text(encoding="utf-8").splitlines()]
     except OSError:
@@ -175,34 +171,34 @@ def _read(cell: Cell, scores: Path) -> list[_Judged]:
     middle, spread = float(np.median(normal)), float(normal.std()) or 1e-9
     order = sorted((line["score"] for line in lines), reverse=True)
     return [
-        _Judged(
+        _Scored(
             cell=cell,
             sample=samples[line["path"]],
             path=line["path"],
             score=line["score"],
             rank=order.index(line["score"]) + 1,
             of=len(lines),
-            clear=(line["score"] - middle) / spread,
+            distance=(line["score"] - middle) / spread,
         )
         for line in lines
         if line["path"] in samples
     ]
 
 
-def _predict(wanted: Sequence[_Judged], registry: Registry) -> dict[str, Prediction]:
+def _predict(wanted: Sequence[_Scored], registry: Registry) -> dict[str, Prediction]:
     """By path; each category with the normal images of its own cell, on one backbone."""
     found: dict[str, Prediction] = {}
     cells, shared = {one.cell.key: one.cell for one in wanted}, dict[str, Backbone]()
     for key, cell in cells.items():
-        mine = [one for one in wanted if one.cell.key == key]
+        own = [one for one in wanted if one.cell.key == key]
         pipeline = ready(cell, registry, shared)
-        predictions = pipeline.predict([one.sample.image for one in mine], cell.category.class_name)
-        found |= zip([one.path for one in mine], predictions, strict=True)
+        made = pipeline.predict([one.sample.image for one in own], cell.category.class_name)
+        found |= zip([one.path for one in own], made, strict=True)
     return found
 
 
 def _scale(normal: Sequence[np.ndarray], bad: Sequence[np.ndarray]) -> Scale:
-    """From the middle of normal maps, with the highest of them in between, to the highest there is."""
+    """From the median of normal maps, with their top in between, to the top of all maps."""
     flat = np.concatenate([map_.ravel() for map_ in normal or bad])
     low, top = float(np.median(flat)), float(np.quantile(flat, 0.998))
     high = max([float(np.quantile(map_, 0.998)) for map_ in bad] or [top])
@@ -211,7 +207,7 @@ def _scale(normal: Sequence[np.ndarray], bad: Sequence[np.ndarray]) -> Scale:
 
 
 def _tile(sample: Sample, prediction: Prediction, scale: Scale) -> Image.Image:
-    """The picture as it is and with heat, side by side, the defect outlined in both."""
+    """The image as it is and with its map, side by side, the defect outlined in both."""
     image = open_image(sample.image)
     share = _SIDE / max(image.size)
     width, height = (max(1, round(side * share)) for side in image.size)

@@ -1,4 +1,4 @@
-"""Run a study: plan it, then one step after the other, each of which passes over what is done; last, the report."""
+"""Run a study within its time limit: the recommendation first, then one section after the other, then the report."""
 
 from __future__ import annotations
 
@@ -8,42 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.benchmark.cells import Cell, find_cells
-from vlmad_core.benchmark.plan import Source
-from vlmad_core.benchmark.run import BenchmarkProgress, run_benchmark
-from vlmad_core.registry.registry import Registry, default_registry
-from vlmad_core.registry.validate import validate
-from vlmad_core.report.rows import read_rows
+from vlmad_core.benchmark import BenchmarkProgress, Cell, Source, find_cells, run_benchmark
+from vlmad_core.pipeline import assemble
+from vlmad_core.registry import Registry, default_registry
+from vlmad_core.report import ROWS, read_rows
 from vlmad_core.version import __version__
-from vlmad_study.advice import advise, main_methods
-from vlmad_study.efficiency import measured, representatives, time_all
-from vlmad_study.facts import Facts, told_apart
+from vlmad_study.ablation import ablate_prompts
+from vlmad_study.backbone import inspect_backbone
+from vlmad_study.cost import first_cells, measure_costs
+from vlmad_study.data import read_data, with_distinct_names
+from vlmad_study.folder import StudyFolder, check_rows, drop_partial_rows
 from vlmad_study.gallery import draw_gallery
-from vlmad_study.learn import Lesson, lessons, teach
-from vlmad_study.leave_out import leave_one_out
-from vlmad_study.record import StudyFolder, check_rows
-from vlmad_study.report import StudyReport, write_report
-from vlmad_study.sections import Learned, Planned, plan_section
-from vlmad_study.settings import SECTIONS, Scope, StudySettings
+from vlmad_study.planning import BENCHMARKS, Planner, cells_of, first_scope, share, steps_of, to_settings
+from vlmad_study.ranking import Ranked
+from vlmad_study.recommendation import main_methods, recommend
+from vlmad_study.report.content import StudyReport
+from vlmad_study.report.write import write_report
+from vlmad_study.sections import PlannedSection
+from vlmad_study.settings import StudySettings
+from vlmad_study.time_limit import FEWEST, TimeIsUpError, TimeLimit, minutes
+from vlmad_study.training_jobs import TrainingJob, plan_training, run_training
 
-__all__ = ["Step", "StudyProgress", "plan_study", "study"]
+__all__ = ["StudyProgress", "study"]
 
-
-@dataclass(frozen=True)
-class Step:
-    """A part of the work.
-
-    Args:
-        name: Of a section, or what is done.
-        seconds: About how long it takes here.
-        cells: Rows of a benchmark; 0 for what is none.
-        left_out: Sentences.
-    """
-
-    name: str
-    seconds: float
-    cells: int = 0
-    left_out: tuple[str, ...] = ()
+_TRAIN_COST = 4.0
+"""Work of an image that is trained on, in images that are scored: features of two towers, then many steps."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +40,13 @@ class StudyProgress:
     """How far it is.
 
     Args:
-        done: Seconds of the estimate that are behind.
-        total: Seconds of the estimate.
-        left: Seconds that are left at the pace so far.
-        what: What goes on now, in words.
+        passed: Seconds since the start.
+        limit: Seconds that the call may take.
+        what: What happens now.
     """
 
-    done: float
-    total: float
-    left: float
+    passed: float
+    limit: float
     what: str
 
 
@@ -68,81 +55,36 @@ def study(
     out: str | Path,
     *,
     progress: Callable[[StudyProgress], None] | None = None,
-    tell: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
     registry: Registry | None = None,
     **settings: Any,
 ) -> StudyReport:
     """Compare features, alignments, prompts, numbers of normal images, costs and domains, and write a report.
 
-    The same call after a stop, whatever stopped it, goes on.
+    The same call after a stop, whatever stopped it, goes on; with more ``minutes`` it completes what was cut.
 
     Args:
         data: Folder of a data set, or all settings.
-        out: Folder for the report and everything it is made of.
+        out: Folder for the report and everything that it is made of.
         progress: Called as it goes.
-        tell: Called with sentences worth knowing.
+        on_message: Called with sentences worth knowing.
         registry: Where to look for parts.
         settings: Of :class:`~vlmad_study.settings.StudySettings`, such as ``other="data/cookies"``.
 
     Raises:
-        ConfigError: Settings that do not do, or ``out`` holds another study.
-        UnknownComponentError: A name that nobody offers.
+        ConfigError: Wrong settings, or ``out`` holds another study.
+        UnknownComponentError: A name that no plugin offers.
         KeyboardInterrupt: Ctrl-C; what is done is safe.
 
-    >>> vlmad_study.study("data/piped", out="study/piped").recommended  # doctest: +SKIP
-    """
-    registry, tell = registry or default_registry(), tell or (lambda text: None)
-    asked = told_apart(_settings(data, settings), registry)
-    with StudyFolder(Path(out), asked) as folder:
-        run = _Run(asked, folder, registry, progress or (lambda now: None), tell)
-        return run.all()
-
-
-def plan_study(
-    data: StudySettings | Source | Mapping[str, Any] | str | Path,
-    *,
-    progress: Callable[[str], None] | None = None,
-    registry: Registry | None = None,
-    **settings: Any,
-) -> tuple[Scope, list[Step]]:
-    """What a study would do and for how long; nothing is written.
-
-    Raises:
-        As :func:`study`.
+    >>> study("data/piped", out="study/piped").recommended  # doctest: +SKIP
     """
     registry = registry or default_registry()
-    asked = told_apart(_settings(data, settings), registry)
-    facts = Facts.find(asked, registry)
-    scope = facts.scope(asked, registry, progress or (lambda what: None))
-    return scope, _steps(asked, facts, scope, registry)
-
-
-def _settings(data: Any, settings: Mapping[str, Any]) -> StudySettings:
-    if isinstance(data, StudySettings):
-        return validate(StudySettings, {**data.model_dump(), **settings}, "study", "a study")
-    said = dict(data) if isinstance(data, Mapping) else {"data": data}
-    return validate(StudySettings, {**said, **settings}, "study", "a study")
-
-
-def _steps(asked: StudySettings, facts: Facts, scope: Scope, registry: Registry) -> list[Step]:
-    steps = [Step("learn", scope.seconds["learn"])] if scope.seconds.get("learn") else []
-    for name in _ORDER:
-        if name in asked.sections and name != "efficiency":
-            planned = plan_section(name, asked, scope, facts.eyes, registry, words=facts.words)
-            alone = name == "cross-domain"  # its methods are not there before they are trained
-            cells = 0 if alone else sum(len(find_cells(plan, registry)) for plan in planned.plans)
-            steps.append(Step(name, scope.seconds.get(name, 0.0), cells, planned.left_out))
-    steps += [
-        Step(name, scope.seconds[name])
-        for name in ("leave-one-out", "efficiency", "gallery")
-        if scope.seconds.get(name)
-    ]
-    return steps
-
-
-_ORDER = ("shots", "features", "alignment", "prompts", "cross-domain", "efficiency")
-"""Of running: the methods that everything else is held against come first."""
-assert set(_ORDER) == set(SECTIONS)
+    chosen = to_settings(data, settings)
+    limit = TimeLimit(60 * chosen.minutes)
+    chosen = with_distinct_names(chosen, registry)
+    with StudyFolder(Path(out), chosen) as folder:
+        notify = progress or (lambda now: None)
+        return _Run(chosen, folder, registry, limit, notify, on_message or (lambda text: None)).run()
 
 
 class _Run:
@@ -150,141 +92,176 @@ class _Run:
 
     def __init__(
         self,
-        asked: StudySettings,
+        settings: StudySettings,
         folder: StudyFolder,
         registry: Registry,
+        limit: TimeLimit,
         progress: Callable[[StudyProgress], None],
-        tell: Callable[[str], None],
+        on_message: Callable[[str], None],
     ) -> None:
-        self.asked, self.folder, self.registry, self.progress, self.tell = asked, folder, registry, progress, tell
+        self.settings, self.folder, self.registry, self.limit = settings, folder, registry, limit
+        self.progress, self.on_message = progress, on_message
         self.left_out: dict[str, list[str]] = {}
-        self.planned: dict[str, Planned] = {}
-        self.behind, self.total, self.started = 0.0, 1.0, time.perf_counter()
-        self.worked, self.passed = 0.0, 0.0  # of the estimate and of the clock, without what was done before
-        self.since = self.started
+        self.planned: dict[str, PlannedSection] = {}
+        self.pace = 1.0  # measured over estimated seconds
+        self._notify("reading data and backbone")
+        data, info = read_data(settings, registry), inspect_backbone(settings.backbone, registry)
+        self.planner = Planner(settings, data, info, registry)
+        self.scope = folder.scope or folder.save_scope(first_scope(settings, data))
+        folder.save_facts(backbone=dict(info.provenance), vlmad=__version__)
 
-    def all(self) -> StudyReport:
-        """Every step."""
-        self._say("looking at data and backbone")
-        facts = Facts.find(self.asked, self.registry)
-        scope = self.folder.scope
-        if scope is None:
-            scope = facts.scope(self.asked, self.registry, self._say)
-            self.folder.keep_scope(scope)
-        self.folder.note(backbone=dict(facts.eyes.provenance), vlmad=__version__)
-        self.total = sum(scope.seconds.values()) + 10
-        self.tell(self._told(scope))
-        self.started = self.since = time.perf_counter()
-        learned = self._learn(facts, scope)
-        for name in _ORDER:
-            if name != "efficiency" and (name in self.asked.sections or name == "shots"):
-                self._section(name, facts, scope, learned)
-        self._own_steps(facts, scope)
-        self._say("writing the report")
-        self.folder.touch()
-        report = write_report(self.folder.path, self.asked, scope, facts.eyes, self.left_out, self.folder.record)
-        self._step_done("report", 10)
+    def run(self) -> StudyReport:
+        """Every step, each within its share of the time, and the report in any case."""
+        names = steps_of(self.planner)
+        for place, name in enumerate(names):
+            room = max(0.0, self.limit.left) * share(names, place)
+            # Nothing is worth anything without the section that the recommendation is made of.
+            self.limit.start_step(self.limit.left if name == "shots" else 1.5 * room)
+            started = time.perf_counter()
+            self._cut({f"{name}, time": ""})
+            if self.limit.left < 0 and name != "shots":
+                self._cut({f"{name}, time": f"{name}: left out for lack of time."})
+                continue
+            try:
+                self._step(name, room)
+            except TimeIsUpError:
+                self._cut({f"{name}, time": f"{name}: stopped when its time was over; more --minutes complete it."})
+                drop_partial_rows(self.folder.path / name)
+            self.folder.save_time()
+            seconds, passed = minutes(time.perf_counter() - started), minutes(self.limit.passed)
+            cuts = [sentence for key, sentence in self.scope.cuts.items() if key.partition(",")[0] == name]
+            self.on_message(" ".join([f"{name}: {seconds}; {passed} of {minutes(self.limit.seconds)} passed.", *cuts]))
+        self._notify("writing the report")
+        report = write_report(
+            self.folder.path,
+            self.settings,
+            self.scope,
+            self.planner.info,
+            self.planned,
+            self.left_out,
+            self.folder.record,
+            self.registry,
+        )
+        self.folder.save_time()
         return report
 
-    def _learn(self, facts: Facts, scope: Scope) -> list[Learned]:
-        if not {"alignment", "prompts", "cross-domain", "shots"} & set(self.asked.sections):
-            return []
-        todo, left = lessons(scope.pictures, facts.sources, facts.eyes, self.folder.path / "trained", self.registry)
-        self.left_out["alignment"] = list(left)
-        each = scope.seconds.get("learn", 0.0) / max(1, len(todo))
-        for lesson in todo:
-            self._teach(lesson, facts, each)
-        return [lesson.learned for lesson in todo]
+    def _step(self, name: str, room: float) -> None:
+        if name == "train":
+            self._train(room)
+        elif name in BENCHMARKS:
+            self._section(name, room)
+        elif name == "examples":
+            self._examples()
+        elif name == "efficiency":
+            cells = self._shots_cells()
+            order = {(one.method, one.shots): place for place, one in enumerate(self._main_methods())}
+            chosen = first_cells(cells, (0, self.scope.reference))
+            chosen.sort(key=lambda cell: order.get((cell.method, cell.shots), len(order)))
+            measure_costs(chosen, self.folder.path / "efficiency", self.registry, self._counter("costs"))
+        elif "prompts" in self.planned and self._has_rows("prompts"):
+            cells = find_cells(self.planned["prompts"].plans[0], self.registry)
+            categories = list({id(cell.category): cell.category for cell in cells}.values())
+            path = self.folder.path / "prompts" / "ablation.json"
+            ablate_prompts(self.planner.info, categories, path, self.registry, self._counter("states and templates"))
 
-    def _teach(self, lesson: Lesson, facts: Facts, seconds: float) -> None:
-        what = f"training {lesson.learned.kind} on {lesson.learned.name}"
-        self._say(what)
-        show = lambda done, total: self._say(f"{what}: {done} of {total}", seconds * done / max(1, total))  # noqa: E731
-        teach(lesson, facts.eyes, self.asked.epochs, self.registry, show)
-        self._step_done(what, seconds)
-
-    def _section(self, name: str, facts: Facts, scope: Scope, learned: Sequence[Learned]) -> None:
-        words = {**facts.words, **facts.other} if name == "cross-domain" else facts.words
-        planned = plan_section(name, self.asked, scope, facts.eyes, self.registry, learned=learned, words=words)
-        self.planned[name] = planned
-        self.left_out.setdefault(name, []).extend(planned.left_out)
-        if name not in self.asked.sections:
-            return
-        check_rows(
-            self.folder.path / name,
-            [cell.key for plan in planned.plans for cell in find_cells(plan, self.registry)],
+    def _train(self, room: float) -> None:
+        out = self.folder.path / "trained"
+        jobs, left = plan_training(
+            self.scope.train_images, self.planner.data.sources, self.planner.info, out, self.registry
         )
-        seconds = scope.seconds.get(name, 0.0) / max(1, len(planned.plans))
+        self.left_out["alignment"] = list(left)
+        if jobs and not any(job.result.folder.exists() for job in jobs) and "train" not in self.scope.max_images:
+            each = self._seconds_per_image(jobs[0]) * _TRAIN_COST * len(jobs)
+            count = min(self.scope.train_images, max(3 * FEWEST, int(room / max(each, 1e-9))))
+            cuts = dict(self.scope.cuts)
+            if count < self.scope.train_images:
+                cuts["train"] = f"train: each training uses at most {count} images, of up to {self.scope.train_images}."
+            changes = {"train_images": count, "cuts": cuts, "max_images": {**self.scope.max_images, "train": count}}
+            self.scope = self.folder.save_scope(self.scope.model_copy(update=changes))
+            jobs, _ = plan_training(count, self.planner.data.sources, self.planner.info, out, self.registry)
+        for job in jobs:
+            what = f"training {job.result.label}"
+            self._notify(what)
+            run_training(job, self.planner.info, self.settings.epochs, self.registry, self._counter(what))
+            self.planner.trained.append(job.result)
+
+    def _seconds_per_image(self, job: TrainingJob) -> float:
+        assert self.planner.info.zero_shot is not None
+        pipeline = assemble(self.planner.info.zero_shot, backbone=self.planner.info.model, registry=self.registry)
+        images = [sample.image for sample in job.data.samples[:3]]
+        pipeline.predict(images[0], "object")
+        started = time.perf_counter()
+        pipeline.predict(images, "object")
+        return (time.perf_counter() - started) / len(images)
+
+    def _section(self, name: str, room: float) -> None:
+        """Choose how much fits, run it, and learn from how long it really took."""
+        estimated = 0.0
+        if name in self.scope.max_images:
+            planned: PlannedSection | None = self.planner.plan(name, self.scope)
+        else:
+            self._notify(f"timing {name}")
+            chosen = self.planner.choose(name, self.scope, room, self.pace, self.limit.check)
+            planned, estimated = chosen.planned, chosen.seconds
+            self.scope = self.folder.save_scope(chosen.scope.model_copy(update={"cuts": self.scope.cuts}))
+            self._cut(chosen.cuts)
+        if planned is None:
+            return
+        self.planned[name], self.left_out[name] = planned, planned.left_out
+        out = self.folder.path / name
+        check_rows(out, [cell.key for cell in cells_of(planned, self.registry)])
+        started, is_new = time.perf_counter(), not self._has_rows(name)
+
+        def show(now: BenchmarkProgress) -> None:
+            self.limit.check()
+            self._notify(f"{name}: {now.message}")
+
         for plan in planned.plans:
-
-            def show(now: BenchmarkProgress) -> None:
-                self._say(f"{name}: {now.message}", seconds * now.done / max(1, now.cells))
-
             results = run_benchmark(
-                plan, self.folder.path / name, extend=True, progress=show, on_message=self.tell, registry=self.registry
+                plan,
+                out,
+                extend=True,
+                tables=False,
+                progress=show,
+                on_message=self.on_message,
+                registry=self.registry,
             )
             for error in dict.fromkeys(row["error"] for row in results.failed):
-                self.left_out[name].append(f"A run failed: {error}")
-            self._step_done(name, seconds, quiet=plan is not planned.plans[-1])
+                planned.leave_out(f"A run failed: {error}")
+        if is_new and estimated > 1:
+            self.pace *= max(0.2, min(5.0, (time.perf_counter() - started) / estimated))
 
-    def _own_steps(self, facts: Facts, scope: Scope) -> None:
-        out, eyes = self.folder.path, facts.eyes
-        cells = [cell for plan in self.planned["shots"].plans for cell in find_cells(plan, self.registry)]
-        if "prompts" in self.asked.sections and eyes.reads:
-            if eyes.states and self.planned["prompts"].plans:
-                judged = _categories(find_cells(self.planned["prompts"].plans[0], self.registry))
-                show = self._shower("leave-one-out", scope)
-                leave_one_out(eyes, judged, out / "prompts" / "leave-one-out.json", self.registry, show)
-                self._step_done("leave-one-out", scope.seconds.get("leave-one-out", 0.0))
-            else:
-                self.left_out["prompts"].append("States and templates left out one by one: these prompts have none.")
-        wanted = (0, scope.reference)
-        if "efficiency" in self.asked.sections:
-            time_all(
-                representatives(cells, wanted), out / "efficiency", self.registry, self._shower("efficiency", scope)
-            )
-            self._step_done("efficiency", scope.seconds.get("efficiency", 0.0))
-        if "shots" in self.asked.sections:
-            advice = advise(out / "shots", read_rows(out / "shots"), measured(out / "efficiency"), scope.reference)
-            shown = {(one.method, one.shots) for one in main_methods(advice)} if advice is not None else set()
-            first = [c for c in cells if (c.method, c.shots) in shown and c.status == "waiting" and c.seed == 0]
-            folder = out / "pictures" / "gallery"
-            draw_gallery(first, out / "shots" / "scores", folder, self.registry, self._shower("gallery", scope))
-            self._step_done("gallery", scope.seconds.get("gallery", 0.0))
+    def _examples(self) -> None:
+        main = {(one.method, one.shots) for one in self._main_methods()}
+        cells = [c for c in self._shots_cells() if (c.method, c.shots) in main and c.status == "waiting" and not c.seed]
+        folder = self.folder.path / "images" / "examples"
+        draw_gallery(cells, self.folder.path / "shots" / "scores", folder, self.registry, self._counter("examples"))
 
-    def _shower(self, name: str, scope: Scope) -> Callable[[int, int], None]:
-        seconds = scope.seconds.get(name, 0.0)
-        return lambda done, total: self._say(f"{name}: {done} of {total}", seconds * done / max(1, total))
+    def _main_methods(self) -> Sequence[Ranked]:
+        if not self._has_rows("shots"):
+            return ()
+        shots = self.folder.path / "shots"
+        found = recommend(shots, read_rows(shots), [], self.scope.reference)
+        return () if found is None else main_methods(found)
 
-    def _say(self, what: str, within: float = 0.0) -> None:
-        self.progress(StudyProgress(self.behind + within, self.total, self._left(within), what))
+    def _shots_cells(self) -> list[Cell]:
+        return cells_of(self.planned["shots"], self.registry) if "shots" in self.planned else []
 
-    def _left(self, within: float = 0.0) -> float:
-        worked, passed = self.worked + within, self.passed + time.perf_counter() - self.since
-        pace = passed / worked if worked > 0.03 * self.total else 1.0
-        return pace * max(0.0, self.total - self.behind - within)
+    def _has_rows(self, name: str) -> bool:
+        return (self.folder.path / name / ROWS).exists()
 
-    def _step_done(self, name: str, seconds: float, *, quiet: bool = False) -> None:
-        now = time.perf_counter()
-        anew = now - self.since > 0.02 * seconds  # what was done before takes no time, and says nothing of the pace
-        if anew:
-            self.worked += seconds
-            self.passed += now - self.since
-        self.behind, self.since = self.behind + seconds, now
-        self.folder.touch()
-        if not quiet and name != "report":
-            passed, left = _time(now - self.started), _time(self._left())
-            self.tell(f"{name}: {'done' if anew else 'was there'}, {passed} after the start; about {left} left.")
+    def _cut(self, sentences: Mapping[str, str]) -> None:
+        """Say what was cut, by step; an empty sentence takes one back."""
+        cuts = {key: sentence for key, sentence in {**self.scope.cuts, **sentences}.items() if sentence}
+        if cuts != self.scope.cuts:
+            self.scope = self.folder.save_scope(self.scope.model_copy(update={"cuts": cuts}))
 
-    def _told(self, scope: Scope) -> str:
-        parts = ", ".join(f"{name} {_time(seconds)}" for name, seconds in scope.seconds.items() if seconds)
-        reduced = f" {scope.reduced}" if scope.reduced else ""
-        return f"about {_time(self.total)} in all, less what is done already: {parts}.{reduced}"
+    def _counter(self, what: str) -> Callable[[int, int], None]:
+        def show(done: int, total: int) -> None:
+            self.limit.check()
+            self._notify(f"{what}: {done} of {total}")
 
+        return show
 
-def _categories(cells: Sequence[Cell]) -> list[Any]:
-    return list({id(cell.category): cell.category for cell in cells}.values())
-
-
-def _time(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+    def _notify(self, what: str) -> None:
+        self.progress(StudyProgress(self.limit.passed, self.limit.seconds, what))

@@ -1,4 +1,4 @@
-"""What a study is to compare, and how long it may take; a description, of which nothing here is run."""
+"""What a study compares, and how long it may take. A description; nothing here runs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, field_validator
 
 from vlmad_core.benchmark.plan import BackboneChoice, Source
-from vlmad_core.registry.component import Config
+from vlmad_core.registry import Config
 
 __all__ = ["REFERENCE", "SECTIONS", "Scope", "Section", "StudySettings"]
 
@@ -15,32 +15,32 @@ Section = Literal["features", "alignment", "prompts", "shots", "efficiency", "cr
 SECTIONS: tuple[Section, ...] = get_args(Section)
 
 REFERENCE = 4
-"""Normal images that sections other than `shots` compare with, where there are so many."""
+"""Normal images in every comparison outside of section `shots`, where there are so many."""
 
 
 class StudySettings(Config):
-    """Everything that decides what a study finds, but for what the clock allows: see :class:`Scope`."""
+    """Everything that decides what a study finds, except for what the time limit cuts: see :class:`Scope`."""
 
-    data: Source = Field(description="The data set that is judged.")
-    other: Source | None = Field(None, description="A second one, for training on one and judging the other.")
-    train: Source | None = Field(None, description="Pictures with masks to train on that belong to neither.")
+    data: Source = Field(description="The data set that the methods are tested on.")
+    other: Source | None = Field(None, description="A second data set, to train on one and test on the other.")
+    train: Source | None = Field(None, description="Images with masks to train on; they belong to neither data set.")
     backbone: BackboneChoice = Field(
-        default_factory=lambda: BackboneChoice(use="pocket"), description="What sees, and perhaps reads."
+        default_factory=lambda: BackboneChoice(use="pocket"), description="Backbone of all methods."
     )
-    sections: tuple[Section, ...] = Field(SECTIONS, min_length=1, description="Which parts of the study.")
+    sections: tuple[Section, ...] = Field(SECTIONS, min_length=1, description="Sections of the report.")
     categories: tuple[str, ...] = Field((), description="Only these; all where empty.")
     class_names: dict[str, str] = Field(
-        default_factory=dict, description="Category to the words for it; '*' stands for all that are not named."
+        default_factory=dict, description="Category to its class name; '*' stands for all that are not named."
     )
     synonyms: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="Category to other words for it; '*' stands for all that are not named."
+        default_factory=dict, description="Category to other class names; '*' stands for all that are not named."
     )
     shots: tuple[int, ...] = Field((0, 1, 2, 4, 8), min_length=1, description="Numbers of normal images.")
-    seeds: int = Field(3, gt=0, description="Draws of them, at most.")
-    max_images: int | None = Field(None, gt=0, description="Judged images of each label and category, at most.")
-    minutes: float = Field(30.0, gt=0, description="What all may take; fewer images are judged where it is too little.")
-    epochs: int = Field(6, gt=0, description="Of what is trained.")
-    learned_from: int = Field(120, gt=0, description="Pictures that are trained on, at most.")
+    seeds: int = Field(3, gt=0, description="Draws of normal images, at most.")
+    max_images: int | None = Field(None, gt=0, description="Test images of each label and category, at most.")
+    minutes: float = Field(30.0, gt=0, description="Time limit of one call.")
+    epochs: int = Field(6, gt=0, description="Epochs of what is trained.")
+    train_images: int = Field(120, gt=0, description="Images to train on, at most.")
 
     @field_validator("data", "other", "train", mode="before")
     @classmethod
@@ -66,17 +66,19 @@ class StudySettings(Config):
 
 
 class Scope(Config):
-    """How much of it the clock and the data allow; chosen once, and kept when a study goes on after a stop."""
+    """How much of the study the time limit allows; kept in the folder, so that a later call uses the same images."""
 
-    max_images: int | None = Field(description="Judged images of each label and category; None: all.")
+    shots: tuple[int, ...] = Field(description="Numbers of normal images that the data set has enough of.")
+    max_images: dict[str, int | None] = Field(
+        default_factory=dict, description="Section to test images of each label and category; null: all."
+    )
     seeds: int = Field(gt=0, description="Draws of normal images.")
-    shots: tuple[int, ...] = Field(description="Numbers of normal images that there are enough of.")
-    pictures: int = Field(120, gt=0, description="Pictures that each training learns from, at most.")
-    seconds: dict[str, float] = Field(default_factory=dict, description="Step to how long it was thought to take.")
-    reduced: str = Field("", description="What was left out to be in time, as a sentence.")
+    dropped: tuple[str, ...] = Field((), description="Methods of section `shots` that take too long.")
+    train_images: int = Field(gt=0, description="Images that each training uses, at most.")
+    cuts: dict[str, str] = Field(default_factory=dict, description="Step to what was cut of it, as a sentence.")
 
     @property
     def reference(self) -> int:
-        """Normal images outside of the section `shots`; 0 where there are none."""
-        there = [shots for shots in self.shots if 0 < shots <= REFERENCE]
-        return max(there, default=min((shots for shots in self.shots if shots), default=0))
+        """Normal images outside of section `shots`; 0 where there are none."""
+        enough = [shots for shots in self.shots if 0 < shots <= REFERENCE]
+        return max(enough, default=min((shots for shots in self.shots if shots), default=0))

@@ -1,4 +1,4 @@
-"""The backbone 'timm': one of timm's vision transformers, its weights, and how it wants its images."""
+"""The backbone 'timm': one of timm's vision transformers, its weights, and their preprocessing."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def make(config: TimmConfig) -> Made:
 
 
 def blank(name: str) -> nn.Module:
-    """A model without numbers, to look at.
+    """A model without weights, to read its structure.
 
     Raises:
         ConfigError: timm has no model of that name.
@@ -141,7 +141,7 @@ def fill(model: Any, state: dict[str, Tensor], path: Path) -> None:
         ConfigError: Tensors are missing, not known, or of another shape; the text names some.
     """
     patch = tuple(model.patch_embed.proj.kernel_size)
-    for key, tensor in state.items():  # timm would resize both without a word
+    for key, tensor in state.items():  # timm would resize both silently
         if key.endswith(_KERNELS) and tensor.ndim == 4 and tuple(tensor.shape[2:]) != patch:
             _refuse(path, [f"'{key}' is of patches {tuple(tensor.shape[2:])}, not {patch}"])
         if key.endswith(_TABLES) and model.pos_embed is not None and tensor.shape[-2] != model.pos_embed.shape[-2]:

@@ -54,7 +54,7 @@ def has_a_normal_and_an_abnormal_state(case: PromptsCase) -> None:
     there = bool(abnormal.any()) and not bool(abnormal.all())
     require(there, f"abnormal is {abnormal.tolist()}; it needs a False for normal and a True for abnormal.")
     normal, other = text_embeddings.vectors[:, ~abnormal][:, :1], text_embeddings.vectors[:, abnormal][:, :1]
-    require(not close(normal, other), "normal and abnormal are the same vector; say them in different words.")
+    require(not close(normal, other), "normal and abnormal are the same vector; describe them by different text.")
 
 
 @check("prompts")
@@ -76,7 +76,7 @@ def declares_class_name_use(case: PromptsCase) -> None:
     """``class_name_use`` is "ignored" exactly where the embeddings do not depend on the class name."""
     part = case.part
     if part.per_image:
-        raise CheckSkipped("it looks at images, so text embeddings differ without names.")
+        raise CheckSkipped("it uses the image, so text embeddings differ without class names.")
     with torch.no_grad():
         vectors = case.run(part)["text_embeddings"]
     depends = not close(vectors, vectors[:1].expand_as(vectors))
@@ -115,7 +115,7 @@ def accepts_any_class_name(case: PromptsCase) -> None:
 
 @check("prompts")
 def same_after_an_extractor_ran(case: PromptsCase) -> None:
-    """The text embeddings are the same before and after somebody used the image encoder."""
+    """The text embeddings are the same before and after the image encoder was used."""
     with torch.no_grad():
         before = case.run(case.part)["text_embeddings"]
         vision = case.backbone.vision

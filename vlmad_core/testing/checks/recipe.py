@@ -27,7 +27,7 @@ def spec_is_valid(case: RecipeCase) -> None:
 
 @check("recipe")
 def parts_are_found(case: RecipeCase) -> None:
-    """Each part is installed or listed in ``needs``, and takes the options that the recipe gives it."""
+    """Each part is installed, named in full or listed in ``needs``, and takes the options that the recipe gives it."""
     recipe, spec = _recipe(case), _spec(case)
     parts = [("backbone", spec.backbone), ("extractor", spec.extractor), *(("scorer", part) for part in spec.scorers)]
     parts += [("prompts", spec.prompts)] if spec.prompts else []
@@ -36,9 +36,10 @@ def parts_are_found(case: RecipeCase) -> None:
             component = case.registry.get(kind, part.use).component
             validate(component.config, part.config, f"{kind} '{part.use}'", part.use)
         except UnknownComponentError as error:
-            known = part.use in recipe.needs
+            known = ":" in part.use or part.use in recipe.needs
             require(
-                known, f"{error} Write needs={{'{part.use}': 'DISTRIBUTION'}}, so that a user is told what to install."
+                known,
+                f"{error} Name it in full, as 'DISTRIBUTION:{part.use}', so that the message says what to install.",
             )
         except ConfigError as error:
             raise CheckFailed(f"{error} Correct the spec of the recipe.") from error

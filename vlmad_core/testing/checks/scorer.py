@@ -1,4 +1,4 @@
-"""Rules of a scorer: higher is more anomalous; words where it reads them, a memory where it keeps one."""
+"""Rules of a scorer: higher is more anomalous; text where it uses it, a memory where it keeps one."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def refuses_to_run_without_text(case: ScorerCase) -> None:
 
 @check("scorer", needs="memory")
 def fitted_images_score_lowest(case: ScorerCase) -> None:
-    """An image like the remembered one scores below any other, in score and map."""
+    """An image like the fitted one scores below any other, in score and map."""
     part = _empty(case)
     same, others = _directions(case, 1), _directions(case, 2, 3, 4)
     with torch.no_grad():
@@ -105,14 +105,14 @@ def fitted_images_score_lowest(case: ScorerCase) -> None:
         scores = case.score(part, case.alike(*both))
     for other in (1, 2, 3):
         pair = Scores(scores.image[[0, other]], scores.anomaly_map[[0, other]])
-        _require_above(pair, "another image", "the remembered one", "let distance be the score")
+        _require_above(pair, "another image", "the fitted one", "let distance be the score")
 
 
 @check("scorer", needs="memory")
 def raises_before_it_is_fitted(case: ScorerCase) -> None:
     """Before ``fit`` it raises NotFittedError that names the call to make, and ``is_fitted`` says so."""
     part = _empty(case)
-    require(not part.is_fitted, "is_fitted is True before fit; let it say whether anything is remembered.")
+    require(not part.is_fitted, "is_fitted is True before fit; let it say whether anything was fitted.")
     try:
         with torch.no_grad():
             case.score(part, case.features((0,)))
@@ -124,7 +124,7 @@ def raises_before_it_is_fitted(case: ScorerCase) -> None:
         ) from error
     else:
         raise CheckFailed("before fit it gives scores; raise NotFittedError('... call detector.fit(...) first.').")
-    require(case.part.is_fitted, "is_fitted is False after fit; let it say whether anything is remembered.")
+    require(case.part.is_fitted, "is_fitted is False after fit; let it say whether anything was fitted.")
 
 
 @check("scorer", needs="memory")
@@ -143,7 +143,7 @@ def fit_accumulates(case: ScorerCase) -> None:
 
 @check("scorer", needs="memory")
 def forget_empties_the_memory(case: ScorerCase) -> None:
-    """After ``forget`` nothing is remembered, and ``fit`` begins anew."""
+    """After ``forget`` the memory is empty, and ``fit`` begins anew."""
     part, fresh = _empty(case), _empty(case)
     first, second = _directions(case, 1), _directions(case, 2)
     with torch.no_grad():

@@ -68,13 +68,13 @@ def text_shapes(case: BackboneCase) -> None:
 
 @check("backbone", needs="text")
 def mask_is_additive(case: BackboneCase) -> None:
-    """``mask`` is None or ``[L, L]`` of numbers to add: 0 where a word may be heard, minus infinity where not."""
+    """``mask`` is None or ``[L, L]`` of numbers to add: 0 for a token that may be attended to, else minus infinity."""
     text = _text(case)
     if text.mask is not None:
         length = text.tokenize(["a"]).shape[1]
         fits = text.mask.is_floating_point() and tuple(text.mask.shape) == (length, length)
         require(fits, f"the mask is {text.mask.dtype} {tuple(text.mask.shape)}; it must be float [{length}, {length}].")
-        require(text.mask.diagonal().eq(0).all(), "the mask hides a word from itself; its diagonal must be 0.")
+        require(text.mask.diagonal().eq(0).all(), "the mask hides a token from itself; its diagonal must be 0.")
 
 
 @check("backbone", needs="text")
@@ -86,21 +86,21 @@ def trim_changes_nothing(case: BackboneCase) -> None:
         whole, short = _pooled(text, ids), _pooled(text, text.trim(ids))
     require(
         close(short, whole, tolerance=_TOLERANCE),
-        "sentences read differently without their padding; let trim keep every column up to the last end (all of them "
-        "without a causal mask), and let pool read at the end of each sentence.",
+        "sentences have other features without their padding; let trim keep every column up to the last end (all of "
+        "them without a causal mask), and let pool read at the end of each sentence.",
     )
 
 
 @check("backbone", needs="text")
 def sentence_does_not_depend_on_its_batch(case: BackboneCase) -> None:
-    """What it reads in a sentence is the same whichever sentences are beside it."""
+    """The features of a sentence are the same whichever sentences are beside it."""
     text = _text(case)
     with torch.no_grad():
         whole = _pooled(text, text.tokenize(_SENTENCES))
         alone = _pooled(text, text.tokenize(_SENTENCES[1:2]))
     require(
         close(alone, whole[1:2], tolerance=_TOLERANCE),
-        "a sentence reads differently beside others; look for a norm over the batch, or one end for all sentences.",
+        "a sentence has other features beside others; look for a norm over the batch, or one end for all sentences.",
     )
 
 
@@ -111,12 +111,15 @@ def text_features_depend_on_the_text(case: BackboneCase) -> None:
     with torch.no_grad():
         for one, other in pairs:
             a, b = encode_text(_text(case), [one, other])
-            require(not close(a, b), f"'{one}' and '{other}' read the same; add positions, and pool behind the words.")
+            require(
+                not close(a, b),
+                f"'{one}' and '{other}' have the same features; add positions, and pool behind the last token.",
+            )
 
 
 @check("backbone", needs="text")
 def gradients_reach_the_text(case: BackboneCase) -> None:
-    """Gradients pass through the frozen text tower to the words, for prompts that learn."""
+    """Gradients pass through the frozen text tower to the token embeddings, for prompts that learn."""
     text = _text(case)
     ids = text.tokenize(_SENTENCES[:1])
     with torch.enable_grad():
@@ -125,7 +128,7 @@ def gradients_reach_the_text(case: BackboneCase) -> None:
         require(pooled.requires_grad, "the tower cuts gradients; remove no_grad, inference_mode and detach from it.")
         pooled.float().square().sum().backward()
     reached = words.grad is not None and bool(words.grad.any())
-    require(reached, "no gradient reaches the words; remove detach and rounding from the tower.")
+    require(reached, "no gradient reaches the token embeddings; remove detach and rounding from the tower.")
 
 
 def _text(case: BackboneCase) -> TextTower:

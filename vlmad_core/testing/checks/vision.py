@@ -110,7 +110,7 @@ def joint_space_is_one(case: BackboneCase) -> None:
     assert text is not None
     require(
         text.dim == vision.dim,
-        f"images have {vision.dim} dimensions and words {text.dim}; project both to one space, or set joint = False.",
+        f"images have {vision.dim} dimensions and texts {text.dim}; project both to one space, or set joint = False.",
     )
 
 
@@ -130,14 +130,14 @@ def is_frozen(case: BackboneCase) -> None:
 
 @check("backbone")
 def image_does_not_depend_on_its_batch(case: BackboneCase) -> None:
-    """What it sees of an image is the same whichever images are beside it."""
+    """The features of an image are the same whichever images are beside it."""
     images, vision = case.images(3), case.backbone.vision
     with torch.no_grad():
         whole = vision.pool(forward_blocks(vision.blocks, vision.embed(images)[0])[0])
         alone = vision.pool(forward_blocks(vision.blocks, vision.embed(images[1:2])[0])[0])
     require(
         close(alone, whole[1:2], tolerance=_tolerance(case)),
-        "an image looks different beside others; look for a norm over the batch, or for blocks that want [L, B, W].",
+        "an image has other features beside others; look for a norm over the batch, or for blocks that want [L, B, W].",
     )
 
 

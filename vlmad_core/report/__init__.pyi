@@ -1,0 +1,16 @@
+from .canvas import figure as figure
+from .canvas import write as write
+from .compare import Comparison as Comparison
+from .means import Group as Group
+from .means import Mean as Mean
+from .means import group as group
+from .render import Table as Table
+from .rows import ROWS as ROWS
+from .rows import Row as Row
+from .rows import read_rows as read_rows
+from .speed import SPEED as SPEED
+from .speed import Speed as Speed
+from .speed import read_speed as read_speed
+from .speed import write_speed as write_speed
+from .tables import by_category as by_category
+from .tables import number as number
