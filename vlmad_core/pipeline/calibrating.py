@@ -83,7 +83,7 @@ class Calibrating(Decisions):
         class_names: Sequence[str],
         batch_size: int,
     ) -> tuple[list[Measured], list[int]]:
-        """Normal images scored without their own folds, and the folds.
+        """Normal images scored without their own folds, and the folds; nothing where there is one fold.
 
         Args:
             scorers: Copies; what they were fitted on is replaced.
@@ -94,6 +94,8 @@ class Calibrating(Decisions):
         """
         size = self.backbone.preprocess.size
         folds = fold_of(images, is_monotone=all(scorer.is_monotone for scorer in scorers if scorer.needs_fit))
+        if len(set(folds)) < 2:
+            return [], []
 
         def score(one: Features, fitted: Sequence[Scorer]) -> Scores:
             texts = self.text_embeddings(class_names, one)
