@@ -33,6 +33,7 @@ from PIL import Image
 
 import vlmad_core
 from vlmad_core.cli.__main__ import app
+from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.pipeline.spec import PartSpec, PipelineSpec, override
 from vlmad_core.registry.registry import default_registry
 from vlmad_core.registry.validate import validate
@@ -202,8 +203,7 @@ def check_build(call: ast.Call) -> None:
     changes = {
         kind: given[kind] for kind in ("backbone", "extractor", "prompts", "scorers") if given.get(kind) is not None
     }
-    data = default_registry().get("recipe", recipe).item.spec if isinstance(recipe, str) else recipe
-    check_spec(validate(PipelineSpec, override(data, {**changes, **(given.get("overrides") or {})})))
+    check_spec(resolve(recipe, {**changes, **(given.get("overrides") or {})}).spec)
 
 
 def literal(node: ast.expr) -> object:

@@ -27,7 +27,7 @@ class PocketConfig(Config):
     )
     words: bool = Field(
         True,
-        description="Read words too: nine published blocks, a joint space and a tower for text; false: all twelve.",
+        description="Also encode text: nine published blocks, a joint space, a text encoder; false: all twelve blocks.",
     )
     device: str = Field("cpu", min_length=1, description="Where the model runs, such as 'cpu', 'cuda' or 'mps'.")
 
