@@ -36,8 +36,12 @@ def _of_file(tree: ast.Module) -> Iterator[str]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    for function in [tree, *(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef))]:
-        texts: dict[str, list[ast.expr]] = {name: [value] for name, value in constants.items()}
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    returned = {
+        f"{each.name}()": [n.value for n in _own(each) if isinstance(n, ast.Return) and n.value] for each in functions
+    }
+    for function in [tree, *functions]:
+        texts: dict[str, list[ast.expr]] = {name: [value] for name, value in constants.items()} | returned
         for node in _own(function):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and function is not tree:
                 texts.setdefault(node.targets[0].id, []).append(node.value)
@@ -66,7 +70,7 @@ def _patterns(node: ast.expr, texts: dict[str, list[ast.expr]]) -> list[str]:
     if isinstance(node, ast.JoinedStr):
         parts = [_patterns(value, texts) for value in node.values]
         choices = ["".join(choice) for choice in product(*parts)]
-        if len(choices) > 2:  # what is chosen in several places is told apart by nobody
+        if len(choices) > 2 and sum(len(part) > 1 for part in parts) > 1:  # not every combination of several choices
             choices = ["".join(part[0] if len(part) == 1 else HOLE for part in parts)]
         return [re.sub(f"{HOLE}+", HOLE, text) for text in choices]
     if isinstance(node, ast.FormattedValue):
@@ -76,6 +80,9 @@ def _patterns(node: ast.expr, texts: dict[str, list[ast.expr]]) -> list[str]:
     if isinstance(node, ast.Name) and len(texts.get(node.id, ())) == 1:
         rest = {name: values for name, values in texts.items() if name != node.id}
         return _patterns(texts[node.id][0], rest)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and f"{node.func.id}()" in texts:
+        rest = {name: values for name, values in texts.items() if name != f"{node.func.id}()"}
+        return [pattern for value in texts[f"{node.func.id}()"] for pattern in _patterns(value, rest)] or [HOLE]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("replace", "format"):
         return [re.sub(r"\{\w*\}", HOLE, text) for text in _patterns(node.func.value, texts)]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):

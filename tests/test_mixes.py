@@ -95,6 +95,7 @@ def test_every_mix_runs_on_pocket(pocket, extractor, prompts, scorers):
 
 def check_it_runs(detector: Pipeline) -> None:
     """It fits, judges and explains; scores and maps are numbers in range, of the right shape."""
+    detector.trained = {"data": {"name": "random parameters"}}  # numbers in range are all that is asked of them
     if any(scorer.needs_fit for scorer in detector.scorers):
         detector.fit(PICTURES[:2], class_name="metal nut")
     height, width = detector.backbone.preprocess.size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,11 +35,11 @@ class IncompatibleError(VlmadError, ValueError):
 
 
 class NotFittedError(VlmadError, RuntimeError):
-    """A memory was asked before it was shown a normal image."""
+    """A detector was asked to predict before it was fitted or trained."""
 
 
 class ImageError(VlmadError, OSError):
-    """A picture that cannot be read; the text begins with its path where it has one."""
+    """An image that cannot be read; the text begins with its path where it has one."""
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
@@ -49,5 +48,7 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     >>> did_you_mean("scale", ["scales", "chunk"])
     " Did you mean 'scales'?"
     """
+    from difflib import get_close_matches  # here: no command but a refused one needs it
+
     near = get_close_matches(given, list(known), n=1)
     return f" Did you mean '{near[0]}'?" if near else ""

@@ -5,6 +5,7 @@ A case exits with 0 where vlmad does what a user expects. ``python tests/cases/0
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -20,8 +21,9 @@ QUICK = {"33_aupro", "29_scores_beyond_one"}
 @pytest.mark.parametrize("case", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in CASES])
 def test_case(case: str) -> None:
     pytest.importorskip("vlmad_pocket")
-    if "gelu" in case or "checkpoint" in case or "lfs" in case or "number" in case:
-        pytest.importorskip("open_clip")
+    needs_clip = any(word in case for word in ("gelu", "checkpoint", "lfs", "number"))
+    if needs_clip and importlib.util.find_spec("open_clip") is None:  # torchvision may be of another build
+        pytest.skip("open_clip is not installed")
     done = subprocess.run(
         [sys.executable, str(HERE / f"{case}.py")],
         capture_output=True,

@@ -211,7 +211,7 @@ def test_bits_of_the_camera(vlmad: Vlmad, tmp_path: Path) -> None:
     assert json.loads(right.out)["score"] == pytest.approx(wanted, abs=1e-4)
     assert "bits" not in right.err
     vlmad("fit", tmp_path / "deep", "-r", "remember", "--bits", 12, "-o", tmp_path / "detector")
-    loaded = vlmad("predict", tmp_path / "same", "-d", tmp_path / "detector", "--json")
+    loaded = vlmad("predict", tmp_path / "deep", "-d", tmp_path / "detector", "--json")
     assert json.loads(loaded.out)["score"] == pytest.approx(0, abs=1e-4)
 
 

@@ -26,7 +26,7 @@ from vlmad_core.testing import memory_registry
 import numpy as np
 spec = {"backbone": "tiny", "extractor": {"use": "patches", "config": {"space": "raw"}}, "scorers": ["memory"]}
 pipeline = build(spec, registry=memory_registry()).fit([np.full((30, 30, 3), i, np.uint8) for i in (90, 120)])
-summary = run(pipeline, sys.argv[2:], sys.argv[1], workers=4, max_side=6000)
+summary = run(pipeline, sys.argv[2:], sys.argv[1], workers=4, max_side=4000)
 print(summary.done, summary.failed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 

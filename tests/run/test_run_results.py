@@ -242,7 +242,7 @@ def test_refused_before_an_image_is_read(
     with pytest.raises(ImageError, match="no such file"):
         run(pipeline, tmp_path / "nowhere", tmp_path / "out")
     next(iter(pipeline.scorers)).forget()
-    with pytest.raises(NotFittedError, match="has seen no normal image"):
+    with pytest.raises(NotFittedError, match="was fitted on no normal image"):
         run(pipeline, pictures, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -250,6 +250,6 @@ def test_refused_before_an_image_is_read(
 def test_scores_that_are_no_numbers_are_errors(
     pipeline: Pipeline, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipeline.scorers[0].get_buffer("bank_raw3").fill_(float("nan"))
+    pipeline.scorers[0].bank("raw3").fill_(float("nan"))
     assert run(pipeline, pictures, tmp_path / "out").failed == 12
     assert "not a number" in lines(tmp_path / "out")[0]["error"]

@@ -261,7 +261,7 @@ def test_map_that_is_none_is_refused(tmp_path: Path, values: list) -> None:
 
 
 def test_python_refuses_what_is_not_finite(pipeline: Pipeline, line: Path) -> None:
-    pipeline.scorers[0].get_buffer("bank_raw3").fill_(float("nan"))
+    pipeline.scorers[0].bank("raw3").fill_(float("nan"))
     with pytest.raises(ConfigError, match=r"0\.bmp: the detector gave a score or a map that is not a finite number"):
         pipeline.predict(sorted(line.iterdir()))
 

@@ -21,7 +21,7 @@ from vlmad_core.datasets.base import Sample
 from vlmad_core.datasets.content import hash_of
 from vlmad_core.errors import NotFittedError, VlmadError
 from vlmad_core.pipeline.build import assemble, load
-from vlmad_core.pipeline.checkpoint import RECORD, read_record
+from vlmad_core.pipeline.checkpoint import RECORD, read_detector_record
 from vlmad_core.pipeline.defaults import take_few_shot
 from vlmad_core.pipeline.migrate import NEEDED, upgrade_record
 from vlmad_core.pipeline.pipeline import Pipeline
@@ -234,7 +234,7 @@ def _saved_spec(folder: Path) -> tuple[PipelineSpec, tuple[str, ...]]:
         ConfigError: It holds none.
     """
     path = str(folder / RECORD)
-    record = upgrade_record(read_record(folder, needed=NEEDED), path)
+    record = upgrade_record(read_detector_record(folder, needed=NEEDED), path)
     return validate(PipelineSpec, record["spec"], path), tuple(record["plugins"])
 
 

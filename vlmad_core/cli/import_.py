@@ -26,7 +26,7 @@ def import_command(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder of the detector; made if needed.")],
-    epoch: Annotated[int | None, typer.Option(min=0, help="That it was saved after, if known.")] = None,
+    epoch: Annotated[int | None, typer.Option(min=0, help="Epoch after which it was saved, if known.")] = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Import a published checkpoint; `vlmad predict --detector OUT IMAGES` uses it."""

@@ -10,7 +10,7 @@ from typing import Any
 from vlmad_core.cli.terminal import grid, print_json, safe, table
 from vlmad_core.documents import parse_json
 from vlmad_core.errors import ConfigError
-from vlmad_core.pipeline.checkpoint import RECORD, read_record
+from vlmad_core.pipeline.checkpoint import RECORD, read_detector_record
 from vlmad_core.pipeline.migrate import NEEDED, upgrade_record
 from vlmad_core.pipeline.trained import describe_training
 
@@ -28,7 +28,7 @@ def show_detector(folder: Path, *, as_json: bool) -> None:
     Raises:
         ConfigError: The folder holds no detector that can be read.
     """
-    record = upgrade_record(read_record(folder, needed=NEEDED), str(folder / RECORD))
+    record = upgrade_record(read_detector_record(folder, needed=NEEDED), str(folder / RECORD))
     file = folder / Path(str(record["state"].get("file"))).name
     tensors = _tensors(file)
     if as_json:

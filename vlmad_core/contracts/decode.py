@@ -42,7 +42,7 @@ FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM",
 _DECODER_BYTES = {"JPEG2000": 5.0, "WEBP": 4.5, "AVIF": 4.0, "TIFF": 1.5}
 _PROGRESSIVE_BYTES = 2.0
 _STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
-_LARGE = 512_000_000
+_LARGE = 256_000_000
 """Bytes from which on a picture is decoded at a reduced scale where the caller needs no more."""
 _ORIENTATION = 0x0112
 
@@ -137,12 +137,15 @@ def _decode_file(path: Path, smallest: tuple[int, int] | None, bits: int | None,
             _draft(image, reduce_to)
         with _room(image, width * height, 0 if reduce_to is not None else _copies(image)):
             image.load()
+            sideways = _is_sideways(image)
             note = depth_note(image, kind, given=bits is not None)
             if reduce_to is not None:
                 turned = upright(_with_exif_of(image, reduced(image, reduce_to, kind)))
+                if turned is not image:
+                    image.close()  # its pixels, before the memory that was reserved for them is free again
             else:
                 turned = to_rgb(upright(image), kind)
-        if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
+        if sideways:
             width, height = height, width
         return Decoded(turned, (height, width), tuple(f"{path}: {n}" for n in (pages, note) if n), sha256, stamp)
 
@@ -161,6 +164,10 @@ def _copies(image: Image.Image) -> int:
     # Asking a PNG without an EXIF block before its pixels would read them all.
     turned = is_turned(image) if image.format != "PNG" or "exif" in image.info else False
     return 4 * image.width * image.height * ((image.mode != "RGB") + turned)
+
+
+def _is_sideways(image: Image.Image) -> bool:
+    return is_turned(image) and image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
 
 
 def _with_exif_of(image: Image.Image, small: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -11,6 +12,17 @@ __all__ = ["LIMIT", "MemoryBudget", "budget"]
 
 LIMIT = 1_700_000_000
 """Bytes. 20,000 x 20,000 pixels in colour take 1.6e9 as PIL stores them, and that is a real scan."""
+
+
+_TRIMMED = 64_000_000
+
+
+def _give_back() -> None:
+    """Have the C library return freed memory to the system: it keeps gigabytes for each thread otherwise."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
 
 
 class MemoryBudget:
@@ -47,6 +59,8 @@ class MemoryBudget:
         try:
             yield
         finally:
+            if size > _TRIMMED:
+                _give_back()
             with self._changed:
                 self._used -= size
                 self._changed.notify_all()

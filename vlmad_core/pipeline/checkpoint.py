@@ -20,7 +20,7 @@ from vlmad_core.version import __version__
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["RECORD", "read_checkpoint", "read_record", "write_checkpoint"]
+__all__ = ["RECORD", "read_checkpoint", "read_detector_record", "write_checkpoint"]
 
 RECORD = "detector.json"
 """The record of a detector."""
@@ -82,19 +82,19 @@ def read_checkpoint(
         ConfigError: There is none, another version wrote it, or it is damaged or changed.
     """
     folder = Path(folder)
-    record = read_record(folder, file=file, needed=needed)
+    record = read_detector_record(folder, file=file, needed=needed)
     for _ in range(_TRIES):
         try:
             return record, _tensors(folder, record["state"])
         except ConfigError:
-            again = read_record(folder, file=file, needed=needed)
+            again = read_detector_record(folder, file=file, needed=needed)
             if again["state"] == record["state"]:
                 raise
             record = again
     raise ConfigError(f"{folder}: another process keeps writing there; try again when it is done.")
 
 
-def read_record(folder: str | Path, *, file: str = RECORD, needed: Collection[str] = ()) -> dict[str, Any]:
+def read_detector_record(folder: str | Path, *, file: str = RECORD, needed: Collection[str] = ()) -> dict[str, Any]:
     """The record alone; see :func:`read_checkpoint`."""
     path = Path(folder) / file
     try:

@@ -11,7 +11,7 @@ from vlmad_core.contracts.images import open_image
 from vlmad_core.errors import ConfigError
 from vlmad_core.run.overlay import Scale, draw_legend, font, panel, picture_box, printable, scale_of
 from vlmad_core.run.results import Result, read_results
-from vlmad_core.run.settings import read_record
+from vlmad_core.run.settings import read_run_record
 
 __all__ = ["comparison"]
 
@@ -76,7 +76,7 @@ def _seen(folder: Path, paths: Sequence[str]) -> dict[str, Result]:
 
 
 def _scale(folder: Path) -> Scale | None:
-    record = read_record(folder)
+    record = read_run_record(folder)
     if record is None:
         raise ConfigError(f"{folder}: holds no run (run.json is missing).")
     return scale_of(record)

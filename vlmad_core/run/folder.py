@@ -21,7 +21,7 @@ from vlmad_core.run.disk import FULL, refuse_foreign
 from vlmad_core.run.maps import MOST_SIDE, encode, highest
 from vlmad_core.run.overlay import Scale, draw_jpeg, scale_of
 from vlmad_core.run.results import Result, ResultsFile, map_names, overlay_name, read_results
-from vlmad_core.run.settings import check_same, read_record, write_record
+from vlmad_core.run.settings import check_same, read_run_record, write_record
 from vlmad_core.run.sheet import SHEET
 from vlmad_core.run.verdicts import Decision
 
@@ -84,7 +84,7 @@ class RunFolder:
     def _record(
         self, pipeline: Pipeline, settings: dict[str, Any], resume: bool, decision: Decision | None
     ) -> dict[str, Any]:
-        record = read_record(self.folder) if resume else None
+        record = read_run_record(self.folder) if resume else None
         if record is not None:
             return record  # its colour scale too: one folder, one scale
         if self._results.lines:

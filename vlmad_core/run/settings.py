@@ -12,7 +12,7 @@ from vlmad_core.files import differences, write_whole
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.version import __version__
 
-__all__ = ["check_same", "differences", "read_record", "settings_of", "write_record"]
+__all__ = ["check_same", "differences", "read_run_record", "settings_of", "write_record"]
 
 RUN = "run.json"
 _FORMAT = 1
@@ -35,7 +35,7 @@ def settings_of(pipeline: Pipeline, **options: Any) -> dict[str, Any]:
     return plain
 
 
-def read_record(folder: Path) -> dict[str, Any] | None:
+def read_run_record(folder: Path) -> dict[str, Any] | None:
     """What ``run.json`` says, or None if there is none.
 
     Raises:
@@ -64,7 +64,7 @@ def check_same(folder: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: The folder holds results made with other settings; the text says which differ.
     """
-    record = read_record(folder)
+    record = read_run_record(folder)
     if record is None:
         return
     told = differences(record["settings"], settings)

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from vlmad_core.errors import ConfigError
 from vlmad_core.run.overlay import draw_legend, font, panel, picture_box, printable, scale_of
 from vlmad_core.run.results import Result, read_results
-from vlmad_core.run.settings import read_record
+from vlmad_core.run.settings import read_run_record
 
 __all__ = ["SHEET", "contact_sheet"]
 
@@ -44,7 +44,7 @@ def contact_sheet(
         ConfigError: No overlays are there.
     """
     folder, out = Path(folder), Path(out)
-    record = read_record(folder)
+    record = read_run_record(folder)
     number = sum(1 for result in read_results(folder) if result.overlay)
     if record is None or not number:
         raise ConfigError(f"{folder}: holds no overlays; run `vlmad predict` with --overlays first.")

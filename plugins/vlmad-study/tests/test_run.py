@@ -207,7 +207,8 @@ def test_folders_without_a_split_can_be_used_with_normal_images(data, tmp_path, 
     asked = {**ASKED, "sections": ("shots",), "class_names": {}}
     none = study(root, tmp_path / "none", registry=registry, **asked)
     assert none.shots == 0
-    few = study({"data": {"path": root, "config": {"train": 0.5}}}, tmp_path / "few", registry=registry, **asked)
+    few = study(root, tmp_path / "few", registry=registry, train_share=0.5, **asked)
+    assert few.tested == 6
     methods = {one["method"] for one in json.loads(few.json.read_text())["sections"]["shots"]["own"]}
     assert "patch-memory (tiny)" in methods
 
@@ -258,3 +259,16 @@ def test_trained_methods_take_part_and_are_marked_where_they_are_tested_on_their
     tested = {one["method"] for one in summary["sections"]["prompts"]["things"]}
     assert "anomalyclip (tiny) on plain patches, trained on second" in tested
     assert {effect["kind"] for effect in summary["effects"]} == {"normal state", "abnormal state", "template"}
+
+
+def test_methods_that_were_left_out_are_added_by_a_call_with_more_time(data, tmp_path, registry, monkeypatch):
+    out, asked = tmp_path / "out", {**ASKED, "sections": ("shots",)}
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "TimeLimit", Hurried)
+        patch.setattr(planning, "time_cells", lambda *_: Timing({("clip (tiny)",): 10.0}, 0.0))
+        study(data, out, registry=registry, **asked)
+    assert "clip (tiny)" in json.loads((out / "study-plan.json").read_text())["scope"]["dropped"]
+    report = study(data, out, registry=registry, **asked)
+    scope = json.loads((out / "study-plan.json").read_text())["scope"]
+    assert (scope["dropped"], "shots, methods" in scope["cuts"]) == ([], False)
+    assert "clip (tiny)" in report.markdown.read_text()

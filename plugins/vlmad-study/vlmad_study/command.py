@@ -115,11 +115,9 @@ def study_command(
         import torch
 
         torch.set_num_threads(threads)
-    source: dict[str, Any] = {"path": data, "layout": layout}
-    if train_share is not None:
-        source["config"] = {"train": train_share}
     asked: dict[str, Any] = {
-        "data": source,
+        "data": {"path": data, "layout": layout},
+        "train_share": train_share,
         "backbone": {"use": backbone, "config": _config(settings or ())},
         "sections": None if sections is None else [word.strip() for word in sections.split(",")],
         "categories": category,

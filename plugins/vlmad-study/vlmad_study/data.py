@@ -31,10 +31,18 @@ class StudyData:
     other_class_names: Mapping[str, str]
     sources: Mapping[str, Source]
 
-    def fewest_normals(self) -> int:
-        """Normal images in the category that has the fewest."""
-        counts = self.test.count()
-        return min((counts[category].get("train/good", 0) for category in self.class_names), default=0)
+    def fewest_normals(self, train_share: float = 0.0) -> int:
+        """Normal images to draw from in the category that has the fewest.
+
+        Args:
+            train_share: Share of the normal test images that is set aside where there are no others.
+        """
+        counts, fewest = self.test.count(), []
+        for category in self.class_names:
+            test = counts[category].get("test/good", 0)
+            aside = min(max(1, round(train_share * test)), test - 1) if train_share else 0
+            fewest.append(counts[category].get("train/good", 0) or max(0, aside))
+        return min(fewest, default=0)
 
     def most_of_a_label(self) -> int:
         """Test images of one label in the category that has the most."""

@@ -182,7 +182,7 @@ def share(names: Sequence[str], place: int) -> float:
 
 def first_scope(settings: StudySettings, data: StudyData) -> Scope:
     """Everything that was asked for, as far as there are normal images for it."""
-    shots = tuple(number for number in settings.shots if number <= data.fewest_normals())
+    shots = tuple(number for number in settings.shots if number <= data.fewest_normals(settings.train_share))
     return Scope(shots=shots, seeds=settings.seeds, train_images=settings.train_images)
 
 

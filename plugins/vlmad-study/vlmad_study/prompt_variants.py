@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vlmad_core.benchmark import Method
+from vlmad_core.pipeline import PartSpec
 from vlmad_core.registry import Registry
 from vlmad_study.backbone import BackboneInfo
 from vlmad_study.catalogue import main_recipes
@@ -46,7 +47,7 @@ def prompt_variants(
         prompts = recipe.spec.prompts
         if prompts is None or recipe.is_learned or prompts.name == "templates":
             continue
-        if info.ensemble is not None and _lists(prompts.config) == _lists(own.config):
+        if info.ensemble is not None and _lists(prompts, registry) == _lists(own, registry):
             continue
         if prompts.model_dump() not in tried:
             tried.append(prompts.model_dump())
@@ -68,8 +69,10 @@ def prompt_variants(
     return renamed
 
 
-def _lists(config: Mapping[str, Any]) -> tuple[Any, Any]:
-    return config.get("states"), config.get("templates")
+def _lists(prompts: PartSpec, registry: Registry) -> tuple[Any, Any]:
+    """Its states and templates, those that are its defaults too."""
+    options = registry.get("prompts", prompts.use).component.config(**prompts.config)
+    return getattr(options, "states", None), getattr(options, "templates", None)
 
 
 def _ensemble(info: BackboneInfo, normal: Any, abnormal: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from vlmad_core.report import ROWS, read_rows
 from vlmad_core.version import __version__
 from vlmad_study.ablation import ablate_prompts
 from vlmad_study.backbone import inspect_backbone
-from vlmad_study.cost import first_cells, measure_costs
+from vlmad_study.cost import first_cells, measure_costs, time_cells
 from vlmad_study.data import read_data, with_distinct_names
 from vlmad_study.folder import StudyFolder, check_rows, drop_partial_rows
 from vlmad_study.gallery import draw_gallery
@@ -198,6 +198,8 @@ class _Run:
         """Choose how much fits, run it, and learn from how long it really took."""
         estimated = 0.0
         if name in self.scope.max_images:
+            if name == "shots" and self.scope.dropped:
+                self._restore_dropped(room)
             planned: PlannedSection | None = self.planner.plan(name, self.scope)
         else:
             self._notify(f"timing {name}")
@@ -230,6 +232,15 @@ class _Run:
                 planned.leave_out(f"A run failed: {error}")
         if is_new and estimated > 1:
             self.pace *= max(0.2, min(5.0, (time.perf_counter() - started) / estimated))
+
+    def _restore_dropped(self, room: float) -> None:
+        """Take back methods that an earlier call had no time for, where this one has."""
+        whole = self.scope.model_copy(update={"dropped": ()})
+        cells = cells_of(self.planner.plan("shots", whole), self.registry)
+        missing = [cell for cell in cells if cell.method in self.scope.dropped]
+        if self.pace * time_cells(missing, self.registry, self.limit.check).seconds(missing) <= room:
+            self.scope = self.folder.save_scope(whole)
+            self._cut({"shots, methods": ""})
 
     def _examples(self) -> None:
         main = {(one.method, one.shots) for one in self._main_methods()}

@@ -131,6 +131,7 @@ def plan_section(
         methods=tuple(section.methods),
         backbones=(info.choice,),
         seeds=tuple(range(scope.seeds if name == "shots" else 1)),
+        train_share=settings.train_share,
         max_images=scope.max_images.get(name, settings.max_images),
         class_names=dict(class_names),
     )

@@ -37,6 +37,9 @@ class StudySettings(Config):
     )
     shots: tuple[int, ...] = Field((0, 1, 2, 4, 8), min_length=1, description="Numbers of normal images.")
     seeds: int = Field(3, gt=0, description="Draws of normal images, at most.")
+    train_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of the normal test images to draw from, where a category has none for it."
+    )
     max_images: int | None = Field(None, gt=0, description="Test images of each label and category, at most.")
     minutes: float = Field(30.0, gt=0, description="Time limit of one call.")
     epochs: int = Field(6, gt=0, description="Epochs of what is trained.")

@@ -153,6 +153,8 @@ def _comparison(content: Content, section: str, name: str, ranked: Sequence[Rank
     if not honest:
         return [paragraph("Nothing could be tested here.")]
     worse = shown_worse(content.out / section, honest[0], honest[1:])
+    count = len(honest[0].rows.categories)
+    caption = f"{caption} Mean over {count} categor{'ies' if count > 1 else 'y'}."
     blocks = [paragraph(_first(content, section, honest, worse))]
     blocks.append(table(ranking_table(ranked, f"{caption} {_MARKS}", worse)))
     if len(ranked) > 1:
