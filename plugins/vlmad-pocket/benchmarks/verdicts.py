@@ -41,7 +41,7 @@ def main() -> None:
         if not arguments.sets or real.name in arguments.sets:
             good, bad = scored(detector, real, arguments.recipe, arguments.cache)
             rows += [{"recipe": arguments.recipe, "set": real.name, **row} for row in measure(good, bad)]
-    arguments.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments.out.write_text("".join(json.dumps(rounded(row)) + "\n" for row in rows))
     print(table(rows))
 
 
@@ -107,6 +107,11 @@ def summary(
     found = float(np.mean([(bad > t).mean() for t in thresholds]))
     low, high = np.quantile(rates, [0.025, 0.975]).tolist()
     return {"rule": name, "alpha": alpha, "rate": float(rates.mean()), "low": low, "high": high, "found": found}
+
+
+def rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """Nine digits, as in the other result files."""
+    return {name: round(value, 9) if isinstance(value, float) else value for name, value in row.items()}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
