@@ -40,7 +40,10 @@ def main() -> None:
     for real in real_sets(arguments.data, arguments.max_images):
         if not arguments.sets or real.name in arguments.sets:
             good, bad = scored(detector, real, arguments.recipe, arguments.cache)
-            rows += [{"recipe": arguments.recipe, "set": real.name, **row} for row in measure(good, bad)]
+            labels = np.r_[np.zeros(len(good), int), np.ones(len(bad), int)]
+            auroc = float(vlmad_core.metrics.auroc(np.r_[good, bad], labels))
+            about = {"recipe": arguments.recipe, "set": real.name, "auroc": auroc}
+            rows += [{**about, **row} for row in measure(good, bad)]
     arguments.out.write_text("".join(json.dumps(rounded(row)) + "\n" for row in rows))
     print(table(rows))
 
