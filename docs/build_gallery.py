@@ -147,11 +147,11 @@ def _commands(code: str) -> Iterator[str]:
 
 _SIDE, _GAP, _HEAD, _FOOT = 300, 10, 34, 34
 _PAPER, _INK, _FAINT = (255, 255, 255), (27, 35, 41), (93, 107, 117)
-_TITLES = ("image", "anomaly map", "what no normal image reaches", "score")
+_TITLES = ("image", "anomaly map", "above 99.5 % of normal cells", "score")
 
 
 def draw_overview(data: Path, out: Path) -> None:
-    """Two objects in a row each: the image, its map, the outline of what exceeds every normal image, and the score."""
+    """One row for each of two objects: image, map, outline above 99.5 % of normal cells, score."""
     rows = [
         ("cookie", 4, data / "cookies/cookie", "000.jpg", "4 normal images"),
         ("paper", 8, data / "piped/PA_BRG01_RL", "011.png", "8 normal images"),
@@ -190,10 +190,10 @@ def _panels(detector: vlmad_core.Pipeline, path: Path) -> Iterator[Image.Image]:
         image = _square(opened.convert("RGB"))
     values = _square(Image.fromarray(result.anomaly_map.astype(np.float32)))
     heat = np.asarray(values)
-    highest = detector.normal_range[1].item()
+    usual = detector.normal_range[1].item()  # 99.5 % of the cells of normal images lie below
     yield image
     yield Image.fromarray(np.rint(colours(Scale.of(detector).place(heat))).astype(np.uint8))
-    mask = Image.fromarray(np.uint8(heat > highest) * 255)
+    mask = Image.fromarray(np.uint8(heat > usual) * 255)
     edge = np.asarray(mask.filter(ImageFilter.MaxFilter(5))) > np.asarray(mask)
     outlined = np.asarray(image).copy()
     outlined[edge] = (255, 40, 90)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -29,6 +29,8 @@ class Memory(BankScorer):
     Raises:
         IncompatibleError: A pattern that matches no level.
     """
+
+    is_monotone: ClassVar[bool] = True
 
     def __init__(self, config: MemoryConfig, levels: Sequence[LevelSpec], dim: int | None) -> None:
         chosen = select_levels(levels, config.levels)

@@ -23,6 +23,7 @@ __all__ = ["app", "main"]
 _COMMANDS = (
     "predict",
     "fit",
+    "calibrate",
     "train",
     "import",
     "benchmark",
@@ -106,7 +107,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 all judged; 1 refused or failed; 2 wrong usage; 3 some images could not be judged; "
-    "130 interrupted.",
+    "4 --fail-on; 130 interrupted.",
 )
 
 

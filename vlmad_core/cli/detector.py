@@ -17,6 +17,7 @@ from vlmad_core.pipeline.defaults import PREFERRED, check_normal_images, take_fe
 from vlmad_core.pipeline.resolve import Resolved, resolve
 
 if TYPE_CHECKING:
+    from vlmad_core.pipeline.calibrate import Groups
     from vlmad_core.pipeline.pipeline import Pipeline
 
 __all__ = ["Choice", "Detector", "build", "build_unfitted", "note_missing_name", "resolve_choice"]
@@ -36,10 +37,25 @@ class Detector:
     normals: Sequence[Path] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    def fit(self, *, batch_size: int, progress: Callable[[int], None] | None = None, workers: int = 2) -> None:
+    def fit(
+        self,
+        *,
+        batch_size: int,
+        progress: Callable[[int], None] | None = None,
+        workers: int = 2,
+        calibrate: bool = False,
+        groups: Groups = None,
+    ) -> None:
         """Fit it on the normal images, if there are any."""
         if self.normals:
-            self.pipeline.fit(self.normals, batch_size=batch_size, progress=progress, workers=workers)
+            self.pipeline.fit(
+                self.normals,
+                batch_size=batch_size,
+                progress=progress,
+                workers=workers,
+                calibrate=calibrate,
+                groups=groups,
+            )
 
 
 def build(choice: Choice, tell: Callable[[str], None]) -> Detector:

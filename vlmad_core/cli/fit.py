@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from vlmad_core.cli import options, terminal
+from vlmad_core.cli.calibrate import Group, calibration_lines, grouped
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import build, note_missing_name
 from vlmad_core.cli.report import bar
@@ -25,8 +26,12 @@ def fit_command(
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
     workers: options.Workers = 2,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate/--no-calibrate", help="Score each image without itself, for thresholds.")
+    ] = True,
+    group: Group = None,
 ) -> None:
-    """Fit a detector on normal images and save it; `vlmad predict --detector OUT IMAGES` uses it.
+    """Fit a detector on normal images, calibrate it with them and save it; `vlmad predict --detector OUT` uses it.
 
     Without --recipe it is 'pocket-few-shot'; where another backbone is named, 'patch-memory'.
     """
@@ -38,10 +43,13 @@ def fit_command(
     tell = (lambda text: None) if quiet else terminal.note
     made = build(choice, tell)
     note_missing_name(made.pipeline, tell)
+    groups = grouped(group)
     with bar("normal images", len(made.normals), False if quiet else progress) as normal:
-        made.fit(batch_size=batch_size, progress=normal.reach, workers=workers)
+        made.fit(batch_size=batch_size, progress=normal.reach, workers=workers, calibrate=calibrate, groups=groups)
     folder = made.pipeline.save(out)
     if not quiet:
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
         sys.stdout.write(f"{made.pipeline.summary()}\n")
+        for line in calibration_lines(made.pipeline) if calibrate else ():
+            sys.stdout.write(f"{line}\n")
         sys.stdout.write(f"saved      {folder}: {len(made.normals)} normal images, {size / 1e6:.1f} MB\n")

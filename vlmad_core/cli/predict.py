@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from vlmad_core.cli import options, terminal
+from vlmad_core.cli import options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import Detector, build, note_missing_name
 from vlmad_core.cli.report import Report, bar
+from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from vlmad_core.contracts.find import Found
     from vlmad_core.run.predict import Summary
     from vlmad_core.run.results import Result
+    from vlmad_core.run.verdicts import Decision
 
 _FILES = "Files"
 
@@ -114,14 +116,19 @@ def predict_command(
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
     workers: options.Workers = 2,
+    false_alarms: verdicts.FalseAlarms = None,
+    confidence: verdicts.Confidence = None,
+    false_discoveries: verdicts.FalseDiscoveries = None,
+    fail_on: verdicts.FailOn = None,
 ) -> None:
-    """Judge images: a score each, and with --out maps and pictures of where.
+    """Judge images: a score each, a verdict where the detector is calibrated, and with --out maps and pictures.
 
     Without --recipe it is 'pocket', or 'pocket-few-shot' where --normal is given: nothing is downloaded. Where another
     backbone is named it is 'winclip', or 'patch-memory'. With --quiet and without --out, each
     image is a line: its score, a tab, its path.
 
-    Exit codes: 0 all judged; 1 refused or failed; 2 wrong usage; 3 some images could not be judged; 130 interrupted.
+    Exit codes: 0 all judged; 1 refused or failed; 2 wrong usage; 3 some images could not be judged; 4 --fail-on;
+    130 interrupted.
     """
     if sheet and (out is None or not overlays):
         raise typer.BadParameter("--sheet puts overlays together, so it needs --out, and no --no-overlays.")
@@ -133,27 +140,50 @@ def predict_command(
     found = searched.images
     if searched.passed_over:
         terminal.note(searched.message)
-    _refuse_mixing(out, made, files, overwrite)
+    asked = any(rate is not None for rate in (false_alarms, confidence, false_discoveries)) or fail_on is not None
+    decision = None
+    if not (asked and made.normals):  # otherwise the rule is known after the fit, and compared by the run
+        decision = _decision(made, false_alarms, confidence)
+        _refuse_mixing(out, made, {**files, **decision.settings()}, overwrite)
     note_missing_name(made.pipeline, (lambda text: None) if quiet else terminal.note)
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
-        made.fit(batch_size=batch_size, progress=normals.reach, workers=workers)
+        made.fit(batch_size=batch_size, progress=normals.reach, workers=workers, calibrate=asked)
     made.pipeline.check_ready()
+    decision = decision or _decision(made, false_alarms, confidence)
+    if asked and decision.rule is None:
+        raise ConfigError(decision.reason)
+    tally = verdicts.Tally(keeps_p_values=false_discoveries is not None)
     with bar("images", len(found), wanted) as images:
 
         def tell(result: Result) -> None:
             report.add(result)
+            tally.add(result)
             images.advance()
 
         summary = _judge(
-            made, found, out, tell, batch_size=batch_size, workers=workers, files=files, overwrite=overwrite
+            made,
+            found,
+            out,
+            tell,
+            decision,
+            batch_size=batch_size,
+            workers=workers,
+            files=files,
+            overwrite=overwrite,
         )
     if sheet and out is not None:
         _draw_sheet(out, report.judged)
     report.show(f"in {out / 'results.csv'}." if out else "(--out keeps them all, --json lists them).")
     if not quiet:
         terminal.note(_closing(summary, report, searched, made, time.perf_counter() - started, out))
+        for text in verdicts.summarise(decision, tally, asked):
+            terminal.note(text)
+    if false_discoveries is not None:
+        verdicts.show_discoveries(decision, tally, false_discoveries, as_json=as_json)
     if report.failed:
         raise typer.Exit(3)
+    if tally.fails(fail_on):
+        raise typer.Exit(4)
 
 
 def _closing(summary: Summary, report: Report, found: Found, made: Detector, seconds: float, out: Path | None) -> str:
@@ -204,11 +234,18 @@ def _refuse_mixing(out: Path | None, made: Detector, files: dict[str, Any], over
         check_same(out, settings_of(made.pipeline, **files, **made.about))
 
 
+def _decision(made: Detector, false_alarms: float | None, confidence: float | None) -> Decision:
+    from vlmad_core.run.verdicts import make_decision
+
+    return make_decision(made.pipeline, false_alarms, confidence=confidence)
+
+
 def _judge(
     made: Detector,
     found: Sequence[Path],
     out: Path | None,
     tell: Callable[[Result], None],
+    decision: Decision,
     *,
     batch_size: int,
     workers: int,
@@ -217,6 +254,7 @@ def _judge(
 ) -> Summary:
     """Judge, with or without files."""
     from vlmad_core.run import Summary, judge, run
+    from vlmad_core.run.verdicts import decide_all
 
     if out is not None:
         return run(
@@ -227,11 +265,12 @@ def _judge(
             workers=workers,
             resume=not overwrite,
             about=made.about,
+            decision=decision,
             progress=tell,
             **files,
         )
     started, failed = time.perf_counter(), 0
-    for batch in judge(made.pipeline, found, batch_size=batch_size, workers=workers):
+    for batch in decide_all(judge(made.pipeline, found, batch_size=batch_size, workers=workers), decision):
         for result, _ in batch:
             tell(result)
             failed += result.error is not None

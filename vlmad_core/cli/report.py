@@ -89,7 +89,8 @@ class Report:
             return
         self.judged += 1
         if self.lines:
-            sys.stdout.write(f"{result.score:.6f}\t{terminal.shown(result.path)}\n")
+            verdict = "" if result.p_value is None else f"{result.verdict}\t"
+            sys.stdout.write(f"{verdict}{result.score:.6f}\t{terminal.shown(result.path)}\n")
             sys.stdout.flush()
         item = (result.score, -self.judged, result)
         (heapq.heappush if len(self._top) < _ROWS else heapq.heappushpop)(self._top, item)
@@ -98,10 +99,19 @@ class Report:
         """The table, unless JSON or nothing was asked for; ``where`` says where the rest is."""
         if self.as_json or self.quiet or not self._top:
             return
-        rows = [
-            (f"{result.score:.4f}", f"{result.width} x {result.height}", terminal.shown(result.path))
-            for _, _, result in sorted(self._top, reverse=True)
-        ]
-        terminal.table(["score", "pixels", "image"], rows, right=["score", "pixels"])
+        top = [result for _, _, result in sorted(self._top, reverse=True)]
+        columns, rows = ["score", "pixels", "image"], [_row(result) for result in top]
+        if any(result.p_value is not None for result in top):
+            columns = ["verdict", "p", *columns]
+            rows = [(result.verdict or "", _p_value(result), *row) for result, row in zip(top, rows, strict=True)]
+        terminal.table(columns, rows, right=["p", "score", "pixels"])
         if self.judged > _ROWS:
             sys.stdout.write(f"{self.judged - _ROWS} more {where}\n")
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    return f"{result.score:.4f}", f"{result.width} x {result.height}", terminal.shown(result.path)
+
+
+def _p_value(result: Result) -> str:
+    return "" if result.p_value is None else f"{result.p_value:.3g}"

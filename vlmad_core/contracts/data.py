@@ -186,12 +186,13 @@ class Prediction:
     """The result for one image, without tensors.
 
     Args:
-        score: Higher is more anomalous. Not calibrated.
+        score: Higher is more anomalous; `Pipeline.verdict` decides.
         raw_map: ``[h, w]`` float32 at the size that the detector works at.
         size: ``(height, width)`` of the image as it was given.
         path: The file, where there was one.
         normal_range: Median of the maps of normal images, and what 99.5 % of their cells do not exceed; None where the
             detector has fewer than two normal images.
+        class_token: ``[D]`` float32 of unit length, the image as a whole; None where the extractor gives none.
     """
 
     score: float
@@ -199,6 +200,7 @@ class Prediction:
     size: tuple[int, int]
     path: str | None = None
     normal_range: tuple[float, float] | None = None
+    class_token: np.ndarray | None = None
 
     def __repr__(self) -> str:
         """In one line, without the map.

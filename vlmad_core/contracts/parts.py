@@ -97,12 +97,15 @@ class Scorer(nn.Module, ABC):
     Attributes:
         needs_text: True: it compares features with text embeddings.
         needs_fit: True: it compares features with those of normal images, which :meth:`fit` must have received.
+        is_monotone: True: another normal image can only lower its scores. What is proved of a threshold from remembered
+            images depends on it.
         maximum: The highest value that its maps can have; None: no bound. Set it in the constructor where options
             decide. Maps saved as 16-bit PNG use it as their scale.
     """
 
     needs_text: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
+    is_monotone: ClassVar[bool] = False
     maximum: float | None = None
 
     def fit(self, features: Features) -> None:

@@ -14,11 +14,14 @@ from vlmad_core.contracts.data import Features, Scores, TextEmbeddings
 from vlmad_core.contracts.images import Preprocess
 from vlmad_core.contracts.parts import Extractor, Prompts, Scorer
 from vlmad_core.contracts.towers import Backbone
-from vlmad_core.errors import ConfigError, IncompatibleError
+from vlmad_core.errors import ConfigError, IncompatibleError, NotFittedError
 from vlmad_core.pipeline.fuse import Fuse
 from vlmad_core.pipeline.text_cache import TextCache
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from vlmad_core.pipeline.decisions import StoredCalibration
     from vlmad_core.pipeline.spec import PipelineSpec
 
 __all__ = ["Assembly"]
@@ -49,6 +52,8 @@ class Assembly(nn.Module):
         self.class_name: str | None = None
         self.plugins: Mapping[str, str] = {}
         self.trained: Mapping[str, Any] = {}
+        self.stored_calibration: StoredCalibration | None = None
+        self._rules: dict[Hashable, Any] = {}
         self.bits: int | None = None  # of the values in 16-bit grey files; None: what the file says, or 16
         self.normals: Mapping[str, Any] = {}  # how many images it was fitted on, and one hash of their contents
         self.register_buffer("normal_range", torch.full((2,), math.nan))
@@ -93,10 +98,14 @@ class Assembly(nn.Module):
             images: ``[B, 3, H, W]``, preprocessed.
             class_names: What each image shows; :attr:`class_name` by default.
         """
+        return self.extract_and_score(images, class_names)[1]
+
+    def extract_and_score(self, images: Tensor, class_names: Sequence[str] | None = None) -> tuple[Features, Scores]:
+        """As :meth:`forward`, with the features."""
         backbone = self.backbone
         features = self.extractor(backbone.vision, images.to(backbone.device, backbone.dtype))
         text_embeddings = self.text_embeddings(self._class_names(class_names, len(images)), features)
-        return self.score_features(features, text_embeddings, (images.shape[-2], images.shape[-1]))
+        return features, self.score_features(features, text_embeddings, (images.shape[-2], images.shape[-1]))
 
     def score_features(
         self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]
@@ -114,6 +123,37 @@ class Assembly(nn.Module):
             made: TextEmbeddings = prompts(text, class_names, features)
             return made
         return self._texts.get(prompts, self.backbone, class_names)
+
+    def check_ready(self, *, has_class_name: bool = False) -> None:
+        """Refuse before an image is read.
+
+        Raises:
+            NotFittedError: A scorer was fitted on no normal image, or a part that learns has learned nothing yet.
+            ConfigError: The prompts need a class name and there is none.
+        """
+        self.check_trained()
+        for scorer, label in zip(self._scorer_list(), self.labels, strict=True):
+            if not scorer.is_fitted:
+                raise NotFittedError(
+                    f"scorer '{label}' was fitted on no normal image. Call detector.fit('folder of normal images') "
+                    "first, or give --normal DIR on the command line."
+                )
+        if not has_class_name:
+            self._class_names(None, 1)
+
+    def check_trained(self) -> None:
+        """Refuse parts whose parameters are still random.
+
+        Raises:
+            NotFittedError: There are parameters to learn, and :attr:`trained` is empty.
+        """
+        if not self.trained and any(parameter.requires_grad for parameter in self.parameters()):
+            raise NotFittedError(
+                "this detector has parts that learn, and they have learned nothing yet. Train it with "
+                "vlmad_core.train(...) or `vlmad train`, or take over a paper's checkpoint with "
+                "vlmad_core.import_checkpoint(...) or `vlmad import`. After a training loop of your own, set "
+                "detector.trained = {'data': {'name': ...}}."
+            )
 
     # -- insides
 

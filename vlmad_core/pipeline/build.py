@@ -13,6 +13,7 @@ from torch import Tensor
 from vlmad_core.contracts.device import AUTO, find_device
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentError
+from vlmad_core.pipeline.calibration_file import read_calibration
 from vlmad_core.pipeline.checkpoint import RECORD, read_checkpoint
 from vlmad_core.pipeline.defaults import PREFERRED, default_recipe, take_few_shot
 from vlmad_core.pipeline.fuse import Fuse
@@ -145,6 +146,7 @@ def load(
         raise ConfigError(f"{folder}: what was saved does not fit this detector: {reason}") from error
     pipeline.class_name = record["class_name"]
     pipeline.trained = record["trained"]
+    pipeline.stored_calibration = read_calibration(folder)
     pipeline.normals = record.get("normals", {})
     pipeline.bits = record.get("bits")
     return pipeline

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice, repeat
@@ -18,8 +17,11 @@ from torch import nn
 from vlmad_core.contracts.data import Features, Prediction
 from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images, read, stack
 from vlmad_core.contracts.parts import Scorer
-from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError
-from vlmad_core.pipeline.assembly import Assembly
+from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
+from vlmad_core.inspection.calibration import ImageScore
+from vlmad_core.pipeline.calibrate import Groups, described, of_references
+from vlmad_core.pipeline.calibrating import Calibrating, listed
+from vlmad_core.pipeline.calibration_file import remove_calibration, write_calibration
 from vlmad_core.pipeline.checkpoint import write_checkpoint
 from vlmad_core.pipeline.normal_range import HELD_OUT, copy_of, empty_copy, normal_range
 from vlmad_core.pipeline.trained import describe_training, was_trained_on
@@ -27,7 +29,7 @@ from vlmad_core.pipeline.trained import describe_training, was_trained_on
 __all__ = ["Pipeline"]
 
 
-class Pipeline(Assembly):
+class Pipeline(Calibrating):
     """Backbone, extractor, prompts and scorers, assembled.
 
     The backbone is shared, not owned: it is in neither ``parameters()`` nor ``state_dict()``, which hold exactly what
@@ -58,10 +60,14 @@ class Pipeline(Assembly):
         *,
         batch_size: int = 8,
         keep: bool = False,
+        calibrate: bool = False,
+        groups: Groups = None,
         progress: Callable[[int], None] | None = None,
         workers: int = WORKERS,
     ) -> Self:
         """Fit the memory scorers on normal images. Nothing changes before all of them are done.
+
+        A calibration of what it was fitted on before is dropped.
 
         Args:
             images: A folder, or paths, PIL images and arrays.
@@ -69,19 +75,28 @@ class Pipeline(Assembly):
             batch_size: Images through the backbone at a time.
             keep: Add to what it was fitted on instead of starting afresh; ``normal_range`` is then that of the new
                 images.
+            calibrate: Also score each image by a detector that was fitted without it, for :attr:`calibration`; the
+                features of all images are kept in memory meanwhile. With fewer than two images there is none.
+            groups: Which images are of one object, see :meth:`calibrate`; only for ``calibrate``.
             progress: Called with the number of images done.
             workers: Threads that decode.
 
         Raises:
             ImageError: An image cannot be read, or there are none.
             IncompatibleError: No scorer compares with normal images.
+            ConfigError: ``calibrate`` with ``keep``: the images before cannot be scored without themselves any more.
         """
+        if calibrate and keep:
+            raise ConfigError(
+                "images that are added to a fitted detector cannot be calibrated with those before. Fit all of "
+                "them at once, or calibrate with held-out images."
+            )
         if not self.memory_scorers:
             raise IncompatibleError(
                 "no scorer compares with normal images, so there is nothing to fit. Add scorer 'memory', or use a "
                 "few-shot recipe: vlmad_core.build(..., few_shot=True)."
             )
-        sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else _listed(images)
+        sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else listed(images)
         names = self._class_names(None if class_name is None else [class_name], 1)  # refused before an image is read
         trials = [empty_copy(scorer) if scorer.needs_fit else scorer for scorer in self._scorer_list()]
         scorers = [
@@ -91,14 +106,25 @@ class Pipeline(Assembly):
         # Not inference_mode: a memory filled under it could never stand in a graph that is trained.
         with torch.no_grad():
             fitted = [scorer for scorer in scorers if scorer.needs_fit]
-            held, added = self._fit(sources, fitted, batch_size, progress, workers)
-            texts = [self.text_embeddings(names, features) for features in held]
+            about: list[ImageScore] = []
+
+            def note(picture: Picture) -> None:
+                about.append(described(picture, groups, len(about)))
+
+            features, added = self._fit(sources, fitted, batch_size, progress, workers, note if calibrate else None)
+            held = features[:HELD_OUT]
+            texts = [self.text_embeddings(names, one) for one in held]
             found = normal_range(trials, self.fuse, held, texts, self.backbone.preprocess.size)
+            measured = self.reference_scores(trials, features, about, names, batch_size) if calibrate else None
         # Other scorers in one step: a prediction that runs beside this one has the old ones or the new ones.
         self.scorers = nn.ModuleList(scorers)
         self.normal_range = found.to(self.normal_range)
         self.normals = _joined(self.normals if keep else {}, added)
         self.class_name = self.class_name if class_name is None else class_name
+        self.stored_calibration = None
+        if measured is not None:
+            is_monotone = all(scorer.is_monotone for scorer in self.memory_scorers)
+            self.stored_calibration = of_references(self.fingerprint(), *measured, is_monotone=is_monotone)
         return self
 
     def _fit(
@@ -108,8 +134,12 @@ class Pipeline(Assembly):
         batch_size: int,
         progress: Callable[[int], None] | None,
         workers: int,
+        note: Callable[[Picture], None] | None,
     ) -> tuple[list[Features], Mapping[str, Any]]:
-        """Fit these scorers; gives the features of the first images, and how many images there were with their hash."""
+        """Fit these scorers; gives features, and how many images there were with their hash.
+
+        The features are those of the first images, or of all where each picture is noted.
+        """
         done, contents, held = 0, hashlib.sha256(), list[Features]()
         batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)
         with closing(batches):
@@ -127,7 +157,11 @@ class Pipeline(Assembly):
                     )
                 for scorer in scorers:
                     scorer.fit(features)
-                held += [features.select(slice(i, i + 1)) for i in range(min(len(pictures), HELD_OUT - len(held)))]
+                count = min(len(pictures), HELD_OUT - len(held)) if note is None else len(pictures)
+                held += [features.select(slice(i, i + 1)) for i in range(count)]
+                if note is not None:
+                    for picture in pictures:
+                        note(picture)
                 done += len(pictures)
                 if progress is not None:
                     progress(done)
@@ -193,7 +227,7 @@ class Pipeline(Assembly):
         """As :meth:`predict`, for a folder or any number of images, one prediction at a time in flat memory."""
         # Checked when called, not when the first prediction is asked for.
         self.check_ready(has_class_name=class_name is not None)
-        sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else _listed(images)
+        sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else listed(images)
         names = repeat(class_name) if class_name is None or isinstance(class_name, str) else iter(class_name)
         return self._stream(read(sources, self.preprocess, batch_size=batch_size, workers=workers), names)
 
@@ -216,49 +250,6 @@ class Pipeline(Assembly):
         if not isinstance(names, repeat) and next(names, None) is not None:
             raise ConfigError("more names than images were given; give one name for all, or one for each.")
 
-    def predict_batch(self, pictures: Sequence[Picture], class_names: Sequence[str] | None = None) -> list[Prediction]:
-        """Score one batch of images that were read already; nothing is checked."""
-        with torch.no_grad():
-            scores = self(stack(pictures), class_names)
-        maps = scores.anomaly_map.float().cpu().numpy()
-        median, usual = self.normal_range.tolist()
-        known = (median, usual) if math.isfinite(median + usual) else None
-        return [
-            Prediction(float(score), map_, picture.size or map_.shape, picture.path, known)
-            for score, map_, picture in zip(scores.image.tolist(), maps, pictures, strict=True)
-        ]
-
-    def check_ready(self, *, has_class_name: bool = False) -> None:
-        """Refuse before an image is read.
-
-        Raises:
-            NotFittedError: A scorer was fitted on no normal image, or a part that learns has learned nothing yet.
-            ConfigError: The prompts need a class name and there is none.
-        """
-        self.check_trained()
-        for scorer, label in zip(self._scorer_list(), self.labels, strict=True):
-            if not scorer.is_fitted:
-                raise NotFittedError(
-                    f"scorer '{label}' was fitted on no normal image. Call detector.fit('folder of normal images') "
-                    "first, or give --normal DIR on the command line."
-                )
-        if not has_class_name:
-            self._class_names(None, 1)
-
-    def check_trained(self) -> None:
-        """Refuse parts whose parameters are still random.
-
-        Raises:
-            NotFittedError: There are parameters to learn, and :attr:`trained` is empty.
-        """
-        if not self.trained and any(parameter.requires_grad for parameter in self.parameters()):
-            raise NotFittedError(
-                "this detector has parts that learn, and they have learned nothing yet. Train it with "
-                "vlmad_core.train(...) or `vlmad train`, or take over a paper's checkpoint with "
-                "vlmad_core.import_checkpoint(...) or `vlmad import`. After a training loop of your own, set "
-                "detector.trained = {'data': {'name': ...}}."
-            )
-
     def save(self, folder: str | Path) -> Path:
         """Write spec, own tensors and versions to a folder; :func:`vlmad_core.load` reads it back.
 
@@ -278,7 +269,12 @@ class Pipeline(Assembly):
             "normals": dict(self.normals),
             "bits": self.bits,
         }
-        return write_checkpoint(folder, record, self.state_dict())
+        where = write_checkpoint(folder, record, self.state_dict())
+        if self.stored_calibration is None:
+            remove_calibration(where)
+        else:
+            write_calibration(where, self.stored_calibration)
+        return where
 
     def was_trained_on(self, name: str = "", *, sha256: str = "", contents: Collection[str] = ()) -> bool:
         """Whether its parts learned from a data set: by its images where they are known, else by its name."""
@@ -314,12 +310,6 @@ def _joined(before: Mapping[str, Any], added: Mapping[str, Any]) -> Mapping[str,
         return added
     both = f"{before['sha256']} {added['sha256']}".encode()
     return {"count": before["count"] + added["count"], "sha256": hashlib.sha256(both).hexdigest()}
-
-
-def _listed(images: Iterable[ImageLike]) -> Iterable[ImageLike]:
-    if isinstance(images, Image.Image | np.ndarray):
-        return [images]
-    return images
 
 
 def _type(part: nn.Module) -> str:

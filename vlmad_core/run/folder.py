@@ -23,6 +23,7 @@ from vlmad_core.run.overlay import Scale, draw_jpeg, scale_of
 from vlmad_core.run.results import Result, ResultsFile, map_names, overlay_name, read_results
 from vlmad_core.run.settings import check_same, read_run_record, write_record
 from vlmad_core.run.sheet import SHEET
+from vlmad_core.run.verdicts import Decision
 
 __all__ = ["Judged", "RunFolder"]
 
@@ -40,12 +41,21 @@ class RunFolder:
         pipeline: For the scale of maps and colours.
         settings: From :func:`settings_of`, with ``maps``, ``overlays``, ``scale`` and ``max_side``.
         resume: Go on with what is there; False replaces it.
+        decision: How images are decided; ``run.json`` says so, and its threshold of regions is outlined.
 
     Raises:
         ConfigError: A file, a folder of another detector's results, or one that another process writes to.
     """
 
-    def __init__(self, folder: Path, pipeline: Pipeline, settings: dict[str, Any], *, resume: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pipeline: Pipeline,
+        settings: dict[str, Any],
+        *,
+        resume: bool,
+        decision: Decision | None = None,
+    ) -> None:
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder}: is a file; --out must name a folder.")
         self.folder = folder
@@ -60,7 +70,7 @@ class RunFolder:
         self._bits = pipeline.bits
         self._results = ResultsFile(folder, overwrite=not resume)
         try:
-            record = self._record(pipeline, settings, resume)
+            record = self._record(pipeline, settings, resume, decision)
         except BaseException:
             self._results.close()
             raise
@@ -71,7 +81,9 @@ class RunFolder:
         self._wanted: dict[str, Path] = {}
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="vlmad-write")
 
-    def _record(self, pipeline: Pipeline, settings: dict[str, Any], resume: bool) -> dict[str, Any]:
+    def _record(
+        self, pipeline: Pipeline, settings: dict[str, Any], resume: bool, decision: Decision | None
+    ) -> dict[str, Any]:
         record = read_run_record(self.folder) if resume else None
         if record is not None:
             return record  # its colour scale too: one folder, one scale
@@ -79,8 +91,12 @@ class RunFolder:
             raise ConfigError(f"{self.folder}: holds results but no run.json; use another --out, or --overwrite.")
         given, top = settings["scale"], highest(pipeline)
         scale = Scale.of(pipeline, None if given is None else (given[0], given[1]))
+        if decision is not None:
+            scale = decision.scale(scale)
+        calibration = None if decision is None else decision.record()
         record = {
             "settings": settings,
+            **({} if calibration is None else {"calibration": calibration}),
             "scale": None if scale is None else asdict(scale),
             "map": {"maximum": top, "unit": top / 65535, "png16": "value = pixel * unit"},
             "started_in": str(Path.cwd()),

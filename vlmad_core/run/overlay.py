@@ -47,12 +47,15 @@ class Scale:
         normal: What lies above it is outlined; None: nothing is.
         basis: Where the numbers come from: ``"normals"``, the cells of held-out normal images; ``"picture"``, the
             spread of this one map; ``"given"``, the user.
+        share: ``normal`` is the calibrated threshold of regions, which on average at most this share of the pixels of a
+            good image exceeds; None: it is not.
     """
 
     low: float
     high: float
     normal: float | None = None
     basis: Basis = "given"
+    share: float | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
@@ -101,11 +104,14 @@ class Scale:
 
         Numbers stand there only where the user gave them: they are values of the map, and the score is none.
         """
+        normal = "outline: above 99.5 % of normal cells"
+        if self.share is not None:
+            normal = f"outline: calibrated, at most {100 * self.share:.3g} % of a good image"
         if self.basis == "given":
-            outline = "" if self.normal is None else "outline: above 99.5 % of normal cells"
+            outline = "" if self.normal is None else normal
             return f"map value {self.low:.3g}", outline, f"{self.high:.3g}"
         if self.basis == "normals":
-            return "as normal", "outline: above 99.5 % of normal cells", "unusual"
+            return "as normal", normal, "unusual"
         return "as most of the picture", "outline: stands out from it", "its highest"
 
 

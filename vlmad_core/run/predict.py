@@ -20,6 +20,7 @@ from vlmad_core.run.folder import Judged, RunFolder
 from vlmad_core.run.maps import MapFormat
 from vlmad_core.run.results import Result
 from vlmad_core.run.settings import settings_of
+from vlmad_core.run.verdicts import Decision, decide_all, make_decision
 
 __all__ = ["Summary", "judge", "run"]
 
@@ -119,6 +120,7 @@ def run(
     max_side: int = 4096,
     resume: bool = True,
     about: Mapping[str, Any] | None = None,
+    decision: Decision | None = None,
     progress: Callable[[Result], None] | None = None,
 ) -> Summary:
     """Judge images and write ``results.jsonl``, ``results.csv``, ``run.json``, maps and overlays.
@@ -138,6 +140,7 @@ def run(
         max_side: Maps of larger images are written with this longer side.
         resume: Go on with what is in ``out``; False replaces it.
         about: More that decides the results, such as the hashes of the normal images; compared when a run goes on.
+        decision: How images are decided, from :func:`vlmad_core.run.verdicts.make_decision`; its defaults if None.
         progress: Called with each result once it is safe; those of an earlier part of the run come first.
 
     Raises:
@@ -150,11 +153,13 @@ def run(
     found = search(paths)
     if found.passed_over:
         warnings.warn(found.message, UserWarning, stacklevel=2)
-    settings = settings_of(pipeline, maps=maps, overlays=overlays, scale=scale, max_side=max_side, **(about or {}))
-    with RunFolder(Path(out), pipeline, settings, resume=resume) as folder:
+    decision = decision or make_decision(pipeline)
+    about = {**(about or {}), **decision.settings()}
+    settings = settings_of(pipeline, maps=maps, overlays=overlays, scale=scale, max_side=max_side, **about)
+    with RunFolder(Path(out), pipeline, settings, resume=resume, decision=decision) as folder:
         waiting = folder.want(found.images)
         count, failed, failed_now, started = 0, 0, 0, time.perf_counter()
-        batches = judge(pipeline, waiting, batch_size=batch_size, workers=workers)
+        batches = decide_all(judge(pipeline, waiting, batch_size=batch_size, workers=workers), decision)
         earlier = len(found.images) - len(waiting)
         try:
             for result in chain(folder.earlier(), _save(folder, batches)):

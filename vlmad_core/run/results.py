@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ __all__ = ["Result", "ResultsFile", "map_names", "overlay_name", "read_results"]
 JSONL, CSV = "results.jsonl", "results.csv"
 CSV_COLUMNS = (
     *("path", "score", "height", "width", "milliseconds", "anomaly_map", "overlay", "error", "note", "sha256"),
+    *("verdict", "threshold", "p_value", "share_below", "confidence", "regions"),
 )
 
 
@@ -49,6 +50,12 @@ class Result:
         note: What to know of it, such as that only the first of several pages was read.
         sha256: Of the file that was judged.
         stamp: Size and times of that file: while they are the same, it is not judged again.
+        verdict: ``pass``, ``review``, ``reject``, ``not this part`` or ``uncalibrated``.
+        threshold: Above it is ``reject``, in units of the score.
+        p_value: ``(1 + #{normals >= score}) / (n + 1)``.
+        share_below: Share of the normals with a lower score, in [0, 1].
+        confidence: In ``reject``, exactly 0.5 at the threshold.
+        regions: From ``vlmad_core.run.verdicts.region_record``, highest score first; in ``results.csv`` their number.
     """
 
     path: str
@@ -62,6 +69,12 @@ class Result:
     note: str | None = None
     sha256: str | None = None
     stamp: str | None = None
+    verdict: str | None = None
+    threshold: float | None = None
+    p_value: float | None = None
+    share_below: float | None = None
+    confidence: float | None = None
+    regions: Sequence[Mapping[str, Any]] | None = None
 
     def to_json(self) -> str:
         """The line, without its end."""
@@ -198,6 +211,7 @@ class ResultsFile:
 def _csv_row(result: Result) -> dict[str, Any]:
     """A line for spreadsheets, in which no cell is a formula: a path gets './' in front, other text an apostrophe."""
     row = {name: getattr(result, name) for name in CSV_COLUMNS}
+    row["regions"] = None if result.regions is None else len(result.regions)
     for name, value in row.items():
         if isinstance(value, str):
             # Bytes of a name that the system could not decode: they are UTF-8 as a rule, and spelt out where not.

@@ -22,24 +22,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="the --out of train.py")
     folder = parser.parse_args().folder
-    rows = [row for row in read(folder / "joint.jsonl") if "total" in row]
-    losses = [name for name in rows[0] if name not in ("step", "seconds", "done")]
+    rows = read(folder / "joint.jsonl")
+    heads = sorted({int(row["head"]) for row in rows})
+    losses = [name for name in rows[0] if name not in ("head", "step")]
     figure, axes = pyplot.subplots(3, 4, figsize=(16, 10))
     for axis, name in zip(axes.flat, losses, strict=False):
-        axis.plot([row["step"] for row in rows], [row[name] for row in rows], linewidth=0.8)
+        for head in heads:
+            mine = [row for row in rows if row["head"] == head]
+            axis.plot([row["step"] for row in mine], [row[name] for row in mine], linewidth=0.8, label=f"head {head}")
         axis.set_title(name)
-    held = [(row["step"], row["val"]) for row in read(folder / "joint.jsonl")
-            if "val" in row]  # fmt: skip
-    for name in ("image top", "cell AUROC"):
-        axes.flat[-1].plot([step for step, _ in held], [val[name] for _, val in held], marker="o", label=name)
-    axes.flat[-1].legend()
-    axes.flat[-1].set_title("128 generated validation pictures")
-    text = [row for row in read(folder / "text.jsonl") if row["stage"] == "text"]
-    axes.flat[-3].plot([row["step"] for row in text], [row["cosine"] for row in text])
-    axes.flat[-3].set_title("text, first stage: cosine to the teacher")
-    placed = [row for row in read(folder / "places.jsonl") if "place" in row]
-    axes.flat[-2].plot([row["step"] for row in placed], [row["place"] for row in placed])
-    axes.flat[-2].set_title("text, second stage: distance to the place")
+    axes.flat[0].legend(fontsize=7)
+    if (folder / "text.jsonl").exists():
+        text = [row for row in read(folder / "text.jsonl") if row["stage"] == "text"]
+        axes.flat[-2].plot([row["step"] for row in text], [row["cosine"] for row in text])
+        axes.flat[-2].set_title("text, first stage: cosine to the teacher")
+    if (folder / "places.jsonl").exists():
+        placed = [row for row in read(folder / "places.jsonl") if "place" in row]
+        axes.flat[-1].plot([row["step"] for row in placed], [row["place"] for row in placed])
+        axes.flat[-1].set_title("text, second stage: distance to the place")
     for axis in axes.flat:
         axis.set_visible(axis.has_data())
     figure.tight_layout()

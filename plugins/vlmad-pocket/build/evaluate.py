@@ -6,15 +6,21 @@ scores cut into 4096 steps, so that millions of pixels cost nothing.
 
 from __future__ import annotations
 
+import argparse
+import json
 import random
 from collections import defaultdict
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import features
 import numpy as np
 import torch
 from anchors import neutral_sentence
+from features import targets
+from joint import Head, Reading
 from pictures.captions import KIND_WORDS
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 from vocabulary import HELD_OUT_ABNORMAL, HELD_OUT_NORMAL
@@ -22,26 +28,15 @@ from vocabulary import HELD_OUT_ABNORMAL, HELD_OUT_NORMAL
 from vlmad_core.contracts.ops import gaussian_blur, resize
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from joint import Reading, Seeing
+    See = Callable[[Tensor], Tensor]
 
 STATES = (
     ["{}", "flawless {}", "perfect {}", "unblemished {}", "{} without flaw", "{} without defect", "{} without damage"],
     ["damaged {}", "{} with flaw", "{} with defect", "{} with damage"],
 )
 TEMPLATES = ("a photo of a {}.", "a close-up photo of the {}.", "a cropped photo of a {}.")
-
-
-@dataclass
-class Judged:
-    """All numbers, and the few to look at while training."""
-
-    table: dict[str, Any]
-
-    def short(self) -> dict[str, float]:
-        """The headline."""
-        return {k: v for k, v in self.table.items() if isinstance(v, float)}
 
 
 def areas(score: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
@@ -68,23 +63,39 @@ def pair(reading: Reading, states: Sequence[Sequence[str]], name: str, templates
 
 def image_scores(cells: Tensor, pooled: Tensor) -> dict[str, np.ndarray]:
     """Ways to make one number of probabilities ``[B, M]`` and ``[B]``."""
-    top = cells.topk(max(1, round(0.01 * cells.shape[1])), dim=1).values.mean(1)
-    ways = {"class": pooled, "max": cells.amax(1), "top": top, "both": (pooled + top) / 2}
+    count = cells.shape[1]
+    counts = {"max": 1, "three": 3, "top 1 %": round(0.01 * count), "top 3 %": round(0.03 * count)}
+    top = {name: cells.topk(max(1, most), dim=1).values.mean(1) for name, most in counts.items()}
+    ways = {"class": pooled, **top, "both": (pooled + top["max"]) / 2, "both 1 %": (pooled + top["top 1 %"]) / 2}
     return {name: value.numpy() for name, value in ways.items()}
 
 
+def expanded(pairs: dict[str, Any]) -> dict[str, Any]:
+    """A shard of ``features.py`` as pictures: the clean ones, then the damaged ones that the encoder tells apart."""
+    shown = targets(pairs["share"], pairs["moved"][:, 1:])[0].any(1)
+    count, rows = len(shown), shown.nonzero()[:, 0].tolist()
+    clean = [word | {"kind": None, "second": None} for word in pairs["words"]]
+    empty = np.zeros_like(pairs["bits"].numpy())
+    return {
+        "tokens": torch.cat([pairs["clean"], pairs["damaged"][shown]]),
+        "share": torch.cat([torch.zeros(count, pairs["share"].shape[1]), pairs["share"][shown].float()]),
+        "bits": np.concatenate([empty, pairs["bits"].numpy()[shown.numpy()]]),
+        "grid": tuple(pairs["grid"]),
+        "words": clean + [pairs["words"][i] for i in rows],
+    }
+
+
 @torch.no_grad()
-def evaluate(
-    seeing: Seeing, reading: Reading, held: list[dict[str, Any]], *, device: str = "cpu", full: bool = False
-) -> Judged:
-    """Judge; ``full`` adds maps at pixels, kinds, materials and words."""
-    seeing.eval()
-    shards = held if full else held[:1]
-    seen = []
-    for shard in shards:
-        with torch.autocast(device, torch.bfloat16):
-            parts = [seeing(t.to(device).float()).float().cpu() for t in shard["tokens"].split(16)]
-        seen.append(torch.cat(parts))
+def evaluate(see: See, reading: Reading, pairs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Images, maps at pixels, kinds, materials and words.
+
+    Args:
+        see: Tokens of block 9 ``[B, 1 + M, 384]`` to unit vectors ``[B, 1 + M, 256]``.
+        reading: The half that reads.
+        pairs: Shards of validation pictures.
+    """
+    shards = [expanded(shard) for shard in pairs]
+    seen = [torch.cat([see(part.float()) for part in shard["tokens"].split(16)]) for shard in shards]
     words = [word for shard in shards for word in shard["words"]]
     truth = np.array([bool((row > 0).any()) for shard in shards for row in shard["share"]])
 
@@ -105,13 +116,11 @@ def evaluate(
     flat = torch.cat([m.flatten() for m in maps]).numpy()
     cells = torch.cat([(shard["share"] > 0.1).flatten() for shard in shards]).numpy()
     table["cell AUROC"], table["cell AP"] = (round(v, 4) for v in areas(flat, cells))
-    if not full:
-        return Judged(table)
     names = {w["thing"]: pair(reading, STATES, w["thing"], TEMPLATES[:2]) for w in words}
     named_maps, named = judge(names)
     table |= {f"named image {name}": round(areas(v, truth)[0], 4) for name, v in named.items()}
     table |= _pixels(shards, named_maps)
-    score = named["top"]
+    score = named["max"]
     kinds, stuff = np.array([str(w["kind"]) for w in words]), np.array([w["material"] for w in words])
     table["kinds"], table["materials"] = {}, {}
     for kind in sorted(set(kinds) - {"None"}):
@@ -121,22 +130,23 @@ def evaluate(
         mine = stuff == one
         if 2 <= truth[mine].sum() < mine.sum() - 1:
             table["materials"][one] = [round(areas(score[mine], truth[mine])[0], 3), int(mine.sum())]
-    table |= _words(reading, judge, truth, seen, shards, table["image top"])
-    return Judged(table)
+    table |= _words(reading, judge, truth, seen, shards, table["image max"])
+    return table
 
 
 def _pixels(shards: list[dict[str, Any]], maps: list[Tensor]) -> dict[str, float]:
-    scores: dict[int, list[np.ndarray]] = defaultdict(list)
-    truths: dict[int, list[np.ndarray]] = defaultdict(list)
+    scores: dict[tuple[int, int], list[np.ndarray]] = defaultdict(list)
+    truths: dict[tuple[int, int], list[np.ndarray]] = defaultdict(list)
     for shard, cells in zip(shards, maps, strict=True):
-        size, side = shard["size"], shard["size"] // 14
-        grown = gaussian_blur(resize(cells.reshape(-1, side, side), (size, size)), 4 * size / 224)
+        tall, wide = shard["grid"]
+        size = (14 * tall, 14 * wide)
+        grown = gaussian_blur(resize(cells.reshape(-1, tall, wide), size), 4 * min(size) / 224)
         scores[size].append(grown.half().numpy().ravel())
-        truths[size].append(np.unpackbits(shard["bits"], axis=1, count=size * size).astype(bool).ravel())
+        truths[size].append(np.unpackbits(shard["bits"], axis=1, count=size[0] * size[1]).astype(bool).ravel())
     out = {}
     for size in scores:
         roc, ap = areas(np.concatenate(scores[size]).astype(np.float32), np.concatenate(truths[size]))
-        out |= {f"pixel AUROC {size}": round(roc, 4), f"pixel AP {size}": round(ap, 4)}
+        out |= {f"pixel AUROC {size[0]}x{size[1]}": round(roc, 4), f"pixel AP {size[0]}x{size[1]}": round(ap, 4)}
     return out
 
 
@@ -146,26 +156,26 @@ def _words(
     """Are words understood?"""
     out: dict[str, Any] = {}
     _, unseen = judge(pair(reading, (HELD_OUT_NORMAL, HELD_OUT_ABNORMAL), "object"))
-    out["words held out"] = round(areas(unseen["top"], truth)[0], 4)
+    out["words held out"] = round(areas(unseen["max"], truth)[0], 4)
     out["words held out loses"] = round(base - out["words held out"], 4)
     singles = {}
     for state in HELD_OUT_ABNORMAL:
-        singles[state] = round(areas(judge(pair(reading, (["flawless {}"], [state]), "object"))[1]["top"], truth)[0], 3)
+        singles[state] = round(areas(judge(pair(reading, (["flawless {}"], [state]), "object"))[1]["max"], truth)[0], 3)
     for state in HELD_OUT_NORMAL:
-        singles[state] = round(areas(judge(pair(reading, ([state], ["damaged {}"]), "object"))[1]["top"], truth)[0], 3)
+        singles[state] = round(areas(judge(pair(reading, ([state], ["damaged {}"]), "object"))[1]["max"], truth)[0], 3)
     out["words one by one"] = singles
     maps, swapped = judge(pair(reading, STATES[::-1], "object"))
     cells = torch.cat([(shard["share"] > 0.1).flatten() for shard in shards]).numpy()
     out["words swapped, cells"] = round(areas(torch.cat([m.flatten() for m in maps]).numpy(), cells)[0], 4)
     out["words swapped, class token"] = round(areas(swapped["class"], truth)[0], 4)
-    out["words swapped, highest cells"] = round(areas(swapped["top"], truth)[0], 4)
+    out["words swapped, highest cells"] = round(areas(swapped["max"], truth)[0], 4)
     draw, chance, places, spread = random.Random(1), [], [], []
     for _ in range(32):
         odd = torch.stack([reading.ensemble([neutral_sentence("object", draw) for _ in range(4)]) for _ in range(2)])
         maps, images = judge(odd)
         places.append(areas(torch.cat([m.flatten() for m in maps]).numpy(), cells)[0])
-        chance.append(areas(images["top"], truth)[0])
-        spread.append(float(np.abs(images["top"] - 0.5).mean()))
+        chance.append(areas(images["max"], truth)[0])
+        spread.append(float(np.abs(images["max"] - 0.5).mean()))
     out["nonsense AUROC mean"] = round(float(np.mean(chance)), 4)
     out["nonsense AUROC spread"] = round(float(np.std(chance)), 4)
     out["nonsense cell AUROC mean"] = round(float(np.mean(places)), 4)
@@ -199,3 +209,26 @@ def _naming(reading: Reading, seen: list[Tensor], shards: list[dict[str, Any]]) 
         "naming AUROC mean": round(float(np.mean(list(own.values()))), 4),
         "naming AUROC": own,
     }
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, required=True, help="the --out of train.py")
+    parser.add_argument("--text", type=Path, help="folder of the text tower; default: the same")
+    parser.add_argument("--pictures", type=Path, help="folder of the shards of features.py; default: the same")
+    parser.add_argument("--shards", type=int, help="at most so many")
+    options = parser.parse_args()
+    text = options.text or options.out
+    reading = Reading(text, Tokenizer.from_file(str(text / "tokenizer.json")), "cpu")
+    state = torch.load(options.out / "trained.pt", map_location="cpu", weights_only=True)["seeing"]
+    head = Head(len(state["up.bias"])).eval()
+    head.load_state_dict(state)
+    pairs = list(features.load(options.pictures or options.out, "val", options.shards))
+    judged = evaluate(head, reading, pairs)
+    (options.out / "results.json").write_text(json.dumps(judged, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps({name: value for name, value in judged.items() if isinstance(value, float)}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""What is trained on top of the frozen encoder: a projection. And the sentences it is trained against, read once.
+"""What is trained on top of the frozen encoder: heads of a projection. And the sentences they are trained against.
 
 Parameters are named as in ``joint.safetensors``: ``vision.*`` go into ``PocketVision``, ``text.*`` into ``PocketText``.
 """
@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from vocabulary import THINGS
 
-from vlmad_pocket.block import Contrast
 from vlmad_pocket.plugin import PocketConfig
 from vlmad_pocket.text import DIM, SPECIAL
-from vlmad_pocket.vision import MIDDLE, WIDTH, Pocket
+from vlmad_pocket.vision import WIDTH, Pocket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,16 +27,22 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 KINDS = tuple(KIND_WORDS)
+HEAD = 384
+"""Width inside one head."""
 
 
-class Seeing(nn.Module):
-    """What the last frozen block gives to the joint space."""
+class Head(nn.Module):
+    """One projection of the tokens of block 9 into the joint space.
 
-    def __init__(self, drop: float = 0.1) -> None:
+    Args:
+        width: Inside; several heads side by side make the projection of ``PocketVision``.
+        drop: Share of the inside that is dropped in training, the same for all tokens of a picture.
+    """
+
+    def __init__(self, width: int = HEAD, drop: float = 0.1) -> None:
         super().__init__()
-        self.contrast = Contrast(WIDTH)
-        self.up = nn.Linear(WIDTH, MIDDLE)
-        self.down = nn.Linear(MIDDLE, DIM)
+        self.up = nn.Linear(WIDTH, width)
+        self.down = nn.Linear(width, DIM)
         self.drop = drop
         self.final = nn.LayerNorm(WIDTH, eps=1e-6)
         self.final.load_state_dict(Pocket(PocketConfig(words=False)).vision.final.state_dict())  # type: ignore[union-attr]
@@ -45,8 +50,25 @@ class Seeing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, 1 + h*w, 384]`` to unit vectors ``[B, 1 + h*w, 256]``."""
-        inner = functional.gelu(self.up(self.final(self.contrast(x))))
-        return functional.normalize(self.down(functional.dropout(inner, self.drop, self.training)).float(), dim=-1)
+        return functional.normalize(self.vectors(x), dim=-1)
+
+    def vectors(self, x: Tensor) -> Tensor:
+        """``[B, 1 + h*w, 384]`` to vectors ``[B, 1 + h*w, 256]`` of any length."""
+        inner = functional.gelu(self.up(self.final(x)))
+        if self.training:
+            inner = inner * functional.dropout(torch.ones(len(x), 1, inner.shape[-1], device=x.device), self.drop)
+        return self.down(inner).float()
+
+
+def merged(heads: Sequence[Head]) -> Head:
+    """The mean of the vectors of several heads, as one wider head."""
+    one = Head(sum(head.up.out_features for head in heads))
+    with torch.no_grad():
+        one.up.weight.copy_(torch.cat([head.up.weight for head in heads]))
+        one.up.bias.copy_(torch.cat([head.up.bias for head in heads]))
+        one.down.weight.copy_(torch.cat([head.down.weight for head in heads], dim=1) / len(heads))
+        one.down.bias.copy_(torch.stack([head.down.bias for head in heads]).mean(0))
+    return one.eval()
 
 
 class Reading(nn.Module):
@@ -128,6 +150,6 @@ class Bank:
         return self.neutral[left] - self.neutral[right]
 
 
-def state(seeing: nn.Module, reading: Reading) -> dict[str, Any]:
+def state(head: Head, reading: Reading) -> dict[str, Any]:
     """What ``package.py`` writes."""
-    return {"seeing": seeing.state_dict(), "text": reading.tower.state_dict()}
+    return {"seeing": head.state_dict(), "text": reading.tower.state_dict()}

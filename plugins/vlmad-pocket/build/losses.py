@@ -24,9 +24,9 @@ def focal(logit: Tensor, target: Tensor, weight: Tensor, *, gamma: float = 2.0, 
     return 4 * (balance * wrong**gamma * bce * weight).sum() / weight.sum()
 
 
-def dice(logit: Tensor, share: Tensor, is_abnormal: Tensor) -> Tensor:
+def dice(logit: Tensor, target: Tensor, is_abnormal: Tensor) -> Tensor:
     """Soft Dice of each defective picture, ``[B, M]``; normal ones have their turn in :func:`focal`."""
-    probability, target = torch.sigmoid(logit), (share * 2).clamp(0, 1)
+    probability = torch.sigmoid(logit)
     both = 2 * (probability * target).sum(1) + 1
     loss = 1 - both / (probability.square().sum(1) + target.square().sum(1) + 1)
     return (loss * is_abnormal).sum() / is_abnormal.sum().clamp_min(1)

@@ -32,18 +32,19 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, help="the --out of train.py")
-    parser.add_argument("--name", default="pocket-joint-2")
+    parser.add_argument("--name", default="pocket-joint-3")
     options = parser.parse_args()
     trained = torch.load(options.folder / "trained.pt", map_location="cpu", weights_only=True)
     data = save(rename(trained), metadata={"format": "pt"})
     (PACKAGE / "joint.safetensors").write_bytes(data)
     shutil.copyfile(options.folder / "tokenizer.json", PACKAGE / "tokenizer.json")
     results = json.loads((options.folder / "results.json").read_text(encoding="utf-8"))
+    steps = f"{trained['heads']} heads of {trained['steps']} steps"
     note = {
         "sha256": hashlib.sha256(data).hexdigest(),
         "tokenizer_sha256": hashlib.sha256((PACKAGE / "tokenizer.json").read_bytes()).hexdigest(),
         "name": options.name,
-        "trained_on": f"{trained['pictures']} generated pictures, {trained['steps']} steps; no photograph",
+        "trained_on": f"{trained['pictures']} generated pictures, {steps}; no photograph",
         "licence": "Apache-2.0",
         "seed": trained["seed"],
         "generated_validation": {key: value for key, value in results.items() if isinstance(value, float)},

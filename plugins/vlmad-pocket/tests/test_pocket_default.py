@@ -31,8 +31,8 @@ def test_a_picture_alone_is_judged_by_words(capsys: pytest.CaptureFixture[str], 
     code, out, err = vlmad(capsys, "predict", PICTURE, "--json", "--out", str(tmp_path))
     assert code == 0, err
     assert 0 < json.loads(out)["score"] < 1
-    assert "--class-name 'metal nut', or whatever it is, may give better results" in err
-    assert used(tmp_path) == ["pocket", "text-match"]
+    assert "Name the product, as in --class-name 'metal nut'" in err
+    assert used(tmp_path) == ["vlmad-pocket:pocket", "vlmad-core:text-match"]
 
 
 def test_normal_pictures_add_a_memory(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_normal_pictures_add_a_memory(capsys: pytest.CaptureFixture[str], tmp_pa
     code, _, err = vlmad(capsys, "predict", PICTURE, *normals, "--class-name", "plate", "--out", str(tmp_path))
     assert code == 0, err
     assert "--class-name" not in err
-    assert used(tmp_path) == ["pocket", "text-match", "memory"]
+    assert used(tmp_path) == ["vlmad-pocket:pocket", "vlmad-core:text-match", "vlmad-core:memory"]
 
 
 def test_naming_the_thing_changes_the_score(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 """The generator of training pictures: seeded, exact masks, every kind and material, and no held-out word."""
 
+import base64
+import io
 import re
 import sys
 import time
@@ -7,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 BUILD = str(Path(__file__).parents[1] / "build")
 if BUILD not in sys.path:
     sys.path.insert(0, BUILD)
 
-from pictures import captions, defects, materials  # noqa: E402
-from pictures.sample import camouflage, make, stream, visible  # noqa: E402
+from pictures import captions, defects, materials, scanned  # noqa: E402
+from pictures.sample import DAMAGED, camouflage, make, stream, visible  # noqa: E402
 
 
 def test_same_seed_gives_same_picture():
@@ -46,6 +49,16 @@ def test_mask_is_set_exactly_where_there_is_a_defect_and_words_follow():
     normals = sum(sample.kind is None for sample in samples)
     assert 70 < normals < 130
     assert all(sample.mask.mean() < 0.6 for sample in samples)
+
+
+def test_the_clean_twin_differs_by_the_defect_alone():
+    for seed in range(40):
+        sample = make(seed, size=112, kind=DAMAGED)
+        assert sample.kind is not None
+        change = np.abs(sample.image.astype(int) - sample.clean.astype(int)).max(-1)
+        assert change[sample.mask].mean() > 4 * max(change[~sample.mask].mean(), 0.5)
+    normal = make(3, kind=None)
+    assert np.array_equal(normal.image, normal.clean)
 
 
 def test_strength_is_recorded_and_spreads_from_faint_to_plain():
@@ -101,6 +114,47 @@ def test_every_material_makes_pictures(material):
     assert not sample.mask.any()
 
 
+def coded(image):
+    """An image as the npm package holds it: a script with base64 in it."""
+    file = io.BytesIO()
+    image.save(file, "webp", lossless=True)
+    return f"export default 'data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}'"
+
+
+@pytest.fixture
+def scans(tmp_path, monkeypatch):
+    """A flat normal map and a ball that is red on its left and green on its right."""
+    for kind in ("normals", "matcaps"):
+        (tmp_path / kind).mkdir()
+    (tmp_path / "normals/0000.webp.js").write_text(coded(Image.new("RGB", (64, 64), (128, 128, 255))))
+    ball = Image.new("RGB", (128, 128), (255, 0, 0))
+    ball.paste((0, 255, 0), (64, 0, 128, 128))
+    (tmp_path / "matcaps/0000.webp.js").write_text(coded(ball))
+    scanned.reliefs.cache_clear()
+    scanned.captures.cache_clear()
+    monkeypatch.setenv(scanned.FOLDER, str(tmp_path))
+    yield
+    scanned.reliefs.cache_clear()
+    scanned.captures.cache_clear()
+
+
+def test_a_scanned_surface_takes_its_colours_from_the_capture(scans):
+    assert scanned.available()
+    images = [scanned.scanned(np.random.default_rng(seed), 64) for seed in range(12)]
+    for image in images:
+        assert image.shape == (64, 64, 3)
+        assert image.dtype == np.float32
+    coloured = [image for image in images if np.ptp(image, -1).max() > 0.5]
+    assert coloured
+    assert all(image[..., 2].max() < 0.1 for image in coloured)
+
+
+def test_without_the_scans_the_generator_has_no_scanned_material(monkeypatch):
+    monkeypatch.delenv(scanned.FOLDER, raising=False)
+    assert not scanned.available()
+    assert set(materials.DRAWN).isdisjoint(materials.SCANNED)
+
+
 def test_every_kind_has_words():
     assert set(captions.KIND_WORDS) == set(defects.BY_NAME)
 
@@ -121,6 +175,24 @@ def test_stream_keeps_order():
     seeds = [4, 1, 9, 2]
     for seed, sample in zip(seeds, stream(seeds, size=64, workers=2), strict=True):
         assert np.array_equal(sample.image, make(seed, size=64).image)
+
+
+def test_cells_are_defective_where_the_encoder_sees_it():
+    features = pytest.importorskip("features")
+    share = features.torch.tensor([[0.0, 0.0, 0.5, 0.5, 0.01]])
+    moved = features.torch.tensor([[0.0, 0.5, 0.5, 0.0, 0.0]])
+    target, weight = features.targets(share, moved)
+    assert target.tolist() == [[0, 0, 1, 0, 0]]
+    assert weight.tolist() == [[1, 0, 1, 0, 0]], "what moves beside the mask and what hides within is neither"
+
+
+def test_pairs_come_in_the_shape_of_their_grid():
+    features = pytest.importorskip("features")
+    for seed in range(6):
+        clean, damaged, mask, words = features.generate((seed, (8, 11)))
+        assert clean.shape == damaged.shape == (112, 154, 3)
+        assert mask.shape == (112, 154)
+        assert words["kind"] in defects.BY_NAME
 
 
 def test_unknown_names_are_refused():

@@ -1,4 +1,4 @@
-"""The blocks of 'pocket': a pre-norm transformer block for both halves, and one that takes the mean away."""
+"""The block of 'pocket': a pre-norm transformer block with layer scale, for both halves."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from torch.nn import functional
 
 from vlmad_core.contracts import linear
 
-__all__ = ["Contrast", "PocketBlock"]
+__all__ = ["PocketBlock"]
 
 _EPSILON = 1e-6
-_SHRINK = 128.0  # a power of two, so that nothing is rounded
 
 
 class PocketBlock(nn.Module):
@@ -50,36 +49,3 @@ class PocketBlock(nn.Module):
         """``[B, L, W]``; norm and layer scale are inside, the residual is not."""
         hidden = linear(self.norm2(x), self.up.weight, self.up.bias, gelu=True)
         return linear(hidden, self.down.weight, self.down.bias) * self.scale2
-
-
-class Contrast(nn.Module):
-    """Takes the mean of all tokens from each: what is left says how a place differs from its picture.
-
-    Nothing is learned. It is a :class:`vlmad_core.contracts.Block` and keeps its law: queries of zero attend to
-    all tokens alike, and there is no MLP. Values are shrunk and the result grown again, so that attention among the
-    values themselves (V-V) is nearly even too, and methods that replace queries still find a contrast here.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``[B, L, W]`` to the same."""
-        if mask is None:
-            return x - x.mean(1, keepdim=True)
-        return x + self.attend(*self.qkv(x), mask)
-
-    def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One head, ``[B, 1, L, W]`` each: zeros, zeros, and the tokens shrunk."""
-        value = x[:, None] / _SHRINK
-        nothing = torch.zeros_like(value)
-        return nothing, nothing, value
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``[B, L, W]``: less what is attended to."""
-        return -_SHRINK * functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)[:, 0]
-
-    def mlp(self, x: Tensor) -> Tensor:
-        """Zeros, ``[B, L, W]``."""
-        return torch.zeros_like(x)

@@ -50,9 +50,9 @@ _NEEDS = {"compositional": "vlmad-compositional"}
 
 def _spec(*, few_shot: bool) -> dict[str, Any]:
     """Patches of the last block against words; few-shot: also the published blocks against a memory."""
-    words = {"use": "vlmad-core:text-match", "config": {"levels": ["block10"], "image": "max"}}
+    words = {"use": "vlmad-core:text-match", "config": {"levels": ["block9"], "image": "both"}}
     memory = {"use": "vlmad-core:memory", "config": {"levels": ["raw6", "raw9"], "top": 0.01}}
-    layers = {"layers": [6, 9, 10], "space": "both"} if few_shot else {"layers": [10]}
+    layers = {"layers": [6, 9], "space": "both"} if few_shot else {"layers": [9]}
     return {
         "backbone": "vlmad-pocket:pocket",
         "extractor": {"use": "vlmad-core:patches", "config": layers},

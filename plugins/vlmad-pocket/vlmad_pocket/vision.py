@@ -1,9 +1,8 @@
 """The backbone 'pocket': DINOv2 ViT-S/14 in plain torch, opened into the parts of the contracts.
 
 Its blocks and its norm are as they were published. Without words there are all twelve. With words the first nine: what
-is wrong with a place is told best there, before the last blocks make it a part of a meaning; a block that takes the
-mean away and a projection follow, trained here for the half that reads (``text.py``). Parameters are called as in the
-files of weights.
+is wrong with a place is told best there, before the last blocks make it a part of a meaning; a projection follows,
+trained here for the half that reads (``text.py``). Parameters are called as in the files of weights.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vlmad_core.contracts import Backbone, Preprocess, check_size, find_device, linear
-from vlmad_pocket.block import Contrast, PocketBlock
+from vlmad_pocket.block import PocketBlock
 from vlmad_pocket.text import DIM, PocketText, causal_mask
 from vlmad_pocket.weights import read_joint_note, read_note, read_weights
 
@@ -34,7 +33,7 @@ PUBLISHED, READ = 12, 9
 
 _Half = TypeVar("_Half", bound=nn.Module)
 _EPSILON = 1e-6
-MIDDLE = 768  # width inside the projection
+MIDDLE = 2304  # width inside the projection: six heads of 384, trained apart and averaged
 _MOST_GRIDS = 16  # tables of positions that are kept
 
 
@@ -57,8 +56,8 @@ class PocketVision(nn.Module):
         self.to_tokens = nn.Conv2d(3, WIDTH, PATCH, stride=PATCH)
         self.class_token = nn.Parameter(torch.empty(1, 1, WIDTH))
         self.positions = nn.Parameter(torch.empty(1, 1 + SIDE * SIDE, WIDTH))
-        blocks: list[nn.Module] = [PocketBlock(WIDTH, HEADS) for _ in range(READ if words else PUBLISHED)]
-        self.blocks = nn.ModuleList([*blocks, Contrast(WIDTH)] if words else blocks)  # type: ignore[assignment]
+        count = READ if words else PUBLISHED
+        self.blocks = nn.ModuleList(PocketBlock(WIDTH, HEADS) for _ in range(count))  # type: ignore[assignment]
         self.final = nn.LayerNorm(WIDTH, eps=_EPSILON)
         if words:
             self.up = nn.Linear(WIDTH, MIDDLE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pictures import fibres, metals, minerals, polymers, pulp
+from pictures import fibres, metals, minerals, polymers, pulp, scanned
 from pictures.noise import Array, Rng
 
 Draw = Callable[[Rng, int], Array]
@@ -33,7 +33,16 @@ def entry(name: str, draw: Draw, family: str, words: str, sheets: str, traits: s
     return Material(name, draw, family, tuple(words.split("|")), tuple(sheets.split("|")), frozenset(traits.split()))
 
 
-ALL = (
+SCANNED = (
+    entry("scanned metal", scanned.scanned, "metal", "metal|metallic|cast metal", "metal surface|metal casting|metal sheet", "hard metal"),
+    entry("scanned plastic", scanned.scanned, "plastic", "plastic|textured plastic", "plastic surface|textured panel", "hard coated"),
+    entry("scanned stone", scanned.scanned, "stone", "stone|ceramic|mineral", "stone surface|ceramic surface|plaster", "hard brittle"),
+    entry("scanned hide", scanned.scanned, "cloth", "leather|textile", "leather|textile|covering", "soft thin burns"),
+    entry("scanned food", scanned.scanned, "food", "baked|natural", "crust|natural surface", "soft burns brittle"),
+)  # fmt: skip
+"""Materials with scanned relief; there only where the scans are."""
+
+DRAWN = (
     entry("cast metal", metals.cast, "metal", "cast metal|cast iron|die-cast", "metal casting|cast surface", "hard metal"),
     entry("brushed metal", metals.brushed, "metal", "brushed metal|brushed steel|aluminium", "metal sheet|steel surface|metal plate", "hard metal"),
     entry("turned metal", metals.turned_metal, "metal", "turned metal|machined metal", "machined face|turned metal surface", "hard metal"),
@@ -81,10 +90,11 @@ ALL = (
     entry("printed pattern", polymers.pattern, "paper", "patterned|printed", "printed sheet|patterned laminate|wallpaper", "thin soft pattern"),
 )  # fmt: skip
 
+ALL = DRAWN + SCANNED if scanned.available() else DRAWN
 BY_NAME = {one.name: one for one in ALL}
 """Every material by its name."""
 
-OFTEN = {"crystalline wafer": 2.0, "even wafer": 2.0, "crust": 1.7, "crumb": 1.4, "woven fabric": 2.5, "paper": 2.0, "cardboard": 1.4, "felt": 1.3}  # fmt: skip
+OFTEN = {"crystalline wafer": 2.0, "even wafer": 2.0, "crust": 1.7, "crumb": 1.4, "woven fabric": 2.5, "paper": 2.0, "cardboard": 1.4, "felt": 1.3, **{one.name: 2.5 for one in SCANNED}}  # fmt: skip
 """Materials that come more often than the others, and how much."""
 
 _UP_TO = np.cumsum([OFTEN.get(one.name, 1.0) for one in ALL])

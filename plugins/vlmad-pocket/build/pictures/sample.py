@@ -24,6 +24,7 @@ from pictures.noise import Array, Rng, between, blend, grid, smooth
 from pictures.scene import Scene, compose
 
 DRAWN: Final = "drawn"  # the default of `kind`: normal half of the time
+DAMAGED: Final = "damaged"  # any kind, but never a normal picture
 NORMAL_SHARE = 0.5
 LIKELIER = 8.0  # how much more often a kind comes that is typical of a scene
 TWO_SHARE = 0.12  # of the defective pictures; some second defects cannot be seen and are left out
@@ -41,10 +42,12 @@ class Sample:
     `second` another one that some pictures have too; both are in `mask` and `caption`. `strength` in 0..1 is how much
     the defect changed the picture over the mask: 0 for a normal picture, below 0.1 barely visible. `thing` is the
     noun phrase to use as class name, `caption` a sentence about this picture, `normal` and `abnormal` sentences about
-    the thing in either state. `place` and `extent` are words, empty for a normal picture.
+    the thing in either state. `place` and `extent` are words, empty for a normal picture. `clean` is the same picture,
+    to the grain of its noise, without the defect.
     """
 
     image: npt.NDArray[np.uint8]
+    clean: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.bool_]
     material: str
     thing: str
@@ -65,14 +68,14 @@ def make(seed: int, *, size: int = 224, kind: str | None = DRAWN, material: str 
     Args:
         seed: any integer from 0.
         size: side S in pixels.
-        kind: a name of `defects.BY_NAME` to force that kind, None to force a normal picture.
+        kind: a name of `defects.BY_NAME` to force that kind, None to force a normal picture, `DAMAGED` any defect.
         material: a name of `materials.BY_NAME` to force that material.
 
     Raises:
         KeyError: `kind` or `material` is no such name.
     """
     rng = np.random.default_rng([seed, 7])
-    forced = defects.BY_NAME[kind] if kind not in (None, DRAWN) else None
+    forced = defects.BY_NAME[kind] if kind not in (None, DRAWN, DAMAGED) else None
     is_normal = kind is None or (kind == DRAWN and rng.random() < NORMAL_SHARE)
     scene, wanted = prepare(rng, size, forced, material)
     before, where = compose(scene)
@@ -92,9 +95,14 @@ def make(seed: int, *, size: int = 224, kind: str | None = DRAWN, material: str 
     sentence = captions.caption(rng, scene.thing, words, name, place, extent, 0 if second else count)
     sentence = captions.with_second(rng, sentence, second) if second else sentence
     good, bad = captions.pair(rng, scene.thing, words, name)
+    state = rng.bit_generator.state
     image = camera.finish(rng, picture)
+    twin = image
+    if name:  # the same grain and the same file, so that only the defect tells the two apart
+        rng.bit_generator.state = state
+        twin = camera.finish(rng, clean)
     made_of, thing, layout = scene.material.name, scene.thing, scene.layout
-    return Sample(image, mask, made_of, thing, layout, name, place, extent, sentence, good, bad, second, strength)
+    return Sample(image, twin, mask, made_of, thing, layout, name, place, extent, sentence, good, bad, second, strength)
 
 
 def prepare(rng: Rng, size: int, forced: Kind | None, material: str | None) -> tuple[Scene, Kind]:
@@ -231,4 +239,4 @@ def several(seeds: list[int], size: int) -> list[Sample]:
     return [make(seed, size=size) for seed in seeds]
 
 
-__all__ = ["DRAWN", "Sample", "make", "stream"]
+__all__ = ["DAMAGED", "DRAWN", "Sample", "make", "stream"]

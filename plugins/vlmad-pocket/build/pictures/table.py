@@ -31,7 +31,7 @@ LAYOUTS: dict[str, tuple[Callable[[Rng, int, Material], Scene], float]] = {
 ONLY = {
     "solar cell": ("crystalline wafer", "even wafer"),
     "weave": ("woven fabric",),
-    "baked": ("crust", "crumb", "husk", "chocolate"),
+    "baked": ("crust", "crumb", "husk", "chocolate", "scanned food"),
 }
 """Layouts that only some materials have."""
 

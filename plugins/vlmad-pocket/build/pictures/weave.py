@@ -62,11 +62,11 @@ class Weave:
 def cloth(rng: Rng, size: int, material: Material) -> Scene:
     """A weave that fills the frame: from single yarns that one can count to a fine grain."""
     x, y = turned(size, pick(rng, 0, 0, np.pi / 2, 0.785, rng.uniform(0, 3.14)) + rng.normal(0, 0.04))
-    count = between(rng, 10, 75)
-    ratio, wave = pick(rng, 1, between(rng, 0.6, 1.6)), rng.uniform(0.02, 0.3)
+    count = between(rng, 9, 100)
+    ratio, wave = pick(rng, 1, between(rng, 0.6, 1.6)), rng.uniform(0, 0.3) * pick(rng, 0.1, 1, 1)
     u = (x + 0.71) * np.float32(count) + np.float32(wave) * field(rng, size, zoom=5, slope=2) + SPARE
     v = (y + 0.71) * np.float32(count * ratio) + np.float32(wave) * field(rng, size, zoom=5, slope=2) + SPARE
-    uneven, tones = pick(rng, 0.02, 0.06, 0.15), pick(rng, 0.01, 0.04, 0.1)
+    uneven, tones = pick(rng, 0.003, 0.02, 0.06, 0.15), pick(rng, 0.002, 0.01, 0.04, 0.1)
     first = dye(rng)
     second = first if rng.random() < 0.6 else dye(rng)
     warp = yarn_table(rng, int(1.42 * count) + 2 * SPARE + 2, uneven, tones)

@@ -1,0 +1,149 @@
+"""`vlmad fit`, `calibrate` and `predict` with decisions, in this process."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlmad_core import load
+
+Vlmad = Callable[..., object]
+
+
+def draw(folder: Path, count: int, seed: int, *, defect: bool = False) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        pixels = np.clip(128 + rng.normal(0, 10, (40, 40, 3)), 0, 255).astype(np.uint8)
+        if defect:
+            pixels[8:28, 8:28] = (255, 0, 0)
+        Image.fromarray(pixels).save(folder / f"{folder.name}-{i:02}.png")
+    return folder
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return draw(tmp_path / "good", 20, 0)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    draw(tmp_path / "parts", 4, 1)
+    for path in draw(tmp_path / "bad", 2, 2, defect=True).iterdir():
+        path.rename(tmp_path / "parts" / path.name)
+    return tmp_path / "parts"
+
+
+@pytest.fixture
+def detector(vlmad: Vlmad, good: Path, tmp_path: Path) -> Path:
+    done = vlmad("fit", good, "-r", "remember", "-c", "noise", "-o", tmp_path / "nut.vlmad")
+    assert done.code == 0, done.err
+    assert "20 leave-one-out" in done.out and "proved on average is at most 0.1" in done.out
+    return tmp_path / "nut.vlmad"
+
+
+def test_results_run_and_python_have_the_same_verdicts(vlmad: Vlmad, detector: Path, parts: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    done = vlmad("predict", parts, "-d", detector, "-o", out, "--false-alarms", "0.1")
+    assert done.code == 0, done.err
+    assert "verdict" in done.out
+    lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    pipeline = load(detector)
+    for line in lines:
+        verdict = pipeline.verdict(pipeline.predict(line["path"]), 0.1)
+        assert (line["verdict"], line["threshold"]) == (verdict.label, verdict.threshold)
+        if line["confidence"] is not None:
+            assert (line["confidence"] > 0.5) == (line["verdict"] == "reject") == (line["score"] > line["threshold"])
+    bad = next(line for line in lines if "bad" in line["path"])
+    left, top, right, bottom = bad["regions"][0]["box"]
+    assert left < 18 < right and top < 18 < bottom and 0 < bad["regions"][0]["area_share"] <= 1
+    assert bad["regions"][0]["area_px"] == pytest.approx(bad["regions"][0]["area_share"] * 1600)
+    assert (bad["p_value"], bad["share_below"]) == (1 / 21, 1.0)
+    calibration = json.loads((out / "run.json").read_text())["calibration"]
+    assert calibration["threshold"] == bad["threshold"] and len(calibration["normals"]) == 20
+    assert (calibration["source"], calibration["false_alarms"]) == ("leave-one-out", 0.1)
+    with (out / "results.csv").open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    assert rows[bad["path"]]["verdict"] == bad["verdict"] != "pass" and rows[bad["path"]]["regions"] == str(
+        len(bad["regions"])
+    )
+
+
+def test_a_rejected_image_ends_with_4_where_that_is_asked_for(vlmad: Vlmad, detector: Path, parts: Path):
+    assert vlmad("predict", parts, "-d", detector).code == 0
+    assert vlmad("predict", parts, "-d", detector, "--fail-on", "reject").code == 4
+    assert vlmad("predict", parts / "parts-00.png", "-d", detector, "--fail-on", "reject").code == 0
+
+
+def test_without_a_calibration_all_is_as_before(vlmad: Vlmad, good: Path, parts: Path):
+    done = vlmad("predict", parts, "-r", "remember", "-n", good, "--json")
+    assert {json.loads(line)["verdict"] for line in done.out.splitlines()} == {"uncalibrated"}
+    table = vlmad("predict", parts, "-r", "remember", "-n", good)
+    assert "verdict" not in table.out and "calibrat" not in table.err
+
+
+def test_normal_images_of_the_call_are_calibrated_where_a_rate_is_asked_for(vlmad: Vlmad, good: Path, parts: Path):
+    done = vlmad("predict", parts, "-r", "remember", "-n", good, "--false-alarms", "0.1", "--json")
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert {line["p_value"] for line in found if "bad" in line["path"]} == {1 / 21}
+    assert "uncalibrated" not in {line["verdict"] for line in found}
+
+
+def test_held_out_images_carry_confidence_and_discoveries(vlmad: Vlmad, detector: Path, parts: Path, tmp_path: Path):
+    refused = vlmad("predict", parts, "-d", detector, "--false-discoveries", "0.2")
+    assert refused.code == 1 and "needs a calibration with held-out normal images" in refused.err
+    more, bad = draw(tmp_path / "more", 30, 5), draw(tmp_path / "known", 2, 6, defect=True)
+    done = vlmad("calibrate", detector, more, "--defects", bad)
+    assert done.code == 0, done.err
+    assert "30 held-out, 20 leave-one-out" in done.out and "0 of 2 known ones would not be rejected" in done.out
+    sure = vlmad("predict", parts, "-d", detector, "--false-alarms", "0.1", "--confidence", "0.95")
+    assert "with a confidence of 0.95" in sure.err
+    found = vlmad("predict", parts, "-d", detector, "--false-alarms", "0.1", "--false-discoveries", "0.2", "--quiet")
+    listed = {Path(line).name for line in found.out.splitlines() if "\t" not in line}
+    assert {"bad-00.png", "bad-01.png"} <= listed
+
+
+def test_a_text_detector_is_calibrated_and_saved(vlmad: Vlmad, good: Path, parts: Path, tmp_path: Path):
+    out = tmp_path / "text.vlmad"
+    assert vlmad("calibrate", good, "-r", "words", "-c", "noise", "-o", out).code == 0
+    done = vlmad("predict", parts, "-d", out, "--json")
+    assert {json.loads(line)["verdict"] for line in done.out.splitlines()} <= {"pass", "reject", "not this part"}
+
+
+def test_groups_count_once(vlmad: Vlmad, good: Path, tmp_path: Path):
+    done = vlmad("fit", good, "-r", "remember", "-c", "noise", "-o", tmp_path / "d", "--group", r"good-(\d)\d")
+    assert done.code == 0 and "2 leave-one-out" in done.out
+    refused = vlmad("fit", good, "-r", "remember", "-c", "noise", "-o", tmp_path / "e", "--group", "tray")
+    assert refused.code == 1 and "matches nothing" in refused.err and not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--false-alarms", "0"], 2, "above 0 and below 1"),
+        (["--false-alarms", "1"], 2, "above 0 and below 1"),
+        (["--false-alarms", "0.01"], 1, "needs 99 independent normal images"),
+        (["--false-alarms", "0.1", "--class-name", "bolt"], 1, "belongs to another detector"),
+    ],
+)
+def test_what_cannot_be_promised_is_refused(vlmad: Vlmad, detector: Path, parts: Path, options, code, said):
+    done = vlmad("predict", parts, "-d", detector, *options)
+    assert done.code == code and said in " ".join(done.err.split())
+
+
+def test_a_stale_calibration_is_named_where_no_rate_is_asked_for(vlmad: Vlmad, detector: Path, parts: Path):
+    done = vlmad("predict", parts, "-d", detector, "--class-name", "bolt")
+    assert done.code == 0 and "belongs to another detector" in done.err and "verdict" not in done.out
+
+
+def test_results_of_another_rate_are_not_mixed(vlmad: Vlmad, detector: Path, parts: Path, tmp_path: Path):
+    arguments = ["predict", parts, "-d", detector, "-o", tmp_path / "out", "--false-alarms"]
+    assert vlmad(*arguments, "0.1").code == vlmad(*arguments, "0.1").code == 0
+    refused = vlmad(*arguments, "0.2")
+    assert refused.code == 1 and "other settings" in refused.err
