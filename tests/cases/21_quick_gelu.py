@@ -8,7 +8,6 @@ from common import end, expect, texture
 
 import vlmad_core
 from vlmad_core.contracts import import_with_torchvision
-from vlmad_core.errors import ConfigError
 
 clip = import_with_torchvision("open_clip", extra="open-clip")
 from safetensors.torch import save_file
