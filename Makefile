@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 PLUGINS = $(wildcard plugins/vlmad-*)
 CODE    = vlmad_core plugins tests docs benchmarks
 
-.PHONY: help demo test test-all venv check lint types layers unit format wheels docs gallery pages parity wheelhouse runtime sbom licences release benchmark accuracy learned clean
+.PHONY: help demo test test-all venv check lint types layers unit format wheels docs gallery pages parity wheelhouse runtime sbom licences release benchmark accuracy verdicts learned clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -106,6 +106,10 @@ SETS = $(wildcard $(DATA)/*/)
 accuracy:  ## accuracy on real pictures: sets in DATA, solar cells, textile; goes on after a stop
 	$(PIP) elpv-dataset==1.0.0.post1 conformal-clip-data==0.1.4
 	$(BIN)/python plugins/vlmad-pocket/benchmarks/accuracy.py --data $(DATA) --recipes patch-memory pocket pocket-few-shot
+
+verdicts:  ## promised and realised false-alarm rates on the same real pictures; scores are kept in .verdicts
+	$(PIP) elpv-dataset==1.0.0.post1 conformal-clip-data==0.1.4
+	$(BIN)/python plugins/vlmad-pocket/benchmarks/verdicts.py --data $(DATA)
 
 GENERATED = .generated
 learned:  ## what training brings: generated pictures, five seeds, across domains; goes on after a stop

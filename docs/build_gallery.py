@@ -151,11 +151,7 @@ _TITLES = ("image", "anomaly map", "above 99.5 % of normal cells", "score")
 
 
 def draw_overview(data: Path, out: Path) -> None:
-<<<<<<< HEAD
-    """A row for each of two objects: image, map, outline of what exceeds 99.5 % of normal cells, score."""
-=======
     """One row for each of two objects: image, map, outline above 99.5 % of normal cells, score."""
->>>>>>> main
     rows = [
         ("cookie", 4, data / "cookies/cookie", "000.jpg", "4 normal images"),
         ("paper", 8, data / "piped/PA_BRG01_RL", "011.png", "8 normal images"),

@@ -394,6 +394,10 @@ def command_line(words: list[str]) -> int:
     return int(left.value.code or 0)
 
 
+MANY = {"good-parts": 20, "more-good": 60}
+"""Folders that need more than two images, since a false-alarm rate is promised from them."""
+
+
 def lay_out(block: Block) -> None:
     """The pictures that a block names: files by their ending, folders by their slash, data sets by their name."""
     made = written(block.code)
@@ -414,8 +418,8 @@ def lay_out(block: Block) -> None:
         elif path.suffix in {".png", ".jpg"} and "results" not in path.parts:
             draw(path, number)
         elif name.endswith("/") and path.parts:
-            for i in range(2):
-                draw(path / f"{i}.png", number * 10 + i)
+            for i in range(MANY.get(path.name, 2)):
+                draw(path / f"{i}.png", number * 100 + i)
 
 
 def draw(path: Path, seed: int) -> None:

@@ -8,7 +8,6 @@ from common import end, expect, texture
 
 import vlmad_core
 from vlmad_core.contracts import import_with_torchvision
-from vlmad_core.errors import ConfigError
 
 clip = import_with_torchvision("open_clip", extra="open-clip")
 from safetensors.torch import save_file
@@ -38,7 +37,7 @@ try:
         np.allclose(plain, quick, atol=1e-5) or "gelu" in told.lower(),
         f"the maps differ by up to {abs(plain - quick).max():.4f}, and nothing is told",
     )
-except ConfigError as error:  # asked for instead of guessed
+except vlmad_core.errors.ConfigError as error:  # asked for instead of guessed
     expect("gelu" in str(error).lower(), f"refused, with the reason: {error}")
 
 end()
