@@ -84,7 +84,7 @@ docs:  ## the docs as a site in .site/, which needs nothing but itself; a dead l
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
 pages:  ## write the pages again that are written from the code
-	for script in checks cli concepts published reference tables training troubleshooting tutorial; do $(BIN)/python docs/build_$$script.py || exit 1; done
+	for script in checks cli concepts layers published reference tables training troubleshooting tutorial; do $(BIN)/python docs/build_$$script.py || exit 1; done
 
 gallery:  ## run the commands of the pages on real images and show what they print and draw: make gallery DATA=folder
 	$(BIN)/python docs/build_gallery.py --data $(DATA)
