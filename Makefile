@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 PLUGINS = $(wildcard plugins/vlmad-*)
 CODE    = vlmad_core plugins tests docs benchmarks
 
-.PHONY: help demo test test-all venv check lint types layers unit format wheels docs gallery pages parity wheelhouse runtime sbom licences release benchmark accuracy verdicts learned clean
+.PHONY: help demo test test-all browser venv check lint types layers unit format wheels docs gallery pages parity wheelhouse runtime sbom licences release benchmark accuracy verdicts learned clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -19,8 +19,11 @@ demo:  ## real solar cells by words alone, then with 4 normals: fresh environmen
 
 test: venv check  ## fresh environment, then lint, types, layers and tests
 
-test-all: venv wheelhouse  ## the same with the slow tests
+test-all: venv wheelhouse browser  ## the same with the slow tests
 	$(MAKE) check MARK=""
+
+browser:  ## Debian's chromium, for the tests of the report page, where there is none
+	command -v chromium > /dev/null || (apt-get update --quiet && apt-get install --yes --quiet chromium)
 
 venv:  ## a fresh environment with everything, the plugins editable
 	$(PYTHON) -m venv --clear $(VENV)

@@ -123,7 +123,7 @@ class Registry:
         """Every entry, or those of one kind.
 
         Args:
-            kind: ``backbone``, ``extractor``, ``prompts``, ``scorer``, ``recipe`` or ``dataset``.
+            kind: ``backbone``, ``extractor``, ``prompts``, ``scorer``, ``recipe``, ``dataset`` or ``command``.
         """
         for plugin in self.plugins:
             yield from (entry for entry in plugin.entries if kind in (None, entry.kind))
