@@ -11,6 +11,7 @@ import enum
 import inspect
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ from vlmad_core.testing import fixtures
 ROOT = Path(__file__).resolve().parents[1]
 API = Path(__file__).with_name("api.json")
 CORE = "vlmad-core"
+_ADDRESS = r" at 0x[0-9a-f]+"
 
 
 def surface() -> dict[str, Any]:
@@ -164,7 +166,7 @@ def _options(model: type[BaseModel]) -> dict[str, str]:
     """Name to type, limits and default of each option."""
     told = {}
     for name, field in model.model_fields.items():
-        limits = "".join(f", {limit!r}" for limit in field.metadata)
+        limits = "".join(f", {re.sub(_ADDRESS, '', repr(limit))}" for limit in field.metadata)
         default = "" if field.is_required() else f" = {_value(field.get_default(call_default_factory=True))}"
         told[name] = _type(field.annotation) + limits + default
     return told

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, betaincinv
 
 from vlmad_core.errors import ConfigError
 
@@ -102,6 +101,8 @@ def tolerance_rank(n: int, alpha: float, confidence: float) -> int:
     ``P(Binomial(n, alpha) >= k) >= confidence``; 0 if there is none (Wilks 1941).
     """
     ranks = np.arange(1, n + 1)
+    from scipy.special import betainc  # takes half a second, so only where it is used
+
     return int(np.count_nonzero(betainc(ranks, n - ranks + 1, alpha) >= confidence))
 
 
@@ -216,6 +217,8 @@ def rate_interval(n: int, rank: int, level: float = 0.95) -> tuple[float, float]
     scores do not tie: its mean ``k / (n + 1)`` is what split conformal bounds, this is the spread around it.
     """
     tail = (1 - level) / 2
+    from scipy.special import betaincinv  # takes half a second, so only where it is used
+
     low, high = betaincinv(rank, n - rank + 1, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -227,6 +230,8 @@ def binomial_interval(count: int, total: int, level: float = 0.95) -> tuple[floa
     [0.683, 0.988]
     """
     tail = (1 - level) / 2
+    from scipy.special import betaincinv  # takes half a second, so only where it is used
+
     low = betaincinv(count, total - count + 1, tail) if count else 0.0
     high = betaincinv(count + 1, total - count, 1 - tail) if count < total else 1.0
     return float(low), float(high)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import bdtrc
-
 from vlmad_core.errors import ConfigError
 
 __all__ = ["any_window_rate", "dependent_bound", "window_rate"]
@@ -25,6 +23,8 @@ def window_rate(rate: float, k: int, n: int) -> float:
     0.001158
     """
     _check(rate, k, n)
+    from scipy.special import bdtrc  # takes half a second, so only where it is used
+
     return float(bdtrc(k - 1, n, rate))
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import ndimage
 
 from vlmad_core.errors import ConfigError
 from vlmad_core.inspection.outline import Ring, outline
@@ -74,6 +73,8 @@ def find_regions(anomaly_map: ArrayLike, threshold: float, *, min_area: int = 1,
     if min_area < 1 or max_regions < 1:
         raise ConfigError(f"min_area ({min_area}) and max_regions ({max_regions}) must be at least 1.")
     flagged = values > threshold
+    from scipy import ndimage  # takes a while, so only where it is used
+
     labels, count = ndimage.label(flagged, structure=np.ones((3, 3)))
     regions = labels[flagged] - 1
     areas = np.bincount(regions, minlength=count)

@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
 from vlmad_core.errors import VlmadError
 from vlmad_core.inspection.conformal import Numbers
@@ -38,6 +37,8 @@ def confidences(scores: ArrayLike, threshold: ArrayLike, scale: ArrayLike) -> Nu
         threshold: Of ``reject``, in units of the score.
         scale: Above 0, in units of the score.
     """
+    from scipy.special import expit  # takes half a second, so only where it is used
+
     scores, threshold = np.asarray(scores, dtype=np.float64), np.asarray(threshold, dtype=np.float64)
     with np.errstate(over="ignore", under="ignore"):
         values = expit((scores - threshold) / scale)
