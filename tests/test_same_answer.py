@@ -7,7 +7,7 @@ import json
 import os
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,15 @@ from vlmad_core import build
 from vlmad_core.benchmark import BenchmarkPlan, run_benchmark
 from vlmad_core.benchmark.features import SharedFeatures
 from vlmad_core.benchmark.tower import RememberingTower
+from vlmad_core.cli.choice import Choice
+from vlmad_core.cli.detector import build_unfitted
 from vlmad_core.contracts.decode import decode
 from vlmad_core.contracts.images import Preprocess, to_pixels
 from vlmad_core.datasets.base import Dataset, Sample
 from vlmad_core.datasets.check import check
 from vlmad_core.errors import ImageError
 from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.pipeline.resolve import resolve
 from vlmad_core.registry.registry import Registry
 from vlmad_core.run.predict import judge, run
 from vlmad_core.testing import memory_registry
@@ -233,6 +236,15 @@ WAYS: dict[str, Way] = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Handing such small work to threads takes longer than the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def registry() -> Registry:
     return memory_registry()
@@ -334,10 +346,10 @@ def test_check_of_a_data_set_finds_what_a_prediction_would_refuse_or_note(kind, 
 
 def test_a_benchmark_of_a_detector_scores_as_the_detector_itself_does(registry, tmp_path):
     """The same image under a detector for 12 bits, one without, and both in one plan: their features are not shared."""
-    for name in ("train/good", "test/good", "test/hole"):
+    for number, name in enumerate(("train/good", "test/good", "test/hole")):
         (tmp_path / "data/a" / name).mkdir(parents=True)
         for i in range(2):
-            values = np.random.default_rng([len(name), i]).integers(0, 4095 - 900 * i, (5, 6)).astype(np.uint16)
+            values = np.random.default_rng([number, i]).integers(0, 4095 - 900 * i, (5, 6)).astype(np.uint16)
             values = values.repeat(8, 0).repeat(8, 1)  # coarse, so that much of it is left after the resize
             saved(tmp_path / "data/a" / name / f"{i}.png", Image.fromarray(values))
     (tmp_path / "data/a/ground_truth/hole").mkdir(parents=True)
@@ -357,10 +369,20 @@ def test_a_benchmark_of_a_detector_scores_as_the_detector_itself_does(registry, 
         methods = [{"detector": str(tmp_path / name)} for name in alone]
         plan = BenchmarkPlan(data=str(tmp_path / "data"), methods=methods, shots=[2], resolution=32)
         results = run_benchmark(plan, tmp_path / "out", registry=registry)
-    assert [row["error"] for row in results.rows] == ["", ""]
-    for row in results.rows:
-        lines = (tmp_path / f"out/scores/{row['cell']}.jsonl").read_text(encoding="utf-8").splitlines()
+        plan_12 = BenchmarkPlan(data=str(tmp_path / "data"), methods=methods[:1], shots=[2], resolution=32, bits=12)
+        given = run_benchmark(plan_12, tmp_path / "given", registry=registry)
+    assert [row["error"] for row in (*results.rows, *given.rows)] == ["", "", ""]
+    assert given.rows[0]["cell"] not in {row["cell"] for row in results.rows}
+    for row, bits in zip((*results.rows, *given.rows), (None, 12, 12), strict=True):
+        folder = results.folder if row in results.rows else given.folder
+        lines = (folder / f"scores/{row['cell']}.jsonl").read_text(encoding="utf-8").splitlines()
         found = {Path(line["path"]).relative_to(Path(line["path"]).parents[1]): line for line in map(json.loads, lines)}
         scores = [found[path.relative_to(path.parents[1])]["score"] for path in tests]
-        assert scores == pytest.approx(alone[row["method"]], abs=1e-6)
+        assert scores == pytest.approx(alone[f"bits-{bits}"], abs=1e-6)
     assert (np.abs(np.subtract(alone["bits-None"], alone["bits-12"])) > 1e-4).all()
+
+
+def test_bits_given_to_a_training_command_are_those_of_its_detector(registry, monkeypatch):
+    monkeypatch.setattr("vlmad_core.cli.detector.resolve_choice", lambda choice: resolve(BOTH, registry=registry))
+    monkeypatch.setattr("vlmad_core.pipeline.build.default_registry", lambda: registry)
+    assert build_unfitted(Choice(bits=12)).preprocess.bits == 12
