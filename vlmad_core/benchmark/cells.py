@@ -48,6 +48,7 @@ class Cell:
         seed: Of their draw.
         resolution: Of maps and masks; None: native.
         stepped: Also the 200-step AUPRO.
+        bits: Of the values in 16-bit grey images; None: a detector's own, or what the file says.
         status: ``waiting``, ``skipped`` (makes no sense) or ``failed`` (cannot be done).
         reason: Why it does not wait.
     """
@@ -62,6 +63,7 @@ class Cell:
     seed: int
     resolution: tuple[int, int] | None
     stepped: bool = False
+    bits: int | None = None
     status: str = "waiting"
     reason: str = ""
 
@@ -80,6 +82,7 @@ class Cell:
                 "detector": None if self.detector is None else str(self.detector),
                 "shots": [self.shots, self.seed],
                 "resolution": [self.resolution or "native", self.stepped],
+                **({} if self.bits is None else {"bits": self.bits}),
             }
         )
 
@@ -111,7 +114,7 @@ def find_cells(plan: BenchmarkPlan, registry: Registry | None = None) -> list[Ce
     """
     registry = registry or default_registry()
     variants = list(_variants(plan, registry))
-    common = {"resolution": _pair(plan.resolution), "stepped": plan.aupro_200}
+    common = {"resolution": _pair(plan.resolution), "stepped": plan.aupro_200, "bits": plan.bits}
     cells = [
         Cell(category=category, **{**common, **variant, **_check(variant, category)})
         for category in find_categories(plan, registry)
@@ -129,8 +132,11 @@ def build_cell(cell: Cell, backbone: Backbone, registry: Registry) -> Pipeline:
         VlmadError: Its parts do not fit, or are not trained yet.
     """
     if cell.detector is not None:
-        return load(cell.detector, backbone=backbone, overrides=cell.spec.model_dump(), registry=registry)
+        pipeline = load(cell.detector, backbone=backbone, overrides=cell.spec.model_dump(), registry=registry)
+        pipeline.bits = cell.bits or pipeline.bits
+        return pipeline
     pipeline = assemble(cell.spec, backbone=backbone, registry=registry)
+    pipeline.bits = cell.bits
     if any(True for _ in pipeline.parameters()):
         raise NotFittedError(
             f"'{cell.method}' has parts that learn, and they are not trained yet. Train it with `vlmad train`, or "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -46,6 +47,7 @@ class SharedFeatures:
         batch_size: Images through the tower at a time.
         memory: Bytes.
         workers: Threads that decode images.
+        bits: Of the values in 16-bit grey files; None: what the backbone or the file says, or 16.
 
     Attributes:
         unreadable: Number of an image to why it could not be read.
@@ -65,8 +67,10 @@ class SharedFeatures:
         batch_size: int = 8,
         memory: float = 2e9,
         workers: int = 2,
+        bits: int | None = None,
     ) -> None:
         self._tower, self._backbone, self._extractors = tower, backbone, dict(extractors)
+        self._preprocess = replace(backbone.preprocess, bits=bits or backbone.preprocess.bits)
         self._images, self._batch_size, self._workers = [*test, *normals], batch_size, workers
         ends = [(0, len(test)), (len(test), len(self._images))]  # no batch has both
         self._batches = [
@@ -122,7 +126,7 @@ class SharedFeatures:
         self._store.clear()
 
     def _read(self, images: Sequence[ImageLike], batch_size: int) -> Generator[list[Picture]]:
-        return read(images, self._backbone.preprocess, batch_size=batch_size, workers=self._workers)
+        return read(images, self._preprocess, batch_size=batch_size, workers=self._workers)
 
     def _extract(self, number: int, pictures: Sequence[Picture]) -> None:
         for index, picture in zip(self._batches[number], pictures, strict=True):

@@ -26,7 +26,7 @@ PLAN, SUMMARY, PARQUET, HASHES = "plan.json", "summary.json", "rows.parquet", "h
 RUN_ONLY = {"batch_size", "memory_gb", "workers"}
 """What may change between two parts of a run: it decides how long it takes, and not what comes out."""
 
-_NEWER = ("train_share",)
+_NEWER = ("bits", "train_share")
 """Options of a plan that records of earlier versions do not have."""
 
 _FILES = (ROWS, PLAN, SUMMARY, PARQUET, HASHES, SPEED, "scores", "tables", "plots", ".features")

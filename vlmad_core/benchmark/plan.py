@@ -179,6 +179,12 @@ class BenchmarkPlan(Config):
         256, description="Of maps and masks: side, (height, width), or native: each as it is."
     )
     aupro_200: bool = Field(False, description="Also the 200-step AUPRO, to compare with tables that have it.")
+    bits: int | None = Field(
+        None,
+        ge=8,
+        le=16,
+        description="Of the values in 16-bit grey files; none: the detector's, or what the file says.",
+    )
     batch_size: int = Field(8, gt=0, description="Images through the backbone at a time.")
     workers: int = Field(2, gt=0, description="Threads that decode images.")
     memory_gb: float = Field(2.0, ge=0, description="Features of one category above this are kept on the disk.")

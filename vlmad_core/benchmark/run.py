@@ -212,7 +212,11 @@ class _Run:
         height, width = backbone.preprocess.size
         counts = self.passes.setdefault(f"{cells[0].backbone} {height} x {width}", Counter())
         for _, group in groupby(cells, key=lambda cell: id(cell.category)):
-            self._category(list(group), backbone, tower, text_embeddings, pipelines, counts)
+            of_bits: dict[int | None, list[Cell]] = {}  # cameras of other bits have other pixels, so other features
+            for cell in group:
+                of_bits.setdefault(getattr(pipelines[pipeline_key(cell)], "bits", None), []).append(cell)
+            for alike in of_bits.values():
+                self._category(alike, backbone, tower, text_embeddings, pipelines, counts)
         counts["passes"] += tower.images
         counts["blocks"] += tower.blocks_run
         counts["blocks_without_sharing"] += tower.blocks_asked
@@ -261,6 +265,7 @@ class _Run:
             batch_size=self.plan.batch_size,
             memory=self.plan.memory_gb * 1e9,
             workers=self.plan.workers,
+            bits=ready[0][1].bits,
         )
         where = f"{cells[0].backbone}, {category.dataset}/{category.name}"
         try:

@@ -61,7 +61,7 @@ def measure(
     pipeline.check_ready(has_class_name=class_name is not None)
     about = _about(pipeline, method, backbone)
     device = pipeline.backbone.device
-    pixels = to_pixels(open_image(images[0]), pipeline.backbone.preprocess)[None]
+    pixels = to_pixels(open_image(images[0], bits=pipeline.preprocess.bits), pipeline.preprocess)[None]
     class_names = None if class_name is None else [class_name]
     with torch.no_grad():
         pipeline(pixels, class_names)  # encodes the text, so that it is not counted with the image

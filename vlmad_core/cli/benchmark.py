@@ -121,6 +121,7 @@ def benchmark_command(
     resolution: Annotated[
         str | None, typer.Option(help="Of maps and masks: a side, or native.", rich_help_panel=_WHAT)
     ] = None,
+    bits: options.Bits = None,
     plan_only: Annotated[
         bool, typer.Option("--plan", help="Print what would run and for how long, and stop.", rich_help_panel=_HOW)
     ] = False,
@@ -166,6 +167,7 @@ def benchmark_command(
         "train_share": train_share,
         "max_images": max_images,
         "resolution": planned.value("--resolution", resolution),
+        "bits": bits,
         "batch_size": batch_size,
         "workers": workers,
         **planned.methods(recipe or (), detector or (), extractor or (), prompts or ()),

@@ -85,7 +85,9 @@ def build_unfitted(choice: Choice) -> Pipeline:
     resolved = resolve_choice(choice)
     from vlmad_core.pipeline.build import assemble
 
-    return assemble(resolved, device=choice.device)
+    pipeline = assemble(resolved, device=choice.device)
+    pipeline.bits = choice.bits
+    return pipeline
 
 
 def resolve_choice(choice: Choice) -> Resolved:

@@ -31,7 +31,7 @@ __all__ = ["train_command"]
 _PREFIX = "training."
 
 
-@takes_choice(recipe_required=True)
+@takes_choice("bits", recipe_required=True)
 def train_command(
     choice: Choice,
     data: Annotated[Path, typer.Option("--data", "-d", help="Folder of a data set, or a manifest.")],

@@ -121,10 +121,13 @@ class Mosaics:
     Args:
         samples: All samples.
         indices: Of those that may appear in a mosaic: the images to learn from, never those held out for validation.
+        bits: Of the values in 16-bit grey files; None: what the file says, or 16.
     """
 
-    def __init__(self, samples: Sequence[Sample], indices: Iterable[int] | None = None) -> None:
-        self.samples = samples
+    def __init__(
+        self, samples: Sequence[Sample], indices: Iterable[int] | None = None, *, bits: int | None = None
+    ) -> None:
+        self.samples, self.bits = samples, bits
         kinds: dict[str, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
         for index in range(len(samples)) if indices is None else sorted(indices):
             kinds[samples[index].category][samples[index].kind].append(samples[index])
@@ -153,7 +156,7 @@ class Mosaics:
         for _ in range(4):
             pool = pools[rng.integers(len(pools))]
             chosen.append(pool[rng.integers(len(pool))])
-        images = [open_image(sample.image) for sample in chosen]
+        images = [open_image(sample.image, bits=self.bits) for sample in chosen]
         size = images[0].size
         tiles = [image if image.size == size else image.resize(size) for image in images]
         masks = [mask_of(sample, (size[1], size[0])).astype(np.uint8) for sample in chosen]

@@ -74,7 +74,7 @@ class DataLoader:
     ) -> None:
         self.samples, self.model, self.cache, self.mosaics = samples, model, cache, mosaics
         self.autocast, self.workers, self.with_masks = autocast, workers, masks
-        self.preprocess = model.pipeline.backbone.preprocess
+        self.preprocess = model.pipeline.preprocess
         self._mosaics: dict[Item, Sample] = {}
         self._packed: dict[int, NDArray[np.uint8]] = {}  # masks as bits: 34 kB each at 518 x 518
 

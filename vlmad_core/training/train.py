@@ -182,7 +182,7 @@ class _Training:
             self.samples,
             model,
             self._cache(features.select(slice(0, 1))),
-            Mosaics(self.samples, self.indices),
+            Mosaics(self.samples, self.indices, bits=detector.preprocess.bits),
             masks=options.on_pixels,
             autocast=lambda: autocast(device, options),
             workers=options.workers,
@@ -195,7 +195,8 @@ class _Training:
         precision = getattr(torch, options.cache_precision)
         weights = dict(backbone.provenance)
         images = self.settings["data"]
-        key = cache_key(weights, spec.backbone, spec.extractor, images, options.precision, str(precision))
+        bits = self.detector.preprocess.bits
+        key = cache_key(weights, spec.backbone, spec.extractor, images, options.precision, str(precision), bits)
         each = FeatureCache("off", template, self.out, limit=0, precision=precision).bytes_each
         limit = options.cache_gb * 1e9 / self.processes.count
         chosen = options.cache if self.model.cacheable else "off"
