@@ -34,6 +34,10 @@ def everything() -> list[Subject]:
     found: dict[str, Subject] = {}
     for plugin in default_registry().plugins:
         for subject in subjects(plugin.name):
+            if (
+                subject.kind == "command"
+            ):  # a function with Typer's annotations; see test_every_command_of_a_plugin_has_help
+                continue
             config = WITH_WEIGHTS.get(subject.name)
             if config and subject.kind == "backbone":
                 subject = Subject(subject.plugin, subject.entry, subject.registry, config, None)
@@ -47,6 +51,13 @@ def test_everything_that_is_installed_passes(subject):
     outcomes = list(subject.run())
     assert [f"{outcome.check}: {outcome.message}" for outcome in outcomes if outcome.status == "failed"] == []
     assert Counter(outcome.status for outcome in outcomes)["passed"] >= 3
+
+
+@pytest.mark.parametrize("entry", list(default_registry().entries("command")), ids=lambda entry: entry.full_name)
+def test_every_command_of_a_plugin_has_help(entry):
+    done = CliRunner().invoke(app, [entry.name, "--help"])
+    assert done.exit_code == 0, done.output
+    assert f"vlmad {entry.name}" in done.output.replace("root", "vlmad") and entry.load() is not None
 
 
 @pytest.mark.slow

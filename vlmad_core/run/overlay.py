@@ -23,6 +23,7 @@ __all__ = [
     "draw_jpeg",
     "draw_legend",
     "font",
+    "heated",
     "opacity",
     "panel",
     "picture_box",

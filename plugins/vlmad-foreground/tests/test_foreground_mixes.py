@@ -82,7 +82,7 @@ def test_a_mark_on_the_table_is_seen_without_the_mask_alone(name):
     pytest.importorskip("vlmad_pocket")
     found = {}
     for extractor in ("patches", "foreground"):
-        config = {"layers": [6, 10], "space": "both"} if name != "memory" else {"layers": [6], "space": "raw"}
+        config = {"layers": [6, 9], "space": "both"} if name != "memory" else {"layers": [6], "space": "raw"}
         spec = {"backbone": "pocket", "extractor": {"use": extractor, "config": config}, **MIXES[name]}
         detector = vlmad_core.build(spec)
         if name != "words":

@@ -69,7 +69,7 @@ def test_the_recipe_fits_pocket_as_it_is():
     detector = untrained(backbone="pocket")
     backbone = detector.backbone
     assert (detector.extractor.start, detector.prompts.depth) == (2, 3)
-    assert [level.name for level in detector.extractor.levels] == ["local10"]
+    assert [level.name for level in detector.extractor.levels] == ["local9"]
     assert 0 < detector.predict(PICTURE).score < 1
     text = backbone.text
     plain = Learned(LearnedConfig(length=4, depth=1, init="a photo of a"), backbone)

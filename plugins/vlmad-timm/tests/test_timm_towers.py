@@ -144,7 +144,7 @@ def test_one_tower_takes_pictures_of_any_size(name: str) -> None:
 def test_rotary_positions_hold_for_one_size(name: str) -> None:
     tower = TimmVision(random(ROTARY[name]), OTHER_SIZE)
     x, _ = tower.embed(picture(*OTHER_SIZE))
-    with pytest.raises(IncompatibleError, match="has rotary positions and was built for pictures of 16 x 40"):
+    with pytest.raises(IncompatibleError, match="has rotary positions and was built for images of 16 x 40"):
         tower.embed(picture(32, 32))
     with pytest.raises(IncompatibleError, match=r"rotary positions.*2 x 5 tokens; got 7"):
         tower.blocks[0](x[:, :7])
@@ -235,5 +235,5 @@ def test_names_that_are_refused_in_a_sentence(name: str) -> None:
 
 
 def test_other_channels_than_rgb_are_refused() -> None:
-    with pytest.raises(IncompatibleError, match="pictures of 4 channels"):
+    with pytest.raises(IncompatibleError, match="images of 4 channels"):
         TimmVision(random(partial(vit, in_chans=4)))
