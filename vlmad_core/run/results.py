@@ -55,7 +55,8 @@ class Result:
         p_value: ``(1 + #{normals >= score}) / (n + 1)``.
         share_below: Share of the normals with a lower score, in [0, 1].
         confidence: In ``reject``, exactly 0.5 at the threshold.
-        regions: From ``vlmad_core.run.verdicts.region_record``, highest score first; in ``results.csv`` their number.
+        regions: From ``vlmad_core.inspection.regions.region_record``, highest score first; their number in
+            ``results.csv``.
     """
 
     path: str
