@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import onnxscript
+import torch
 from numpy.typing import NDArray
 
 from vlmad_core.contracts import find_images
@@ -161,6 +163,7 @@ def _pixels(pipeline: Pipeline, paths: Sequence[Path]) -> list[NDArray[np.float3
 def _about(pipeline: Pipeline, precision: str) -> dict[str, str]:
     return {
         "version": __version__,
+        "exporter": f"torch {torch.__version__}, onnxscript {onnxscript.__version__}",
         "precision": precision,
         "class_name": pipeline.class_name or "",
         "preprocess": json.dumps(pipeline.preprocess.__dict__, default=list),
