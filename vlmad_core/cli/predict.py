@@ -197,6 +197,9 @@ def _closing(summary: Summary, report: Report, found: Found, made: Detector, sec
         parts.append(f"{report.failed} could not be judged")
     if normals := len(made.normals) or made.pipeline.normals.get("count", 0):
         parts.append(f"compared with {terminal.counted(normals, 'normal image')}")
+    if report.pages_left_out:
+        pages = "1 page or frame" if report.pages_left_out == 1 else f"{report.pages_left_out} pages or frames"
+        parts.append(f"{pages} after the first not judged")
     if found.passed_over:
         parts.append(f"{len(found.passed_over)} passed over")
     rate = f" ({summary.images_per_second:.1f} a second)" if summary.done else ""
