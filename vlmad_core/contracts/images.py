@@ -184,10 +184,10 @@ def read(
                 if len(batch) == batch_size or not waiting:
                     if noted is not None:
                         noted.add(batch)
+                        if not waiting:  # now, since nobody may ask for more after the last batch
+                            noted.count_pages()
                     yield batch
                     batch = []
-            if noted is not None:
-                noted.count_pages()
         finally:
             for future in waiting:
                 future.cancel()

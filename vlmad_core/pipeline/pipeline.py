@@ -276,8 +276,8 @@ class Pipeline(Calibrating):
             write_calibration(where, self.stored_calibration)
         return where
 
-    def was_trained_on(self, name: str = "", *, sha256: str = "", contents: Collection[str] = ()) -> bool:
-        """Whether its parts learned from a data set: by its images where they are known, else by its name."""
+    def was_trained_on(self, name: str = "", *, sha256: str = "", contents: Collection[str] = ()) -> bool | None:
+        """Whether its parts learned from a data set: by its images where they are given; None: it cannot be known."""
         return was_trained_on(self.trained, name=name, sha256=sha256, contents=contents)
 
     def summary(self) -> str:
