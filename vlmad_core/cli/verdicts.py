@@ -154,9 +154,10 @@ def discovered(decision: Decision, scored: Sequence[tuple[float, str]], rate: fl
     """
     from vlmad_core.inspection.batch import discoveries, fewest_discoveries
 
-    if decision.rule is None or decision.rule.source != "held-out":
+    if decision.rule is None or decision.rule.source != "held-out" or decision.rule.n_chosen:
         raise ConfigError(
-            "--false-discoveries needs a calibration with held-out normal images: vlmad calibrate DETECTOR IMAGES."
+            "--false-discoveries needs a calibration with held-out normal images, none of which joined by feedback: "
+            "vlmad calibrate DETECTOR IMAGES."
         )
     flags = discoveries([p for p, _ in scored], rate)
     found = [path for flag, (_, path) in zip(flags, scored, strict=True) if flag]
