@@ -79,7 +79,7 @@ def feedback_command(
             progress=shown.reach,
             workers=workers,
         )
-    former = None
+    former: Path | None = None
     if report.joined or report.forgotten or report.defects or report.is_refitted:
         former = keep_former(detector)
         pipeline.save(detector)
