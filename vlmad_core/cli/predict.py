@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 from vlmad_core.cli import options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import Detector, build, note_missing_name
+from vlmad_core.cli.page import page_command
 from vlmad_core.cli.report import Report, bar
 from vlmad_core.errors import ConfigError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vlmad_core.contracts.find import Found
+    from vlmad_core.run.drift import DriftMonitor
     from vlmad_core.run.predict import Summary
     from vlmad_core.run.results import Result
     from vlmad_core.run.verdicts import Decision
@@ -99,6 +101,14 @@ def predict_command(
         int,
         typer.Option(min=1, max=12_000, help="Longer side of maps of larger images.", rich_help_panel=_FILES),
     ] = 4096,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Also report.html: a page of all images, by the distribution vlmad-report.",
+            rich_help_panel=_FILES,
+        ),
+    ] = False,
     sheet: Annotated[
         bool,
         typer.Option(
@@ -120,6 +130,7 @@ def predict_command(
     confidence: verdicts.Confidence = None,
     false_discoveries: verdicts.FalseDiscoveries = None,
     fail_on: verdicts.FailOn = None,
+    drift: verdicts.Drift = None,
 ) -> None:
     """Judge images: a score each, a verdict where the detector is calibrated, and with --out maps and pictures.
 
@@ -132,6 +143,9 @@ def predict_command(
     """
     if sheet and (out is None or not overlays):
         raise typer.BadParameter("--sheet puts overlays together, so it needs --out, and no --no-overlays.")
+    if page and out is None:
+        raise typer.BadParameter("--report is about the results in a folder, so it needs --out.")
+    write_page = page_command() if page else None
     report = Report(as_json=as_json, quiet=quiet, lines=quiet and out is None)
     files = {"maps": maps.value, "overlays": overlays, "scale": scale, "max_side": max_side}
     wanted = False if quiet else progress
@@ -152,6 +166,7 @@ def predict_command(
     decision = decision or _decision(made, false_alarms, confidence)
     if asked and decision.rule is None:
         raise ConfigError(decision.reason)
+    monitor = verdicts.drift_monitor(decision, drift)
     tally = verdicts.Tally(keeps_p_values=false_discoveries is not None)
     with bar("images", len(found), wanted) as images:
 
@@ -170,6 +185,7 @@ def predict_command(
             workers=workers,
             files=files,
             overwrite=overwrite,
+            drift=monitor,
         )
     if sheet and out is not None:
         _draw_sheet(out, report.judged)
@@ -178,6 +194,10 @@ def predict_command(
         terminal.note(_closing(summary, report, searched, made, time.perf_counter() - started, out))
         for text in verdicts.summarise(decision, tally, asked):
             terminal.note(text)
+    if monitor is not None and monitor.message:
+        terminal.note(monitor.message)
+    if write_page is not None:
+        write_page(out, quiet=quiet or as_json, progress=wanted)
     if false_discoveries is not None:
         verdicts.show_discoveries(decision, tally, false_discoveries, as_json=as_json)
     if report.failed:
@@ -254,6 +274,7 @@ def _judge(
     workers: int,
     files: dict[str, Any],
     overwrite: bool,
+    drift: DriftMonitor | None,
 ) -> Summary:
     """Judge, with or without files."""
     from vlmad_core.run import Summary, judge, run
@@ -269,6 +290,7 @@ def _judge(
             resume=not overwrite,
             about=made.about,
             decision=decision,
+            drift=drift,
             progress=tell,
             **files,
         )
@@ -277,4 +299,8 @@ def _judge(
         for result, _ in batch:
             tell(result)
             failed += result.error is not None
+            if drift is not None:
+                drift.add(result)
+    if drift is not None:
+        drift.save()
     return Summary(len(found), failed, 0, time.perf_counter() - started, failed_now=failed)

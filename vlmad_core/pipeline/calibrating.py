@@ -70,8 +70,8 @@ class Calibrating(Decisions):
         if stored is None or renew:
             stored = StoredCalibration(start(fingerprint))
         stored.calibration.check_detector(fingerprint)
-        normals = self._measured(images, groups, batch_size, progress, 0, workers)
-        known = [] if defects is None else self._measured(defects, None, batch_size, progress, len(normals), workers)
+        normals = self.measured(images, groups, batch_size, progress, 0, workers)
+        known = [] if defects is None else self.measured(defects, None, batch_size, progress, len(normals), workers)
         self.stored_calibration = add_held_out(stored, normals, known)
         return self
 
@@ -115,7 +115,7 @@ class Calibrating(Decisions):
         known = (median, usual) if math.isfinite(median + usual) else None
         return [replace(one, normal_range=known) for one in _predictions(pictures, features, scores)]
 
-    def _measured(
+    def measured(
         self,
         images: str | Path | Iterable[ImageLike],
         groups: Groups,
@@ -124,6 +124,19 @@ class Calibrating(Decisions):
         done: int,
         workers: int,
     ) -> list[Measured]:
+        """Images as a calibration needs them, scored by the detector as it is.
+
+        Args:
+            images: A folder, or paths, images and arrays.
+            groups: See :meth:`calibrate`.
+            batch_size: Images through the backbone at a time.
+            progress: Called with ``done`` and the number of images scored.
+            done: Images before these.
+            workers: Threads that decode.
+
+        Raises:
+            ImageError: An image cannot be read, or there are none.
+        """
         sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else listed(images)
         found: list[Measured] = []
         with closing(read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)) as batches:

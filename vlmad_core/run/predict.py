@@ -16,6 +16,7 @@ from vlmad_core.contracts.find import search
 from vlmad_core.contracts.images import WORKERS, Picture, read
 from vlmad_core.errors import VlmadError
 from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.run.drift import DRIFT, DriftMonitor
 from vlmad_core.run.folder import Judged, RunFolder
 from vlmad_core.run.maps import MapFormat
 from vlmad_core.run.results import Result
@@ -121,6 +122,7 @@ def run(
     resume: bool = True,
     about: Mapping[str, Any] | None = None,
     decision: Decision | None = None,
+    drift: DriftMonitor | None = None,
     progress: Callable[[Result], None] | None = None,
 ) -> Summary:
     """Judge images and write ``results.jsonl``, ``results.csv``, ``run.json``, maps and overlays.
@@ -141,6 +143,8 @@ def run(
         resume: Go on with what is in ``out``; False replaces it.
         about: More that decides the results, such as the hashes of the normal images; compared when a run goes on.
         decision: How images are decided, from :func:`vlmad_core.run.verdicts.make_decision`; its defaults if None.
+        drift: Takes in each score; it is written to ``drift.json``, and to its own file where it has one. With its own
+            file it takes in only images that were not scored in an earlier part of the run.
         progress: Called with each result once it is safe; those of an earlier part of the run come first.
 
     Raises:
@@ -166,12 +170,16 @@ def run(
                 count += 1
                 failed += result.error is not None
                 failed_now += result.error is not None and count > earlier
+                if drift is not None and (drift.file is None or count > earlier):
+                    drift.add(result)
                 if progress is not None:
                     progress(result)
         except KeyboardInterrupt:
             folder.finish()
+            _keep(drift, Path(out))
             raise KeyboardInterrupt(f"stopped. {folder.state()}") from None
         folder.finish()
+        _keep(drift, Path(out))
         return Summary(
             done=len(waiting),
             failed=failed,
@@ -181,6 +189,12 @@ def run(
             changed=folder.changed,
             passed_over=found.message,
         )
+
+
+def _keep(drift: DriftMonitor | None, out: Path) -> None:
+    if drift is not None:
+        drift.save(out / DRIFT)
+        drift.save()
 
 
 def _save(folder: RunFolder, batches: Iterable[list[Judged]]) -> Iterator[Result]:
