@@ -115,6 +115,12 @@ def predict_command(
             "--sheet", help="Also sheet.jpg: the highest and the lowest scores in one picture.", rich_help_panel=_FILES
         ),
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Also why: reasons that add up to the score; with --out a picture of them for each image."
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results in --out.", rich_help_panel=_FILES)
     ] = False,
@@ -158,7 +164,8 @@ def predict_command(
     decision = None
     if not (asked and made.normals):  # otherwise the rule is known after the fit, and compared by the run
         decision = _decision(made, false_alarms, confidence)
-        _refuse_mixing(out, made, {**files, **decision.settings()}, overwrite)
+        about = {**decision.settings(), **({"explain": True} if explain else {})}
+        _refuse_mixing(out, made, {**files, **about}, overwrite)
     note_missing_name(made.pipeline, (lambda text: None) if quiet else terminal.note)
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
         made.fit(batch_size=batch_size, progress=normals.reach, workers=workers, calibrate=asked)
@@ -186,6 +193,7 @@ def predict_command(
             files=files,
             overwrite=overwrite,
             drift=monitor,
+            explain=explain,
         )
     if sheet and out is not None:
         _draw_sheet(out, report.judged)
@@ -275,6 +283,7 @@ def _judge(
     files: dict[str, Any],
     overwrite: bool,
     drift: DriftMonitor | None,
+    explain: bool,
 ) -> Summary:
     """Judge, with or without files."""
     from vlmad_core.run import Summary, judge, run
@@ -291,11 +300,13 @@ def _judge(
             about=made.about,
             decision=decision,
             drift=drift,
+            explain=explain,
             progress=tell,
             **files,
         )
     started, failed = time.perf_counter(), 0
-    for batch in decide_all(judge(made.pipeline, found, batch_size=batch_size, workers=workers), decision):
+    batches = judge(made.pipeline, found, batch_size=batch_size, workers=workers, explain=explain)
+    for batch in decide_all(batches, decision):
         for result, _ in batch:
             tell(result)
             failed += result.error is not None
