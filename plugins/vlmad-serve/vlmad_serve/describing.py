@@ -1,0 +1,48 @@
+"""A detector as it decides now, in words and numbers for the page and for programs."""
+
+from __future__ import annotations
+
+from vlmad_core.inspection.calibration import outliers
+from vlmad_core.inspection.rule import DecisionRule
+from vlmad_serve.detectors import Version
+from vlmad_serve.operating import needed, promises
+from vlmad_serve.schemas import Choice, DetectorAnswer, Needed, RuleAnswer, utc
+
+__all__ = ["describe", "describe_rule"]
+
+
+def describe(version: Version) -> DetectorAnswer:
+    """The detector with its thresholds, what they promise, and what other ones would."""
+    pipeline, decision = version.pipeline, version.decision
+    calibration, rule = pipeline.calibration, decision.rule
+    basis = (
+        next((each for each in calibration.bases if rule and each.source == rule.source), None) if calibration else None
+    )
+    return DetectorAnswer(
+        name=version.detector,
+        class_name=pipeline.class_name,
+        version=version.number,
+        created=utc(version.created),
+        n_normals=int(pipeline.normals.get("count", 0)),
+        source=None if rule is None else rule.source,
+        rule=None if rule is None else describe_rule(rule),
+        reason=decision.reason,
+        regions="" if decision.pixels is None else decision.pixels.promise,
+        normals=[] if rule is None else rule.normals.tolist(),
+        choices=[Choice(**each) for each in promises(rule, calibration)] if rule and calibration else [],
+        needed=[Needed(**each) for each in needed(calibration)],
+        outliers=[each.image.name for each in outliers(basis.images)] if basis else [],
+        summary=pipeline.summary(),
+    )
+
+
+def describe_rule(rule: DecisionRule) -> RuleAnswer:
+    """The thresholds alone."""
+    return RuleAnswer(
+        false_alarms=rule.false_alarms,
+        threshold=rule.threshold,
+        review=rule.review,
+        review_threshold=rule.review_threshold,
+        confidence=rule.confidence,
+        promise=rule.promise,
+    )
