@@ -169,7 +169,8 @@ def benchmark_command(
 
     Features are computed once an image and backbone. The same command after a stop, whatever stopped it, goes on.
 
-    Exit codes: 0 all done; 1 refused or failed; 2 wrong usage; 3 some cells failed; 130 interrupted.
+    Exit codes: 0 all done; 1 refused or failed; 2 wrong usage; 3 some cells failed, or images could not be read;
+    130 interrupted.
     """
     asked: dict[str, Any] = {
         "data": [{"path": path, "layout": layout} for path in data or ()],
@@ -278,7 +279,10 @@ def _report(results: BenchmarkResults, as_json: bool, quiet: bool) -> None:
         )
     elif not quiet:
         _print(results, counts)
-    if results.failed:
+    unread = {(row["dataset"], file["path"]) for row in results.rows for file in row["unreadable"]}
+    if unread:
+        terminal.complain(f"{terminal.counted(len(unread), 'image')} could not be read; the tables name them.")
+    if results.failed or unread:
         raise typer.Exit(3)
 
 

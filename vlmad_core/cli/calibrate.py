@@ -15,6 +15,7 @@ from vlmad_core.cli import options, terminal
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import build, note_missing_name
 from vlmad_core.cli.report import bar
+from vlmad_core.cli.unquoted import QuotedCommand
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ Group = Annotated[
         help="Images whose paths have the same first group, or the same match, are of one object and count once.",
     ),
 ]
+
+
+class CalibrateCommand(QuotedCommand):
+    """Knows a pattern that the shell took apart: the rest of its defects would be good parts."""
+
+    one_value = (("--defects",),)
 
 
 @takes_choice("class_name", "bits")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-import yaml
 
 from vlmad_core.cli.options import parse_size
+from vlmad_core.documents import parse_yaml
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def sizes(text: str | None) -> list[int | tuple[int, int]] | None:
 def value(option: str, text: str | None) -> Any:
     """A number, a word or a list, as YAML has them."""
     try:
-        return None if text is None else yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise typer.BadParameter(f"{option}: '{text}' is not a YAML value.") from None
+        return None if text is None else parse_yaml(text, option)
+    except ConfigError as error:
+        raise typer.BadParameter(f"{option}: '{text}' is not a YAML value ({error})") from None
 
 
 def names(pairs: Sequence[str]) -> dict[str, str]:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from vlmad_core.cli import options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import Detector, build, note_missing_name
 from vlmad_core.cli.page import page_command
 from vlmad_core.cli.report import Report, bar
+from vlmad_core.cli.unquoted import QuotedCommand
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,31 +35,10 @@ def _check_scale(scale: tuple[float, float] | None) -> tuple[float, float] | Non
     return scale
 
 
-class PredictCommand(TyperCommand):
-    """Looks at what was typed, in its order, before it is taken apart."""
+class PredictCommand(QuotedCommand):
+    """Knows a pattern that the shell took apart."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As usual, after a pattern that the shell took apart was refused.
-
-        Raises:
-            typer.BadParameter: A file follows the file given to --normal, and lies in the same folder.
-        """
-        _refuse_unquoted(args)
-        return super().parse_args(ctx, args)
-
-
-def _refuse_unquoted(args: Sequence[str]) -> None:
-    """``--normal good/*.png`` without quotes reaches vlmad as one normal image, with the others to be judged."""
-    for i, word in enumerate(args[:-2]):
-        if word in ("--normal", "-n") and not args[i + 2].startswith("-"):
-            first, second = Path(args[i + 1]), Path(args[i + 2])
-            if first.parent == second.parent and first.is_file() and second.is_file():
-                raise typer.BadParameter(
-                    f"takes one file, folder or pattern, and '{second}' follows '{first}'. If the shell took a pattern "
-                    f"apart, quote it: --normal '{first.parent}/*{first.suffix}'; for several files repeat --normal. "
-                    f"Images to judge go before --normal, or after another option.",
-                    param_hint="--normal",
-                )
+    one_value = (("--normal", "-n"),)
 
 
 class MapKind(StrEnum):

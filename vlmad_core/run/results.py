@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vlmad_core.errors import ConfigError
+from vlmad_core.files import refuse_special
 from vlmad_core.run.disk import file_name, lock
 
 __all__ = ["Result", "ResultsFile", "evidence_names", "map_names", "overlay_name", "read_results"]
@@ -115,7 +116,7 @@ def read_results(folder: str | Path) -> Iterator[Result]:
     """
     path = Path(folder) / JSONL
     try:
-        with path.open("rb") as file:
+        with refuse_special(path).open("rb") as file:
             yield from (result for result, _ in _lines(file, path))
     except FileNotFoundError as error:
         raise ConfigError(f"{folder}: holds no results ({JSONL} is missing).") from error
@@ -139,7 +140,7 @@ class ResultsFile:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / JSONL
-        self._file = path.open("ab", buffering=0)  # unbuffered, so that a line is one write
+        self._file = refuse_special(path).open("ab", buffering=0)  # unbuffered, so that a line is one write
         try:
             lock(self._file, self.folder)
             if os.fstat(self._file.fileno()).st_ino != path.stat().st_ino:  # replaced by another run a moment ago
