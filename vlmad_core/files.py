@@ -80,18 +80,22 @@ def lock(file: Any, folder: Path) -> None:
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Let one process at a time write in a folder, where the system has locks; the others wait."""
+def folder_lock(folder: Path) -> Iterator[bool]:
+    """Let one process at a time write in a folder, where the system has locks; the others wait.
+
+    Gives whether there is a lock: where there is none, another process may be writing all the same.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
-        yield
+        yield False
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor, locked = os.open(folder, os.O_RDONLY), False
     try:
         with suppress(OSError):  # a file system without locks, such as some network shares
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+            locked = True
+        yield locked
     finally:
         os.close(descriptor)
 

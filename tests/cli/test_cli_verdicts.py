@@ -147,3 +147,59 @@ def test_results_of_another_rate_are_not_mixed(vlmad: Vlmad, detector: Path, par
     assert vlmad(*arguments, "0.1").code == vlmad(*arguments, "0.1").code == 0
     refused = vlmad(*arguments, "0.2")
     assert refused.code == 1 and "other settings" in refused.err
+
+
+def test_predict_says_that_the_product_changed_and_keeps_the_state(vlmad: Vlmad, detector: Path, tmp_path: Path):
+    more = draw(tmp_path / "more", 30, 5)
+    assert vlmad("calibrate", detector, more).code == 0
+    darker = draw(tmp_path / "darker", 40, 6)
+    for path in darker.iterdir():
+        Image.fromarray((np.asarray(Image.open(path)) // 3).astype(np.uint8)).save(path)
+    out, state = tmp_path / "out", tmp_path / "line3.json"
+    done = vlmad("predict", darker, "-d", detector, "-o", out, "--no-overlays", "--drift", state)
+    assert done.code == 0 and "the camera or the product changed" in " ".join(done.err.split())
+    kept = json.loads(state.read_text())
+    assert json.loads((out / "drift.json").read_text()) == kept and kept["state"]["n_images"] == 40
+    again = vlmad("predict", darker, "-d", detector, "-o", out, "--no-overlays", "--drift", state)
+    assert again.code == 0 and json.loads(state.read_text()) == kept  # nothing was scored, so nothing counts twice
+    same = draw(tmp_path / "same", 20, 7)
+    assert "drift" not in vlmad("predict", same, "-d", detector).err
+
+
+def test_drift_without_a_calibration_is_refused(vlmad: Vlmad, good: Path, parts: Path, tmp_path: Path):
+    done = vlmad("predict", parts, "-r", "remember", "-n", good, "--drift", tmp_path / "a.json")
+    assert done.code == 1 and "drift needs a calibrated detector" in done.err
+
+
+def test_a_report_without_its_distribution_is_refused_before_anything_is_scored(
+    vlmad: Vlmad, detector: Path, parts: Path, tmp_path: Path
+):
+    done = vlmad("predict", parts, "-d", detector, "-o", tmp_path / "out", "--report")
+    assert done.code == 1 and "--report needs vlmad-report" in done.err and not (tmp_path / "out").exists()
+    assert vlmad("predict", parts, "-d", detector, "--report").code == 2
+
+
+def test_a_page_is_written_by_the_command_report_of_a_plugin(
+    vlmad: Vlmad, site: Path, detector: Path, parts: Path, tmp_path: Path
+):
+    text = (site / "vlmad_tinytest.py").read_text()
+    text += """
+from vlmad_core.registry import Command
+
+@hookimpl
+def vlmad_commands():
+    yield Command(name="report", target="vlmad_tinytest:write", summary="A page.")
+
+def write(results, quiet, progress):
+    (results / "report.html").write_text(f"{(results / 'results.jsonl').read_text().count(chr(10))} images")
+"""
+    (site / "vlmad_tinytest.py").write_text(text)
+    import sys
+
+    from vlmad_core.registry.registry import default_registry
+
+    default_registry.cache_clear()
+    sys.modules.pop("vlmad_tinytest", None)
+    done = vlmad("predict", parts, "-d", detector, "-o", tmp_path / "out", "--report")
+    assert done.code == 0, done.err
+    assert (tmp_path / "out" / "report.html").read_text() == "6 images"

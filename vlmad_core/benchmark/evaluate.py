@@ -24,6 +24,7 @@ from vlmad_core.files import write_whole
 from vlmad_core.metrics.image import image_metrics
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.pipeline.spec import PipelineSpec
+from vlmad_core.pipeline.trained import was_trained_on
 from vlmad_core.report.rows import Row
 from vlmad_core.version import __version__
 
@@ -103,10 +104,7 @@ def row_of(cell: Cell, pipeline: Pipeline | None = None, *, status: str = "", er
     trained = {} if pipeline is None else pipeline.trained
     category = cell.category
     size = None if pipeline is None else list(pipeline.backbone.preprocess.size)
-    contents = category.contents() if trained else frozenset()
-    on_this = pipeline is not None and any(
-        pipeline.was_trained_on(name, contents=contents) for name in category.known_as
-    )
+    on_this = was_trained_on(trained, contents=category.contents()) if trained else False
     row: Row = {
         "cell": cell.key,
         "status": status or cell.status,

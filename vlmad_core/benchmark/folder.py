@@ -23,10 +23,10 @@ from vlmad_core.version import __version__
 __all__ = ["RUN_ONLY", "BenchmarkFolder"]
 
 PLAN, SUMMARY, PARQUET, HASHES = "plan.json", "summary.json", "rows.parquet", "hashes.json"
-RUN_ONLY = {"batch_size", "memory_gb", "workers"}
+RUN_ONLY = {"batch_size", "memory_gb", "workers", "device"}
 """What may change between two parts of a run: it decides how long it takes, and not what comes out."""
 
-_NEWER = ("bits", "train_share")
+_NEWER = ("bits", "train_share", "model")
 """Options of a plan that records of earlier versions do not have."""
 
 _FILES = (ROWS, PLAN, SUMMARY, PARQUET, HASHES, SPEED, "scores", "tables", "plots", ".features")

@@ -160,6 +160,7 @@ class BenchmarkPlan(Config):
     grid: Grid | None = Field(None, description="More methods, as a product over parts.")
     backbones: tuple[BackboneChoice, ...] = Field((), description="In place of those of the recipes; none: theirs.")
     weights: str | None = Field(None, description="Of the backbones: a tag, or a local file.")
+    model: str | None = Field(None, description="Architecture of the backbones, where they have several.")
     image_sizes: tuple[Pixels | tuple[Pixels, Pixels], ...] = Field(
         (), description="Sides, or (height, width), that the backbones see; none: their own."
     )
@@ -187,6 +188,7 @@ class BenchmarkPlan(Config):
     )
     batch_size: int = Field(8, gt=0, description="Images through the backbone at a time.")
     workers: int = Field(2, gt=0, description="Threads that decode images.")
+    device: str = Field("auto", description="Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu.")
     memory_gb: float = Field(2.0, ge=0, description="Features of one category above this are kept on the disk.")
 
     def __init__(self, **fields: Any) -> None:

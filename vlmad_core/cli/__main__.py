@@ -24,6 +24,7 @@ _COMMANDS = (
     "predict",
     "fit",
     "calibrate",
+    "feedback",
     "train",
     "import",
     "benchmark",

@@ -92,8 +92,24 @@ def benchmark_command(
             rich_help_panel=_WHAT,
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Architecture of the backbones; in place of the plan's.", rich_help_panel=_WHAT),
+    ] = None,
     image_size: Annotated[
-        str | None, typer.Option(help="Sides that the backbones see, such as 224,336.", rich_help_panel=_WHAT)
+        str | None,
+        typer.Option(
+            help="Pixels that the backbones work at: sides, or HEIGHTxWIDTH, such as 224,448x672.",
+            metavar="SIDE,SIDE",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Such as cpu, cuda:1 or mps; by default the plan's, or the first of cuda, mps and cpu.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     shots: Annotated[
         str | None, typer.Option(help="Numbers of normal images, such as 0,1,4.", rich_help_panel=_WHAT)
@@ -159,7 +175,9 @@ def benchmark_command(
         "data": [{"path": path, "layout": layout} for path in data or ()],
         "categories": category,
         "weights": weights,
-        "image_sizes": planned.numbers("--image-size", image_size),
+        "model": model,
+        "device": device,
+        "image_sizes": planned.sizes(image_size),
         "shots": planned.numbers("--shots", shots),
         "seeds": planned.value("--seeds", seeds),
         "class_names": planned.names(class_name or ()),

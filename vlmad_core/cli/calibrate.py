@@ -53,6 +53,7 @@ def calibrate_command(
     quiet: options.Quiet = False,
     progress: options.ProgressFlag = None,
     batch_size: options.BatchSize = 8,
+    threads: options.Threads = None,
     workers: options.Workers = 2,
 ) -> None:
     """Add normal images that a detector was not fitted on to its calibration, for `vlmad predict --false-alarms`.
@@ -71,6 +72,10 @@ def calibrate_command(
         raise typer.BadParameter("--recipe makes a new detector, so it needs --out FOLDER.")
     from vlmad_core.contracts.images import find_images
 
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
     normals = find_images(paths)
     known = find_images(defects) if defects else None
     by = grouped(group)

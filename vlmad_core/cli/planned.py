@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 import yaml
 
+from vlmad_core.cli.options import parse_size
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from vlmad_core.benchmark.plan import BenchmarkPlan
 
-__all__ = ["chosen", "methods", "names", "numbers", "value"]
+__all__ = ["chosen", "methods", "names", "numbers", "sizes", "value"]
 
 
 def chosen(path: Path | None, asked: Mapping[str, Any]) -> BenchmarkPlan:
@@ -55,6 +56,11 @@ def numbers(option: str, text: str | None) -> list[int] | None:
         return [int(word) for word in text.split(",")]
     except ValueError:
         raise typer.BadParameter(f"{option} wants whole numbers such as 0,1,4; got '{text}'.") from None
+
+
+def sizes(text: str | None) -> list[int | tuple[int, int]] | None:
+    """``224,448x672`` as sides, or heights and widths."""
+    return None if text is None else [parse_size(word.strip()) for word in text.split(",")]
 
 
 def value(option: str, text: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ __all__ = [
     "is_turned",
     "kind_of",
     "page_note",
+    "pages_left_out",
+    "pages_message",
     "reduced",
     "tiff_kind",
     "to_rgb",
@@ -27,6 +30,7 @@ _STRIP = 4_000_000
 _BITS_SAMPLES, _PHOTOMETRIC, _SAMPLE_COUNT, _SAMPLE_FORMAT, _WHITE_IS_ZERO = 258, 262, 277, 339, 0
 _USUAL_BITS = (8, 10, 12, 14)
 _MOST_PAGES = 100
+_PAGES = re.compile(r"holds (?:more than )?(\d+) pages or frames")
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,21 @@ def page_note(image: Image.Image) -> str:
     image.seek(0)
     many = f"more than {_MOST_PAGES}" if pages > _MOST_PAGES else str(pages)
     return f"holds {many} pages or frames, and the first alone is read; save each as a file." if pages > 1 else ""
+
+
+def pages_left_out(note: str) -> int:
+    """How many pages or frames a text of :func:`page_note` says are not read; 0 where it says nothing of pages.
+
+    >>> pages_left_out("a.tif: holds 3 pages or frames, and the first alone is read; save each as a file.")
+    2
+    """
+    found = _PAGES.search(note)
+    return int(found[1]) - 1 if found else 0
+
+
+def pages_message(files: int, pages: int) -> str:
+    """How many pages are not read, of so many files that hold more than one."""
+    return f"{files} files hold more than one page or frame: {pages} pages after the first are not read."
 
 
 def tiff_kind(file: Any) -> str:

@@ -265,7 +265,7 @@ def test_methods_that_were_left_out_are_added_by_a_call_with_more_time(data, tmp
     out, asked = tmp_path / "out", {**ASKED, "sections": ("shots",)}
     with monkeypatch.context() as patch:
         patch.setattr(running, "TimeLimit", Hurried)
-        patch.setattr(planning, "time_cells", lambda *_: Timing({("clip (tiny)",): 10.0}, 0.0))
+        patch.setattr(planning, "time_cells", lambda *_, **__: Timing({("clip (tiny)",): 10.0}, 0.0))
         study(data, out, registry=registry, **asked)
     assert "clip (tiny)" in json.loads((out / "study-plan.json").read_text())["scope"]["dropped"]
     report = study(data, out, registry=registry, **asked)

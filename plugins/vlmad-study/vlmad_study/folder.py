@@ -19,7 +19,7 @@ from vlmad_study.settings import Scope, StudySettings
 __all__ = ["PLAN", "StudyFolder", "check_rows", "drop_partial_rows"]
 
 PLAN = "study-plan.json"
-_FREE = {"minutes"}
+_FREE = {"minutes", "batch_size", "workers", "device"}
 """What may change from one call to the next: more time completes what was cut."""
 
 
