@@ -165,7 +165,9 @@ def test_evidence_that_the_core_does_not_give_is_answered_with_a_sentence(serve,
     monkeypatch.delattr("vlmad_core.contracts.data.Prediction.evidence", raising=False)
     assert client.get(link).status_code == 501 and "vlmad-core" in client.get(link).json()["error"]
     monkeypatch.setattr(
-        "vlmad_core.contracts.data.Prediction.evidence", lambda self: {"reasons": [("memory", self.score)]}, raising=False
+        "vlmad_core.contracts.data.Prediction.evidence",
+        lambda self: {"reasons": [("memory", self.score)]},
+        raising=False,
     )
     assert client.get(link).json()["reasons"][0][0] == "memory"
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from vlmad_core.inspection.calibration import outliers
+from collections.abc import Mapping
+from pathlib import PurePath
+
+from vlmad_core.inspection.calibration import Outlier, outliers
 from vlmad_core.inspection.rule import DecisionRule
 from vlmad_serve.detectors import Version
+from vlmad_serve.normals import list_normals
 from vlmad_serve.operating import needed, promises
 from vlmad_serve.schemas import Choice, DetectorAnswer, Needed, RuleAnswer, utc
+from vlmad_serve.schemas import Outlier as OutlierAnswer
+from vlmad_serve.store import Store
 
 __all__ = ["describe", "describe_rule"]
 
 
-def describe(version: Version) -> DetectorAnswer:
-    """The detector with its thresholds, what they promise, and what other ones would."""
+def describe(version: Version, store: Store) -> DetectorAnswer:
+    """The detector with its thresholds, what they promise, and what other ones would.
+
+    Args:
+        version: In use.
+        store: Knows what clients called the normal images.
+    """
+    names = {each.file[:64]: each.name for each in list_normals(store, version.detector)}
     pipeline, decision = version.pipeline, version.decision
     calibration, rule = pipeline.calibration, decision.rule
     basis = (
@@ -31,8 +43,18 @@ def describe(version: Version) -> DetectorAnswer:
         normals=[] if rule is None else rule.normals.tolist(),
         choices=[Choice(**each) for each in promises(rule, calibration)] if rule and calibration else [],
         needed=[Needed(**each) for each in needed(calibration)],
-        outliers=[each.image.name for each in outliers(basis.images)] if basis else [],
+        outliers=[_outlier(version.detector, each, names) for each in outliers(basis.images)] if basis else [],
         summary=pipeline.summary(),
+    )
+
+
+def _outlier(detector: str, found: Outlier, names: Mapping[str, str]) -> OutlierAnswer:
+    sha256 = found.image.digest
+    return OutlierAnswer(
+        sha256=sha256,
+        name=names.get(sha256, PurePath(found.image.name).name),
+        spreads=found.spreads,
+        image=f"/v1/detectors/{detector}/normals/{sha256}" if sha256 in names else None,
     )
 
 

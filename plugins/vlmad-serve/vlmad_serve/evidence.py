@@ -9,10 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from vlmad_core.contracts.data import Prediction
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_serve.refusal import Refusal
 
-__all__ = ["evidence_of"]
+__all__ = ["evidence_of", "has_evidence"]
+
+
+def has_evidence() -> bool:
+    """Whether the installed core says why a score is what it is."""
+    return hasattr(Prediction, "evidence")
 
 
 def evidence_of(pipeline: Pipeline, path: Path) -> dict[str, Any]:
@@ -21,11 +27,10 @@ def evidence_of(pipeline: Pipeline, path: Path) -> dict[str, Any]:
     Raises:
         Refusal: 501; the installed vlmad-core has no evidence.
     """
-    prediction = pipeline.predict(path)
-    ask = getattr(prediction, "evidence", None)
-    if ask is None:
+    if not has_evidence():
         raise Refusal(501, "the installed vlmad-core gives no evidence for a score; a later version does.")
-    found = ask()
+    ask: Any = pipeline.predict(path)
+    found = ask.evidence()
     for name in ("to_dict", "record"):
         if hasattr(found, name):
             return _as_mapping(_plain(getattr(found, name)()))

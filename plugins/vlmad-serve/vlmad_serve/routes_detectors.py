@@ -39,14 +39,14 @@ async def list_detectors(request: Request) -> list[DetectorAnswer]:
     """All detectors, in alphabetical order."""
     services = services_of(request)
     versions = [services.detectors.current(name) for name in services.detectors.names()]
-    return await asyncio.to_thread(lambda: [describe(version) for version in versions])
+    return await asyncio.to_thread(lambda: [describe(version, services.store) for version in versions])
 
 
 @router.get("/detectors/{name}", operation_id="getDetector", responses=responses(404))
 async def get_detector(request: Request, name: NameInPath) -> DetectorAnswer:
     """One detector: thresholds, what they promise, and what other ones would."""
-    version = services_of(request).detectors.current(name)
-    return await asyncio.to_thread(describe, version)
+    services = services_of(request)
+    return await asyncio.to_thread(describe, services.detectors.current(name), services.store)
 
 
 @router.post(
@@ -159,7 +159,7 @@ async def set_threshold(request: Request, name: NameInPath, chosen: ThresholdReq
     services.detectors.current(name)
     point = OperatingPoint(chosen.false_alarms, chosen.review, chosen.confidence)
     version = await asyncio.to_thread(services.detectors.set_point, name, point, chosen.by, chosen.comment)
-    return await asyncio.to_thread(describe, version)
+    return await asyncio.to_thread(describe, version, services.store)
 
 
 @router.get("/detectors/{name}/versions", operation_id="listVersions", responses=responses(404))
@@ -178,7 +178,7 @@ async def activate(
     """Use another version, such as the one before a correction."""
     services = services_of(request)
     version = await asyncio.to_thread(services.detectors.activate, name, number, by)
-    return await asyncio.to_thread(describe, version)
+    return await asyncio.to_thread(describe, version, services.store)
 
 
 @router.get(

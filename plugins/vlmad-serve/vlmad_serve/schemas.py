@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vlmad_core.inspection.verdict import Label as VerdictLabel
+from vlmad_serve.evidence import has_evidence
 from vlmad_serve.results import Label
 
 __all__ = [
@@ -70,7 +71,7 @@ class Links(_Answer):
     map: str | None
     heat: str | None
     overlay: str | None
-    evidence: str
+    evidence: str | None
 
 
 class ResultAnswer(_Answer):
@@ -167,6 +168,15 @@ class DriftAnswer(_Answer):
     alarm_at: int | None = Field(description="Number of the image that raised the alarm.")
 
 
+class Outlier(_Answer):
+    """A normal image whose score stands out; perhaps it has a defect, or was taken in another light."""
+
+    sha256: str
+    name: str
+    spreads: float = Field(description="Robust standard deviations above the median of the normal images.")
+    image: str | None
+
+
 class DetectorAnswer(_Answer):
     """A detector as it decides now."""
 
@@ -182,7 +192,7 @@ class DetectorAnswer(_Answer):
     normals: list[float] = Field(description="Scores of the normal images that the rule rests on, highest first.")
     choices: list[Choice]
     needed: list[Needed]
-    outliers: list[str] = Field(description="Normal images that stand out; perhaps they have a defect.")
+    outliers: list[Outlier] = Field(description="Normal images that stand out, the farthest first.")
     summary: str
 
 
@@ -295,7 +305,7 @@ def result_answer(row: dict[str, Any], *, normals: frozenset[str], map_png: byte
             map=link("map.png"),
             heat=link("heat.webp"),
             overlay=link("overlay.jpg"),
-            evidence=f"{address}/evidence",
+            evidence=link("evidence") if has_evidence() else None,
         ),
         map_png=None if map_png is None else base64.b64encode(map_png).decode(),
     )
