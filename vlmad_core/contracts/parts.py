@@ -165,12 +165,15 @@ class Scorer(nn.Module, ABC):
             images depends on it.
         maximum: The highest value that its maps can have; None: no bound. Set it in the constructor where options
             decide. Maps saved as 16-bit PNG use it as their scale.
+        no_export: Why it cannot be a fixed function of one image, as a sentence; empty: it can, and `vlmad export`
+            writes it into a file.
     """
 
     needs_text: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
     is_monotone: ClassVar[bool] = False
     maximum: float | None = None
+    no_export: ClassVar[str] = ""
 
     def fit(self, features: Features) -> None:
         """Add the features of normal images; called once a batch, accumulates. Does nothing unless ``needs_fit``."""
