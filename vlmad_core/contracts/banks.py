@@ -90,6 +90,15 @@ class BankScorer(Scorer):
             )
         self._waiting.setdefault(name, []).append(rows.detach())
 
+    def held(self, name: str) -> int:
+        """How many rows the bank of a level has, those among them that are not joined yet."""
+        return len(self._buffer(name)) + sum(len(rows) for rows in self._waiting.get(name, ()))
+
+    def replace(self, name: str, rows: Tensor) -> None:
+        """Put other rows in place of a bank."""
+        self._waiting.pop(name, None)
+        setattr(self, f"{self._prefix}_{name}", rows)
+
     def forget(self) -> None:
         """Empty every bank."""
         self._waiting.clear()

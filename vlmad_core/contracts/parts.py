@@ -105,7 +105,7 @@ class Scorer(nn.Module, ABC):
 
     needs_text: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
-    is_monotone: ClassVar[bool] = False
+    is_monotone: bool = False
     maximum: float | None = None
 
     def fit(self, features: Features) -> None:
