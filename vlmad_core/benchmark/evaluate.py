@@ -60,7 +60,7 @@ def evaluate_cell(
     pixels = PixelScores(truth, stepped=cell.stepped)
     with torch.no_grad():  # not inference_mode: a memory filled under it could never stand in a graph
         if cell.shots:
-            _fit(pipeline, features, key, references)
+            _fit(cell, pipeline, features, key, references)
         found = _score(cell, pipeline, features, key, text_embeddings, pixels if truth.masked else None)
     seconds = time.perf_counter() - started
     scores, labels = np.array([found[index] for index in truth.indices]), truth.labels
@@ -164,7 +164,10 @@ _NUMBERS = (
 )
 
 
-def _fit(pipeline: Pipeline, features: SharedFeatures, key: str, references: Sequence[int]) -> None:
+def _fit(cell: Cell, pipeline: Pipeline, features: SharedFeatures, key: str, references: Sequence[int]) -> None:
+    if pipeline.rotations != "off":  # rotated copies are of this detector alone, so there is nothing to share
+        pipeline.fit([sample.image for sample in cell.references], cell.category.class_name)
+        return
     scorers = pipeline.memory_scorers
     for scorer in scorers:
         scorer.forget()

@@ -63,7 +63,7 @@ class Result:
         p_value: ``(1 + #{normals >= score}) / (n + 1)``.
         share_below: Share of the normals with a lower score, in [0, 1].
         confidence: In ``reject``, exactly 0.5 at the threshold.
-        regions: From ``vlmad_core.inspection.regions.region_record``, highest score first; in ``results.csv`` their number.
+        regions: From ``vlmad_core.inspection.regions.region_record``, highest first; in ``results.csv`` their number.
         reasons: With ``--explain``: ``label`` and ``value``, in units of the score; the values add up to it.
         nearest_normal: With ``--explain`` and a memory: ``path`` and ``sha256`` of the normal image, ``box`` in its
             pixels, ``region`` in those of this image, ``crop``, a picture of the place; in ``results.csv`` the path.
