@@ -181,7 +181,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
             "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
             # As deep as SubspaceAD looks, 7 and 8 of 12: the last blocks tell what a thing is, and spoil the map.
             "extractor": {"use": "vlmad-core:patches", "config": {"layers": "57.5%-72.5%", "space": "raw"}},
-            "scorers": [{"use": "vlmad-core:memory", "config": {"top": 0.01, "max_rows": 10_000}}],
+            "scorers": [{"use": "vlmad-core:memory", "config": {"top": 0.01, "max_rows": 16_384}}],
             "references": {"rotations": "auto"},
             "output": {"smooth": 4.0},
         },
