@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from vlmad_core.contracts.banks import BankScorer
 from vlmad_core.contracts.data import Features, LevelSpec, Scores, TextEmbeddings
 from vlmad_core.contracts.level_maps import combine_levels
-from vlmad_core.contracts.ops import l2_normalize, nearest_distance, topk_mean
+from vlmad_core.contracts.ops import l2_normalize, nearest_distance, nearest_index, topk_mean
 from vlmad_core.contracts.parts import select_levels
 from vlmad_core.errors import NotFittedError
 
@@ -42,18 +42,38 @@ class Memory(BankScorer):
     def fit(self, features: Features) -> None:
         """Add every region of a batch of normal images."""
         for name in self.chosen:
-            self.remember(name, l2_normalize(features[name].vectors.detach()).flatten(0, 1))
+            vectors = features[name].vectors.detach()
+            self.remember(
+                name, l2_normalize(vectors).flatten(0, 1), origins=self.next_origins(name, *vectors.shape[:2])
+            )
 
     def forward(self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]) -> Scores:
         """Maps in [0, 1], doubled without ``halve``, times the levels for ``sum``; the image score is of the cells."""
         if not self.is_fitted:
             raise NotFittedError("the memory bank is empty. Call detector.fit('folder of normal images') first.")
-        cells = {name: self.cells(features, name) for name in self.chosen}
+        return self.combine_regions(self.region_values(features, text_embeddings, size), features, size)
+
+    def region_values(
+        self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """``[B, M]`` of each level: the distance of each region to the bank."""
+        return {name: self.distance(features[name].vectors, name) for name in self.chosen}
+
+    def combine_regions(self, values: Mapping[str, Tensor], features: Features, size: tuple[int, int]) -> Scores:
+        """Regions to cells, cells of all levels to one map."""
+        cells = {name: features[name].to_map(values[name], self.config.regions) for name in self.chosen}
         maps = combine_levels(cells, size, self.config.combine, align_corners=self.config.align_corners)
         return Scores(topk_mean(maps.fused, self.config.top), maps.anomaly_map, maps.levels)
 
-    def cells(self, features: Features, name: str) -> Tensor:
-        """``[B, h, w]`` of one level."""
-        level = features[name]
-        distance = nearest_distance(level.vectors, self.bank(name))
-        return level.to_map(distance if self.config.halve else 2 * distance, self.config.regions)
+    def distance(self, vectors: Tensor, name: str) -> Tensor:
+        """``[..., dim]`` to ``[...]``, to the nearest vector of the bank of a level."""
+        distance = nearest_distance(vectors, self.bank(name))
+        return distance if self.config.halve else 2 * distance
+
+    def nearest_rows(self, vectors: Tensor, level: str) -> tuple[Tensor, Tensor] | None:
+        """The nearest vectors of the bank, and the image and region that they were taken from."""
+        if level not in self.chosen:
+            return None
+        bank = self.bank(level)
+        rows = nearest_index(vectors, bank)
+        return bank[rows], self.origins(level)[rows]

@@ -12,6 +12,7 @@ import typer
 from vlmad_core.cli import options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import Detector, build, note_missing_name
+from vlmad_core.cli.page import page_command
 from vlmad_core.cli.report import Report, bar
 from vlmad_core.cli.unquoted import QuotedCommand
 from vlmad_core.errors import ConfigError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vlmad_core.contracts.find import Found
+    from vlmad_core.run.drift import DriftMonitor
     from vlmad_core.run.predict import Summary
     from vlmad_core.run.results import Result
     from vlmad_core.run.verdicts import Decision
@@ -78,10 +80,24 @@ def predict_command(
         int,
         typer.Option(min=1, max=12_000, help="Longer side of maps of larger images.", rich_help_panel=_FILES),
     ] = 4096,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Also report.html: a page of all images, by the distribution vlmad-report.",
+            rich_help_panel=_FILES,
+        ),
+    ] = False,
     sheet: Annotated[
         bool,
         typer.Option(
             "--sheet", help="Also sheet.jpg: the highest and the lowest scores in one picture.", rich_help_panel=_FILES
+        ),
+    ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Also why: reasons that add up to the score; with --out a picture of them for each image."
         ),
     ] = False,
     overwrite: Annotated[
@@ -99,6 +115,7 @@ def predict_command(
     confidence: verdicts.Confidence = None,
     false_discoveries: verdicts.FalseDiscoveries = None,
     fail_on: verdicts.FailOn = None,
+    drift: verdicts.Drift = None,
 ) -> None:
     """Judge images: a score each, a verdict where the detector is calibrated, and with --out maps and pictures.
 
@@ -111,6 +128,9 @@ def predict_command(
     """
     if sheet and (out is None or not overlays):
         raise typer.BadParameter("--sheet puts overlays together, so it needs --out, and no --no-overlays.")
+    if page and out is None:
+        raise typer.BadParameter("--report is about the results in a folder, so it needs --out.")
+    write_page = page_command() if page else None
     report = Report(as_json=as_json, quiet=quiet, lines=quiet and out is None)
     files = {"maps": maps.value, "overlays": overlays, "scale": scale, "max_side": max_side}
     wanted = False if quiet else progress
@@ -123,7 +143,8 @@ def predict_command(
     decision = None
     if not (asked and made.normals):  # otherwise the rule is known after the fit, and compared by the run
         decision = _decision(made, false_alarms, confidence)
-        _refuse_mixing(out, made, {**files, **decision.settings()}, overwrite)
+        about = {**decision.settings(), **({"explain": True} if explain else {})}
+        _refuse_mixing(out, made, {**files, **about}, overwrite)
     note_missing_name(made.pipeline, (lambda text: None) if quiet else terminal.note)
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
         made.fit(batch_size=batch_size, progress=normals.reach, workers=workers, calibrate=asked)
@@ -131,6 +152,7 @@ def predict_command(
     decision = decision or _decision(made, false_alarms, confidence)
     if asked and decision.rule is None:
         raise ConfigError(decision.reason)
+    monitor = verdicts.drift_monitor(decision, drift)
     tally = verdicts.Tally(keeps_p_values=false_discoveries is not None)
     with bar("images", len(found), wanted) as images:
 
@@ -149,6 +171,8 @@ def predict_command(
             workers=workers,
             files=files,
             overwrite=overwrite,
+            drift=monitor,
+            explain=explain,
         )
     if sheet and out is not None:
         _draw_sheet(out, report.judged)
@@ -157,6 +181,10 @@ def predict_command(
         terminal.note(_closing(summary, report, searched, made, time.perf_counter() - started, out))
         for text in verdicts.summarise(decision, tally, asked):
             terminal.note(text)
+    if monitor is not None and monitor.message:
+        terminal.note(monitor.message)
+    if write_page is not None:
+        write_page(out, quiet=quiet or as_json, progress=wanted)
     if false_discoveries is not None:
         verdicts.show_discoveries(decision, tally, false_discoveries, as_json=as_json)
     if report.failed:
@@ -233,6 +261,8 @@ def _judge(
     workers: int,
     files: dict[str, Any],
     overwrite: bool,
+    drift: DriftMonitor | None,
+    explain: bool,
 ) -> Summary:
     """Judge, with or without files."""
     from vlmad_core.run import Summary, judge, run
@@ -248,12 +278,19 @@ def _judge(
             resume=not overwrite,
             about=made.about,
             decision=decision,
+            drift=drift,
+            explain=explain,
             progress=tell,
             **files,
         )
     started, failed = time.perf_counter(), 0
-    for batch in decide_all(judge(made.pipeline, found, batch_size=batch_size, workers=workers), decision):
+    batches = judge(made.pipeline, found, batch_size=batch_size, workers=workers, explain=explain)
+    for batch in decide_all(batches, decision):
         for result, _ in batch:
             tell(result)
             failed += result.error is not None
+            if drift is not None:
+                drift.add(result)
+    if drift is not None:
+        drift.save()
     return Summary(len(found), failed, 0, time.perf_counter() - started, failed_now=failed)

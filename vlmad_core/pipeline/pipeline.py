@@ -20,16 +20,17 @@ from vlmad_core.contracts.parts import Scorer
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
 from vlmad_core.inspection.calibration import ImageScore
 from vlmad_core.pipeline.calibrate import Groups, described, of_references
-from vlmad_core.pipeline.calibrating import Calibrating, listed
+from vlmad_core.pipeline.calibrating import listed
 from vlmad_core.pipeline.calibration_file import remove_calibration, write_calibration
 from vlmad_core.pipeline.checkpoint import write_checkpoint
+from vlmad_core.pipeline.explaining import Explaining
 from vlmad_core.pipeline.normal_range import HELD_OUT, copy_of, empty_copy, normal_range
 from vlmad_core.pipeline.trained import describe_training, was_trained_on
 
 __all__ = ["Pipeline"]
 
 
-class Pipeline(Calibrating):
+class Pipeline(Explaining):
     """Backbone, extractor, prompts and scorers, assembled.
 
     The backbone is shared, not owned: it is in neither ``parameters()`` nor ``state_dict()``, which hold exactly what
@@ -111,7 +112,9 @@ class Pipeline(Calibrating):
             def note(picture: Picture) -> None:
                 about.append(described(picture, groups, len(about)))
 
-            features, added = self._fit(sources, fitted, batch_size, progress, workers, note if calibrate else None)
+            features, added, remembered = self._fit(
+                sources, fitted, batch_size, progress, workers, note if calibrate else None
+            )
             held = features[:HELD_OUT]
             texts = [self.text_embeddings(names, one) for one in held]
             found = normal_range(trials, self.fuse, held, texts, self.backbone.preprocess.size)
@@ -120,6 +123,7 @@ class Pipeline(Calibrating):
         self.scorers = nn.ModuleList(scorers)
         self.normal_range = found.to(self.normal_range)
         self.normals = _joined(self.normals if keep else {}, added)
+        self.normal_images = [*(self.normal_images if keep else ()), *remembered]
         self.class_name = self.class_name if class_name is None else class_name
         self.stored_calibration = None
         if measured is not None:
@@ -135,12 +139,12 @@ class Pipeline(Calibrating):
         progress: Callable[[int], None] | None,
         workers: int,
         note: Callable[[Picture], None] | None,
-    ) -> tuple[list[Features], Mapping[str, Any]]:
-        """Fit these scorers; gives features, and how many images there were with their hash.
+    ) -> tuple[list[Features], Mapping[str, Any], list[tuple[str, str]]]:
+        """Fit these scorers; gives features, how many images there were with their hash, and each one's path and hash.
 
         The features are those of the first images, or of all where each picture is noted.
         """
-        done, contents, held = 0, hashlib.sha256(), list[Features]()
+        done, contents, held, images = 0, hashlib.sha256(), list[Features](), list[tuple[str, str]]()
         batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)
         with closing(batches):
             for pictures in batches:
@@ -148,6 +152,7 @@ class Pipeline(Calibrating):
                     if picture.error:
                         raise ImageError(f"a normal image cannot be read: {picture.error}")
                     contents.update(picture.content)
+                    images.append((picture.path or "", picture.sha256))
                 pixels = stack(pictures).to(self.backbone.device, self.backbone.dtype)
                 features = self.extractor(self.backbone.vision, pixels)
                 if not all(level.vectors.isfinite().all() for level in features.levels):
@@ -167,7 +172,7 @@ class Pipeline(Calibrating):
                     progress(done)
         if not done:
             raise ImageError("no normal images were given.")
-        return held, {"count": done, "sha256": contents.hexdigest()}
+        return held, {"count": done, "sha256": contents.hexdigest()}, images
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is one path here, not an iterable of letters
@@ -267,6 +272,7 @@ class Pipeline(Calibrating):
             "backbone": dict(self.backbone.provenance),
             "trained": dict(self.trained),
             "normals": dict(self.normals),
+            "normal_images": [list(image) for image in self.normal_images],
             "bits": self.bits,
         }
         where = write_checkpoint(folder, record, self.state_dict())

@@ -17,6 +17,7 @@ _NAMES = {
     "vlmad-study": "study",
     "vlmad-subspace": "subspace",
     "vlmad-timm": "timm",
+    "vlmad-watch": "watch",
     "vlmad-winclip": "windows winclip winclip-few-shot winclip-anomalib winclip-anomalib-few-shot winclip-zq "
     "winclip-zq-few-shot winclip-mala winclip-mala-few-shot",
 }

@@ -18,7 +18,7 @@ from vlmad_core.errors import ConfigError
 from vlmad_core.files import refuse_special
 from vlmad_report.calibration import CalibrationRecord
 
-__all__ = ["Label", "Nearest", "Reason", "Region", "Row", "Source", "read_source"]
+__all__ = ["Box", "Label", "Nearest", "Reason", "Region", "Row", "Source", "read_source"]
 
 Label = Literal["pass", "review", "reject", "not this part", "uncalibrated", "error"]
 
@@ -89,11 +89,15 @@ class Nearest(_Record):
         path: Of the normal image.
         box: The place in it: left, top, right, bottom in its pixels.
         crop: A picture of that place, relative to the results folder.
+        region: The suspicious place that it is nearest to, in pixels of this image.
+        problem: Why there is no crop, in a sentence.
     """
 
     path: Text = ""
     box: Box | None = None
     crop: Text | None = None
+    region: Box | None = None
+    problem: Text | None = None
 
 
 class Row(_Record):
@@ -117,6 +121,7 @@ class Row(_Record):
         regions: The flagged regions, highest score first.
         reasons: Why; see `Reason`.
         nearest_normal: See `Nearest`.
+        score_without_region: The score if the area around the highest value of the map were its nearest normals.
     """
 
     path: Text
@@ -135,6 +140,7 @@ class Row(_Record):
     regions: tuple[Region, ...] = ()
     reasons: tuple[Reason, ...] = ()
     nearest_normal: Nearest | None = None
+    score_without_region: float | None = None
 
     @model_validator(mode="before")
     @classmethod
