@@ -13,11 +13,13 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-__all__ = ["FPS", "LENGTH", "PITCH", "VIEW", "Part", "make_parts", "write_video"]
+__all__ = ["FIRST", "FPS", "LENGTH", "PITCH", "VIEW", "Part", "make_parts", "write_video"]
 
 FPS = 25
 LENGTH, PITCH, HEIGHT, VIEW = 128, 160, 128, 288
 """Length of a part, distance from part to part, height and length of the view, in pixels."""
+FIRST = VIEW - LENGTH
+"""Where part 0 begins in the first frame: it has just entered."""
 SPEED = 12.0
 """Pixels a frame: a part is wholly in view for about 13 frames."""
 
@@ -71,9 +73,9 @@ def write_video(parts: list[Part], path: Path, seed: int, *, quality: int = 30) 
         quality: CRF of H.264: higher is smaller and worse.
     """
     random = np.random.default_rng(seed)
-    frames = int((len(parts) * PITCH + VIEW) / SPEED)
+    frames = int((len(parts) - 1) * PITCH / SPEED)
     belt = _belt(parts, random)
-    light, travel = 1.0, 0.0
+    light, travel = 1.0, float(LENGTH)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": str(quality), "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = VIEW, HEIGHT, "yuv420p"
@@ -117,7 +119,10 @@ def _with_defect(image: np.ndarray, source: Path, masks: Path, random: np.random
     labels, count = ndimage.label(ndimage.binary_dilation(mask, iterations=2))
     largest = 1 + int(np.argmax(ndimage.sum_labels(mask, labels, range(1, count + 1))))
     rows, columns = ndimage.find_objects(labels)[largest - 1]
-    piece, soft = defect[rows, columns], ndimage.gaussian_filter((labels == largest)[rows, columns].astype(np.float32), 1)
+    piece, soft = (
+        defect[rows, columns],
+        ndimage.gaussian_filter((labels == largest)[rows, columns].astype(np.float32), 1),
+    )
     height, width = soft.shape
     top, left = (int(random.integers(0, most + 1)) for most in (HEIGHT - height, LENGTH - width))
     out = image.astype(np.float32)
