@@ -19,7 +19,7 @@ from PIL import Image
 
 from vlmad_core.errors import ConfigError
 from vlmad_watch.actions import NOTE, Move, mark
-from vlmad_watch.arrival import Arrivals, scan
+from vlmad_watch.arrival import Arrivals, is_open_for_writing, scan
 from vlmad_watch.hot_folder import FolderOptions, watch_folder
 from vlmad_watch.journal import Entry, FileRow, Journal, Scored
 
@@ -107,6 +107,23 @@ def test_a_half_written_file_waits_and_is_an_error_only_if_it_stays_half(tmp_pat
     path.write_bytes(whole[:-30])
     counts, told = watch(tmp_path)
     assert [row.scored.verdict for row in told] == ["error"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who has a file open")
+def test_a_file_that_is_open_for_writing_waits_however_long_the_writer_pauses(tmp_path: Path):
+    (path,) = write_images(tmp_path / "in", 1)
+    whole = path.read_bytes()
+    with path.open("wb") as file:
+        file.write(whole[:-12])  # all but the end mark, which a decoder does not miss
+        file.flush()
+        assert score([path])[0].verdict != "error" and is_open_for_writing(path)
+        looks = iter(range(10))
+        _, told = watch(tmp_path, is_stopped=lambda: next(looks, 9) == 9)
+        assert told == []
+        file.write(whole[-12:])
+    assert not is_open_for_writing(path)
+    _, told = watch(tmp_path)
+    assert [row.scored.sha256 for row in told] == [hashlib.sha256(whole).hexdigest()]
 
 
 def test_files_are_moved_by_verdict_and_no_name_replaces_another(tmp_path: Path):

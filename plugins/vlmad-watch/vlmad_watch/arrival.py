@@ -1,12 +1,19 @@
-"""When is a file whole? When its size and time have not changed for a while; a decoder has the last word."""
+"""When is a file whole? When nobody has it open for writing and its size and time have not changed for a while.
+
+A decoder has the last word, but not the only one: some formats can be decoded without their last bytes.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Arrivals", "Stamp", "scan", "stamp_of"]
+__all__ = ["Arrivals", "Stamp", "is_open_for_writing", "scan", "stamp_of"]
+
+_F_SETSIG = 10  # of Linux; the module fcntl does not name it
 
 Stamp = tuple[int, int]
 """Size in bytes and time of the last change in nanoseconds."""
@@ -19,6 +26,34 @@ def stamp_of(path: Path) -> Stamp | None:
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns
+
+
+def is_open_for_writing(path: Path) -> bool:
+    """Whether a process on this machine is writing the file; False where the system cannot tell.
+
+    Linux grants a read lease only on a file that nobody has open for writing. It is given back at once. Files of other
+    users, network shares and other systems cannot be asked: there only the time without a change counts.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        # A writer that comes in this moment is announced by a signal, which must not be the one that ends a process.
+        fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def scan(folder: Path, suffixes: frozenset[str], left_out: Sequence[Path] = ()) -> dict[Path, Stamp]:

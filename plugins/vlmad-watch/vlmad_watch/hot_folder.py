@@ -11,7 +11,7 @@ from pathlib import Path
 from vlmad_core.errors import ConfigError
 from vlmad_core.files import LockedFolder
 from vlmad_watch.actions import Action, keep
-from vlmad_watch.arrival import Arrivals, Stamp, scan, stamp_of
+from vlmad_watch.arrival import Arrivals, Stamp, is_open_for_writing, scan, stamp_of
 from vlmad_watch.journal import Entry, FileRow, Journal, Scored
 
 __all__ = ["FolderOptions", "Score", "watch_folder"]
@@ -25,7 +25,8 @@ class FolderOptions:
     """How a folder is watched.
 
     Attributes:
-        settle: Seconds without a change after which a file counts as whole. Longer than the longest pause of a writer.
+        settle: Seconds without a change after which a file counts as whole, if nobody has it open for writing. Where
+            the system cannot tell that, as on network shares, longer than the longest pause of a writer.
         give_up: Seconds without a change after which a file that cannot be decoded is an ``error``; until then it may
             be half written.
         poll: Seconds between two looks at the folder.
@@ -139,7 +140,8 @@ class _Work:
 
     def batch(self, files: Mapping[Path, Stamp], arrivals: Arrivals, now: float) -> None:
         """Score files that are whole; those that change meanwhile, or cannot be decoded yet, stay for a later look."""
-        hashes = {path: digest for path in files if (digest := _hash_of(path)) is not None}
+        closed = [path for path in files if not is_open_for_writing(path)]
+        hashes = {path: digest for path in closed if (digest := _hash_of(path)) is not None}
         verdicts = {digest: scored for digest in set(hashes.values()) if (scored := self._journal.scored(digest))}
         new = {digest: path for path, digest in reversed(hashes.items()) if digest not in verdicts}
         for path, scored in zip(new.values(), self._score(list(new.values())) if new else [], strict=True):
