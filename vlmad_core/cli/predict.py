@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from vlmad_core.cli import options, terminal, verdicts
+from vlmad_core.cli import opinions, options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import Detector, build, note_missing_name
 from vlmad_core.cli.report import Report, bar
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vlmad_core.contracts.find import Found
+    from vlmad_core.run.opinion import SecondOpinion
     from vlmad_core.run.predict import Summary
     from vlmad_core.run.results import Result
     from vlmad_core.run.verdicts import Decision
@@ -120,6 +121,8 @@ def predict_command(
     confidence: verdicts.Confidence = None,
     false_discoveries: verdicts.FalseDiscoveries = None,
     fail_on: verdicts.FailOn = None,
+    judge: opinions.Judge = None,
+    judge_set: opinions.JudgeSetting = None,
 ) -> None:
     """Judge images: a score each, a verdict where the detector is calibrated, and with --out maps and pictures.
 
@@ -136,6 +139,7 @@ def predict_command(
     files = {"maps": maps.value, "overlays": overlays, "scale": scale, "max_side": max_side}
     wanted = False if quiet else progress
     started = time.perf_counter()
+    second = opinions.make_opinion(judge, judge_set)
     searched, made = _prepare(paths, choice, quiet, threads)
     found = searched.images
     if searched.passed_over:
@@ -144,7 +148,10 @@ def predict_command(
     decision = None
     if not (asked and made.normals):  # otherwise the rule is known after the fit, and compared by the run
         decision = _decision(made, false_alarms, confidence)
-        _refuse_mixing(out, made, {**files, **decision.settings()}, overwrite)
+        asked_too = {} if second is None else {"opinion": dict(second.settings())}
+        _refuse_mixing(out, made, {**files, **decision.settings(), **asked_too}, overwrite)
+    if second is not None:
+        terminal.note(second.notice)
     note_missing_name(made.pipeline, (lambda text: None) if quiet else terminal.note)
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
         made.fit(batch_size=batch_size, progress=normals.reach, workers=workers, calibrate=asked)
@@ -152,12 +159,14 @@ def predict_command(
     decision = decision or _decision(made, false_alarms, confidence)
     if asked and decision.rule is None:
         raise ConfigError(decision.reason)
+    votes = opinions.OpinionTally()
     tally = verdicts.Tally(keeps_p_values=false_discoveries is not None)
     with bar("images", len(found), wanted) as images:
 
         def tell(result: Result) -> None:
             report.add(result)
             tally.add(result)
+            votes.add(result)
             images.advance()
 
         summary = _judge(
@@ -166,6 +175,7 @@ def predict_command(
             out,
             tell,
             decision,
+            second,
             batch_size=batch_size,
             workers=workers,
             files=files,
@@ -173,10 +183,12 @@ def predict_command(
         )
     if sheet and out is not None:
         _draw_sheet(out, report.judged)
+    if not (as_json or quiet):
+        votes.show()
     report.show(f"in {out / 'results.csv'}." if out else "(--out keeps them all, --json lists them).")
     if not quiet:
         terminal.note(_closing(summary, report, searched, made, time.perf_counter() - started, out))
-        for text in verdicts.summarise(decision, tally, asked):
+        for text in (*verdicts.summarise(decision, tally, asked), *(votes.summarise() if second is not None else ())):
             terminal.note(text)
     if false_discoveries is not None:
         verdicts.show_discoveries(decision, tally, false_discoveries, as_json=as_json)
@@ -246,6 +258,7 @@ def _judge(
     out: Path | None,
     tell: Callable[[Result], None],
     decision: Decision,
+    second: SecondOpinion | None,
     *,
     batch_size: int,
     workers: int,
@@ -254,8 +267,10 @@ def _judge(
 ) -> Summary:
     """Judge, with or without files."""
     from vlmad_core.run import Summary, judge, run
+    from vlmad_core.run.opinion import add_opinions
     from vlmad_core.run.verdicts import decide_all
 
+    reference = Path(made.normals[0]) if made.normals else None
     if out is not None:
         return run(
             made.pipeline,
@@ -266,11 +281,15 @@ def _judge(
             resume=not overwrite,
             about=made.about,
             decision=decision,
+            second=second,
+            reference=reference,
             progress=tell,
             **files,
         )
     started, failed = time.perf_counter(), 0
-    for batch in decide_all(judge(made.pipeline, found, batch_size=batch_size, workers=workers), decision):
+    decided = decide_all(judge(made.pipeline, found, batch_size=batch_size, workers=workers), decision)
+    name, bits = made.pipeline.class_name, made.pipeline.bits
+    for batch in add_opinions(decided, second, class_name=name, reference=reference, bits=bits):
         for result, _ in batch:
             tell(result)
             failed += result.error is not None

@@ -18,6 +18,7 @@ from vlmad_core.errors import VlmadError
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.folder import Judged, RunFolder
 from vlmad_core.run.maps import MapFormat
+from vlmad_core.run.opinion import SecondOpinion, add_opinions
 from vlmad_core.run.results import Result
 from vlmad_core.run.settings import settings_of
 from vlmad_core.run.verdicts import Decision, decide_all, make_decision
@@ -121,6 +122,8 @@ def run(
     resume: bool = True,
     about: Mapping[str, Any] | None = None,
     decision: Decision | None = None,
+    second: SecondOpinion | None = None,
+    reference: Path | None = None,
     progress: Callable[[Result], None] | None = None,
 ) -> Summary:
     """Judge images and write ``results.jsonl``, ``results.csv``, ``run.json``, maps and overlays.
@@ -141,6 +144,8 @@ def run(
         resume: Go on with what is in ``out``; False replaces it.
         about: More that decides the results, such as the hashes of the normal images; compared when a run goes on.
         decision: How images are decided, from :func:`vlmad_core.run.verdicts.make_decision`; its defaults if None.
+        second: Who gives a second opinion on the decided images; nobody if None.
+        reference: A normal image that the second opinion may compare with.
         progress: Called with each result once it is safe; those of an earlier part of the run come first.
 
     Raises:
@@ -154,12 +159,13 @@ def run(
     if found.passed_over:
         warnings.warn(found.message, UserWarning, stacklevel=2)
     decision = decision or make_decision(pipeline)
-    about = {**(about or {}), **decision.settings()}
+    about = {**(about or {}), **decision.settings(), **({} if second is None else {"opinion": dict(second.settings())})}
     settings = settings_of(pipeline, maps=maps, overlays=overlays, scale=scale, max_side=max_side, **about)
     with RunFolder(Path(out), pipeline, settings, resume=resume, decision=decision) as folder:
         waiting = folder.want(found.images)
         count, failed, failed_now, started = 0, 0, 0, time.perf_counter()
-        batches = decide_all(judge(pipeline, waiting, batch_size=batch_size, workers=workers), decision)
+        decided = decide_all(judge(pipeline, waiting, batch_size=batch_size, workers=workers), decision)
+        batches = add_opinions(decided, second, class_name=pipeline.class_name, reference=reference, bits=pipeline.bits)
         earlier = len(found.images) - len(waiting)
         try:
             for result in chain(folder.earlier(), _save(folder, batches)):

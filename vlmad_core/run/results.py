@@ -20,7 +20,7 @@ __all__ = ["Result", "ResultsFile", "map_names", "overlay_name", "read_results"]
 JSONL, CSV = "results.jsonl", "results.csv"
 CSV_COLUMNS = (
     *("path", "score", "height", "width", "milliseconds", "anomaly_map", "overlay", "error", "note", "sha256"),
-    *("verdict", "threshold", "p_value", "share_below", "confidence", "regions"),
+    *("verdict", "threshold", "p_value", "share_below", "confidence", "regions", "opinion"),
 )
 
 
@@ -56,6 +56,7 @@ class Result:
         share_below: Share of the normals with a lower score, in [0, 1].
         confidence: In ``reject``, exactly 0.5 at the threshold.
         regions: From ``vlmad_core.run.verdicts.region_record``, highest score first; in ``results.csv`` their number.
+        opinion: A second opinion, from :class:`vlmad_core.run.opinion.Opinion`; in ``results.csv`` in short.
     """
 
     path: str
@@ -75,6 +76,7 @@ class Result:
     share_below: float | None = None
     confidence: float | None = None
     regions: Sequence[Mapping[str, Any]] | None = None
+    opinion: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """The line, without its end."""
@@ -212,6 +214,8 @@ def _csv_row(result: Result) -> dict[str, Any]:
     """A line for spreadsheets, in which no cell is a formula: a path gets './' in front, other text an apostrophe."""
     row = {name: getattr(result, name) for name in CSV_COLUMNS}
     row["regions"] = None if result.regions is None else len(result.regions)
+    if result.opinion is not None:
+        row["opinion"] = ": ".join(filter(None, (str(result.opinion[key]) for key in ("outcome", "sentence"))))
     for name, value in row.items():
         if isinstance(value, str):
             # Bytes of a name that the system could not decode: they are UTF-8 as a rule, and spelt out where not.
