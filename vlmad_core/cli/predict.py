@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlmad_core.cli import options, terminal, verdicts
+from vlmad_core.cli import opinions, options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import Detector, build, note_missing_name
 from vlmad_core.cli.page import page_command
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from vlmad_core.contracts.find import Found
     from vlmad_core.run.drift import DriftMonitor
+    from vlmad_core.run.opinion import SecondOpinion
     from vlmad_core.run.predict import Summary
     from vlmad_core.run.results import Result
     from vlmad_core.run.verdicts import Decision
@@ -116,6 +117,8 @@ def predict_command(
     false_discoveries: verdicts.FalseDiscoveries = None,
     fail_on: verdicts.FailOn = None,
     drift: verdicts.Drift = None,
+    judge: opinions.Judge = None,
+    judge_set: opinions.JudgeSetting = None,
 ) -> None:
     """Judge images: a score each, a verdict where the detector is calibrated, and with --out maps and pictures.
 
@@ -135,6 +138,7 @@ def predict_command(
     files = {"maps": maps.value, "overlays": overlays, "scale": scale, "max_side": max_side}
     wanted = False if quiet else progress
     started = time.perf_counter()
+    second = opinions.make_opinion(judge, judge_set)
     searched, made = _prepare(paths, choice, quiet, threads)
     found = searched.images
     if searched.passed_over:
@@ -143,8 +147,13 @@ def predict_command(
     decision = None
     if not (asked and made.normals):  # otherwise the rule is known after the fit, and compared by the run
         decision = _decision(made, false_alarms, confidence)
-        about = {**decision.settings(), **({"explain": True} if explain else {})}
-        _refuse_mixing(out, made, {**files, **about}, overwrite)
+        more = {
+            **({"explain": True} if explain else {}),
+            **({} if second is None else {"opinion": dict(second.settings())}),
+        }
+        _refuse_mixing(out, made, {**files, **decision.settings(), **more}, overwrite)
+    if second is not None:
+        terminal.note(second.notice)
     note_missing_name(made.pipeline, (lambda text: None) if quiet else terminal.note)
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
         made.fit(batch_size=batch_size, progress=normals.reach, workers=workers, calibrate=asked)
@@ -153,12 +162,14 @@ def predict_command(
     if asked and decision.rule is None:
         raise ConfigError(decision.reason)
     monitor = verdicts.drift_monitor(decision, drift)
+    votes = opinions.OpinionTally()
     tally = verdicts.Tally(keeps_p_values=false_discoveries is not None)
     with bar("images", len(found), wanted) as images:
 
         def tell(result: Result) -> None:
             report.add(result)
             tally.add(result)
+            votes.add(result)
             images.advance()
 
         summary = _judge(
@@ -167,6 +178,7 @@ def predict_command(
             out,
             tell,
             decision,
+            second,
             batch_size=batch_size,
             workers=workers,
             files=files,
@@ -176,10 +188,12 @@ def predict_command(
         )
     if sheet and out is not None:
         _draw_sheet(out, report.judged)
+    if not (as_json or quiet):
+        votes.show()
     report.show(f"in {out / 'results.csv'}." if out else "(--out keeps them all, --json lists them).")
     if not quiet:
         terminal.note(_closing(summary, report, searched, made, time.perf_counter() - started, out))
-        for text in verdicts.summarise(decision, tally, asked):
+        for text in (*verdicts.summarise(decision, tally, asked), *(votes.summarise() if second is not None else ())):
             terminal.note(text)
     if monitor is not None and monitor.message:
         terminal.note(monitor.message)
@@ -256,6 +270,7 @@ def _judge(
     out: Path | None,
     tell: Callable[[Result], None],
     decision: Decision,
+    second: SecondOpinion | None,
     *,
     batch_size: int,
     workers: int,
@@ -266,8 +281,10 @@ def _judge(
 ) -> Summary:
     """Judge, with or without files."""
     from vlmad_core.run import Summary, judge, run
+    from vlmad_core.run.opinion import add_opinions
     from vlmad_core.run.verdicts import decide_all
 
+    reference = Path(made.normals[0]) if made.normals else None
     if out is not None:
         return run(
             made.pipeline,
@@ -280,12 +297,16 @@ def _judge(
             decision=decision,
             drift=drift,
             explain=explain,
+            second=second,
+            reference=reference,
             progress=tell,
             **files,
         )
     started, failed = time.perf_counter(), 0
     batches = judge(made.pipeline, found, batch_size=batch_size, workers=workers, explain=explain)
-    for batch in decide_all(batches, decision):
+    decided = decide_all(batches, decision)
+    name, bits = made.pipeline.class_name, made.pipeline.bits
+    for batch in add_opinions(decided, second, class_name=name, reference=reference, bits=bits):
         for result, _ in batch:
             tell(result)
             failed += result.error is not None

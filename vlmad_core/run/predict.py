@@ -20,6 +20,7 @@ from vlmad_core.run.drift import DRIFT, DriftMonitor
 from vlmad_core.run.explain import explained
 from vlmad_core.run.folder import Judged, RunFolder
 from vlmad_core.run.maps import MapFormat
+from vlmad_core.run.opinion import SecondOpinion, add_opinions
 from vlmad_core.run.results import Result
 from vlmad_core.run.settings import settings_of
 from vlmad_core.run.verdicts import Decision, decide_all, make_decision
@@ -138,6 +139,8 @@ def run(
     decision: Decision | None = None,
     drift: DriftMonitor | None = None,
     explain: bool = False,
+    second: SecondOpinion | None = None,
+    reference: Path | None = None,
     progress: Callable[[Result], None] | None = None,
 ) -> Summary:
     """Judge images and write ``results.jsonl``, ``results.csv``, ``run.json``, maps and overlays.
@@ -161,6 +164,8 @@ def run(
         drift: Takes in each score; it is written to ``drift.json``, and to its own file where it has one. With its own
             file it takes in only images that were not scored in an earlier part of the run.
         explain: Also write why: fields of the results, and for each image a picture and JSON in ``evidence/``.
+        second: Who gives a second opinion on the decided images; nobody if None.
+        reference: A normal image that the second opinion may compare with.
         progress: Called with each result once it is safe; those of an earlier part of the run come first.
 
     Raises:
@@ -175,12 +180,15 @@ def run(
         warnings.warn(found.message, UserWarning, stacklevel=2)
     decision = decision or make_decision(pipeline)
     about = {**(about or {}), **decision.settings(), **({"explain": True} if explain else {})}
+    if second is not None:
+        about["opinion"] = dict(second.settings())
     settings = settings_of(pipeline, maps=maps, overlays=overlays, scale=scale, max_side=max_side, **about)
     with RunFolder(Path(out), pipeline, settings, resume=resume, decision=decision) as folder:
         waiting = folder.want(found.images)
         count, failed, failed_now, started = 0, 0, 0, time.perf_counter()
         judged = judge(pipeline, waiting, batch_size=batch_size, workers=workers, explain=explain)
-        batches = decide_all(judged, decision)
+        decided = decide_all(judged, decision)
+        batches = add_opinions(decided, second, class_name=pipeline.class_name, reference=reference, bits=pipeline.bits)
         earlier = len(found.images) - len(waiting)
         try:
             for result in chain(folder.earlier(), _save(folder, batches)):

@@ -21,7 +21,7 @@ __all__ = ["Result", "ResultsFile", "evidence_names", "map_names", "overlay_name
 JSONL, CSV = "results.jsonl", "results.csv"
 CSV_COLUMNS = (
     *("path", "score", "height", "width", "milliseconds", "anomaly_map", "overlay", "error", "note", "sha256"),
-    *("verdict", "threshold", "p_value", "share_below", "confidence", "regions"),
+    *("verdict", "threshold", "p_value", "share_below", "confidence", "regions", "opinion"),
     *("reasons", "nearest_normal", "score_without_region", "evidence"),
 )
 
@@ -70,6 +70,7 @@ class Result:
         score_without_region: With ``--explain`` and a memory: the score if the area around the highest value of the map
             were its nearest normals.
         evidence: With ``--explain``: file of the picture of the reasons; the numbers are beside it as JSON.
+        opinion: A second opinion, from :class:`vlmad_core.run.opinion.Opinion`; in ``results.csv`` in short.
     """
 
     path: str
@@ -93,6 +94,7 @@ class Result:
     nearest_normal: Mapping[str, Any] | None = None
     score_without_region: float | None = None
     evidence: str | None = None
+    opinion: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """The line, without its end."""
@@ -234,6 +236,8 @@ def _csv_row(result: Result) -> dict[str, Any]:
         row["reasons"] = "; ".join(f"{one['label']}: {one['value']:.4g}" for one in result.reasons)
     if result.nearest_normal is not None:
         row["nearest_normal"] = result.nearest_normal.get("path") or "unknown"
+    if result.opinion is not None:
+        row["opinion"] = ": ".join(filter(None, (str(result.opinion[key]) for key in ("outcome", "sentence"))))
     for name, value in row.items():
         if isinstance(value, str):
             # Bytes of a name that the system could not decode: they are UTF-8 as a rule, and spelt out where not.
