@@ -22,6 +22,8 @@ from vlmad_core.inspection.regions import find_regions
 from vlmad_core.inspection.temporal import Box, Frame, TemporalFilter, TemporalState
 
 WEIGHT, K, N = 0.2, 4, 6
+SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Of the defective parts that must be detected."""
 LEVELS = 400
 """Thresholds that are tried for each rule."""
 SETS = ("PA_BRG01_RL", "PA_FVN02_RL", "PA_BTN01_RL")
@@ -60,7 +62,7 @@ def compared(scores: FrameScores) -> Iterator[dict[str, Any]]:
         "minutes_good": minutes,
     }
     curves = {name: curve(scores, rule, values) for name, (rule, values) in rules(scores).items()}
-    for share in (0.75, 0.9, 1.0):
+    for share in SHARES:
         for name, points in curves.items():
             enough = [point for point in points if point[1] >= share]
             if enough:
