@@ -25,6 +25,7 @@ _COMMANDS = (
     "fit",
     "calibrate",
     "feedback",
+    "prompts",
     "train",
     "import",
     "benchmark",

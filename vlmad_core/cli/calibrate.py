@@ -16,6 +16,7 @@ from vlmad_core.cli import options, terminal
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import build, note_missing_name
 from vlmad_core.cli.report import bar
+from vlmad_core.cli.unquoted import QuotedCommand
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ Group = Annotated[
         "manifest (.csv, .tsv, .jsonl) with the columns image and group.",
     ),
 ]
+
+
+class CalibrateCommand(QuotedCommand):
+    """Knows a pattern that the shell took apart: the rest of its defects would be good parts."""
+
+    one_value = (("--defects",),)
 
 
 @takes_choice("class_name", "bits")
@@ -55,6 +62,7 @@ def calibrate_command(
     quiet: options.Quiet = False,
     progress: options.ProgressFlag = None,
     batch_size: options.BatchSize = 8,
+    threads: options.Threads = None,
     workers: options.Workers = 2,
 ) -> None:
     """Add normal images that a detector was not fitted on to its calibration, for `vlmad predict --false-alarms`.
@@ -73,6 +81,10 @@ def calibrate_command(
         raise typer.BadParameter("--recipe makes a new detector, so it needs --out FOLDER.")
     from vlmad_core.contracts.images import find_images
 
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
     normals = find_images(paths)
     known = find_images(defects) if defects else None
     by = grouped(group)
