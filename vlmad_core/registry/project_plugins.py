@@ -14,6 +14,7 @@ _NAMES = {
     "vlmad-musc": "musc",
     "vlmad-pocket": "pocket pocket-few-shot",
     "vlmad-report": "report",
+    "vlmad-serve": "serve",
     "vlmad-study": "study",
     "vlmad-subspace": "subspace",
     "vlmad-timm": "timm",

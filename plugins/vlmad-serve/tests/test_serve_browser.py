@@ -16,6 +16,9 @@ pytestmark = pytest.mark.skipif(
 )
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here: `pip install playwright`")
 
+sync_api.expect.set_options(timeout=20_000)
+expect = sync_api.expect
+
 HOSTILE = '"><img src=x onerror=alert(1)>.png'
 
 
@@ -44,7 +47,7 @@ def open_page(browser) -> Iterator[Callable[..., Any]]:
         local = (base, "blob:", "data:")
         tab.on("request", lambda sent: None if sent.url.startswith(local) else problems.append(sent.url))
         tab.on("pageerror", lambda error: problems.append(f"error: {error}"))
-        tab.on("console", lambda said: problems.append(f"console: {said.text}"))
+        tab.on("console", lambda said: problems.append(said.text) if said.type in ("error", "warning") else None)
         tab.goto(base)
         return tab
 
@@ -79,9 +82,9 @@ def test_a_newcomer_enrols_inspects_corrects_and_sets_a_threshold(live, open_pag
     tab.wait_for_selector("#result .reasons li")  # the evidence
 
     tab.keyboard.press("f")  # a false alarm: it joins memory and calibration
-    tab.wait_for_function("document.getElementById('message').textContent.startsWith('Version 2 is in use: 11 normal')")
+    expect(tab.locator("#message")).to_contain_text("Version 2 is in use: 11 normal")
     tab.set_input_files("#files", [file("again.png", picture(5, spot=True))])
-    tab.wait_for_function("document.querySelector('#result .verdict').dataset.verdict === 'pass'")
+    expect(tab.locator("#result .verdict")).to_have_attribute("data-verdict", "pass")
 
     tab.click("[data-tab=threshold]")
     assert "1\u00a0% needs 88 more normal images" in tab.inner_text("#needed")
@@ -91,13 +94,13 @@ def test_a_newcomer_enrols_inspects_corrects_and_sets_a_threshold(live, open_pag
     tab.keyboard.press("ArrowLeft")
     assert tab.inner_text("#at-threshold") != before
     tab.click("#use-threshold")
-    tab.wait_for_function("document.getElementById('message').textContent.startsWith('The threshold is in use')")
+    expect(tab.locator("#message")).to_contain_text("The threshold is in use")
 
     tab.click("[data-tab=history]")
     tab.wait_for_selector("#cards .card")
     assert tab.locator("#cards .card").count() == 3
     tab.select_option("#f-label", "good")
-    tab.wait_for_function("document.querySelectorAll('#cards .card').length === 1")
+    expect(tab.locator("#cards .card")).to_have_count(1)
     tab.click("#cards .card")
     tab.wait_for_selector("#detail[open] #detail-stage img")
     assert tab.title() == "vlmad serve"  # the name of the file did not run

@@ -2,6 +2,7 @@
 import { ApiError, getJson } from "./api.js";
 import { counted, el, glyph, number, percent, say, shown, time } from "./dom.js";
 import { sendFeedback } from "./feedback.js";
+import { state } from "./state.js";
 
 function sentence(result) {
   if (result.reason) return result.reason;
@@ -55,7 +56,8 @@ function placePictures(result) {
 }
 
 async function reasons(result, where) {
-  if (!result.links.evidence) return;
+  const used = state.detectors.find((each) => each.name === result.detector);
+  if (!result.links.evidence || !used || used.version !== result.version) return;  // its reasons went with its version
   try {
     const found = await getJson(result.links.evidence);
     if (where.closest("[data-result]").dataset.result !== result.id) return;  // another image is shown by now
