@@ -83,7 +83,7 @@ def test_words_are_named_with_the_class_name(files):
     assert "damaged metal nut" in phrases and "flawless metal nut" in phrases
     causes = {one.cause for one in evidence.contributions}
     assert causes == {"text", "even odds"}
-    assert {one.level for one in evidence.contributions} == {"block9", "whole image"}
+    assert {one.level for one in evidence.contributions} == {"block12", "whole image"}
 
 
 def test_a_phrase_that_fits_better_counts_more():

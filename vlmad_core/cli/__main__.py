@@ -24,6 +24,7 @@ _COMMANDS = (
     "predict",
     "fit",
     "calibrate",
+    "feedback",
     "prompts",
     "train",
     "import",

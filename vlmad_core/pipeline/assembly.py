@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from vlmad_core.pipeline.decisions import StoredCalibration
-    from vlmad_core.pipeline.spec import PipelineSpec
+    from vlmad_core.pipeline.spec import PipelineSpec, Rotations
 
 __all__ = ["Assembly"]
 
@@ -57,6 +57,7 @@ class Assembly(nn.Module):
         self.bits: int | None = None  # of the values in 16-bit grey files; None: what the file says, or 16
         self.normals: Mapping[str, Any] = {}  # how many images it was fitted on, and one hash of their contents
         self.normal_images: Sequence[tuple[str, str]] = ()  # path and hash of each, in the order of the fit
+        self.rotations: Rotations = "off" if spec is None else spec.references.rotations  # of those images
         self.register_buffer("normal_range", torch.full((2,), math.nan))
         self.normal_range: Tensor
         self._texts = TextCache()

@@ -20,6 +20,7 @@ from vlmad_core.errors import ConfigError, ImageError, VlmadError
 from vlmad_core.files import mark_written, write_whole
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.disk import FULL, refuse_foreign
+from vlmad_core.run.drift import DRIFT
 from vlmad_core.run.evidence_picture import evidence_files
 from vlmad_core.run.maps import MOST_SIDE, encode, highest
 from vlmad_core.run.overlay import Scale, draw_jpeg, scale_of
@@ -33,7 +34,7 @@ __all__ = ["Judged", "RunFolder"]
 Judged: TypeAlias = tuple[Result, Prediction | None]
 """What is known of an image, and its prediction if there is one."""
 
-_NAMES = ("run.json", "results.jsonl", "results.csv", "maps", "overlays", "evidence", SHEET)
+_NAMES = ("run.json", "results.jsonl", "results.csv", "maps", "overlays", "evidence", SHEET, DRIFT)
 
 
 class RunFolder:

@@ -6,16 +6,18 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from vlmad_core.contracts.data import Prediction
 from vlmad_core.contracts.memory import budget
 from vlmad_core.errors import ConfigError
-from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.colour import colours
+
+if TYPE_CHECKING:
+    from vlmad_core.contracts.data import Prediction
+    from vlmad_core.pipeline.pipeline import Pipeline
 
 __all__ = [
     "Scale",

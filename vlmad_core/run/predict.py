@@ -16,9 +16,11 @@ from vlmad_core.contracts.find import search
 from vlmad_core.contracts.images import WORKERS, Picture, read
 from vlmad_core.errors import VlmadError
 from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.run.drift import DRIFT, DriftMonitor
 from vlmad_core.run.explain import explained
 from vlmad_core.run.folder import Judged, RunFolder
 from vlmad_core.run.maps import MapFormat
+from vlmad_core.run.opinion import SecondOpinion, add_opinions
 from vlmad_core.run.results import Result
 from vlmad_core.run.settings import settings_of
 from vlmad_core.run.verdicts import Decision, decide_all, make_decision
@@ -135,7 +137,10 @@ def run(
     resume: bool = True,
     about: Mapping[str, Any] | None = None,
     decision: Decision | None = None,
+    drift: DriftMonitor | None = None,
     explain: bool = False,
+    second: SecondOpinion | None = None,
+    reference: Path | None = None,
     progress: Callable[[Result], None] | None = None,
 ) -> Summary:
     """Judge images and write ``results.jsonl``, ``results.csv``, ``run.json``, maps and overlays.
@@ -156,7 +161,11 @@ def run(
         resume: Go on with what is in ``out``; False replaces it.
         about: More that decides the results, such as the hashes of the normal images; compared when a run goes on.
         decision: How images are decided, from :func:`vlmad_core.run.verdicts.make_decision`; its defaults if None.
+        drift: Takes in each score; it is written to ``drift.json``, and to its own file where it has one. With its own
+            file it takes in only images that were not scored in an earlier part of the run.
         explain: Also write why: fields of the results, and for each image a picture and JSON in ``evidence/``.
+        second: Who gives a second opinion on the decided images; nobody if None.
+        reference: A normal image that the second opinion may compare with.
         progress: Called with each result once it is safe; those of an earlier part of the run come first.
 
     Raises:
@@ -171,24 +180,31 @@ def run(
         warnings.warn(found.message, UserWarning, stacklevel=2)
     decision = decision or make_decision(pipeline)
     about = {**(about or {}), **decision.settings(), **({"explain": True} if explain else {})}
+    if second is not None:
+        about["opinion"] = dict(second.settings())
     settings = settings_of(pipeline, maps=maps, overlays=overlays, scale=scale, max_side=max_side, **about)
     with RunFolder(Path(out), pipeline, settings, resume=resume, decision=decision) as folder:
         waiting = folder.want(found.images)
         count, failed, failed_now, started = 0, 0, 0, time.perf_counter()
         judged = judge(pipeline, waiting, batch_size=batch_size, workers=workers, explain=explain)
-        batches = decide_all(judged, decision)
+        decided = decide_all(judged, decision)
+        batches = add_opinions(decided, second, class_name=pipeline.class_name, reference=reference, bits=pipeline.bits)
         earlier = len(found.images) - len(waiting)
         try:
             for result in chain(folder.earlier(), _save(folder, batches)):
                 count += 1
                 failed += result.error is not None
                 failed_now += result.error is not None and count > earlier
+                if drift is not None and (drift.file is None or count > earlier):
+                    drift.add(result)
                 if progress is not None:
                     progress(result)
         except KeyboardInterrupt:
             folder.finish()
+            _keep(drift, Path(out))
             raise KeyboardInterrupt(f"stopped. {folder.state()}") from None
         folder.finish()
+        _keep(drift, Path(out))
         return Summary(
             done=len(waiting),
             failed=failed,
@@ -198,6 +214,12 @@ def run(
             changed=folder.changed,
             passed_over=found.message,
         )
+
+
+def _keep(drift: DriftMonitor | None, out: Path) -> None:
+    if drift is not None:
+        drift.save(out / DRIFT)
+        drift.save()
 
 
 def _save(folder: RunFolder, batches: Iterable[list[Judged]]) -> Iterator[Result]:
