@@ -151,6 +151,7 @@ def load(
     pipeline.trained = record["trained"]
     pipeline.stored_calibration = read_calibration(folder)
     pipeline.normals = record.get("normals", {})
+    pipeline.normal_images = [(path, digest) for path, digest in record["normal_images"]]
     pipeline.bits = record.get("bits")
     return pipeline
 

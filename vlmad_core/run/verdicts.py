@@ -50,6 +50,8 @@ class Decision:
         return {
             **rule,
             "normals": self.rule.normals.tolist(),
+            # Without a source the report states nothing of moved thresholds.
+            "source": None if self.rule.n_chosen else self.rule.source,
             "folds": 0 if self.rule.source == "held-out" else calibration.folds,
             "is_monotone": calibration.is_monotone,
             "date": calibration.date,
