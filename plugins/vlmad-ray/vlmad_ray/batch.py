@@ -120,7 +120,11 @@ def run_batch(
         "max_side": options.max_side,
         "threads": max(1, int(options.cpus)),
     }
-    Worker(**{**worker, "device": "cpu" if options.gpus else options.device})  # refused here, not in every actor
+    first = Worker(
+        **{**worker, "device": "cpu" if options.gpus else options.device}
+    )  # refused here, not in every actor
+    if first.predictor.reason:
+        tell(f"without verdicts: {first.predictor.reason}")
     addresses, note = find_addresses(source, column)
     if note:
         tell(note)
