@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from vlmad_core.cli import terminal
 from vlmad_core.cli.opinions import Judge, JudgeSetting, make_opinion
+from vlmad_core.cli.terminal import counted, note, shown
 
 __all__ = ["captions_command"]
 
@@ -36,9 +36,9 @@ def captions_command(
     captions = Captions(class_name=class_name)
     if second is not None:
         chosen = [Path(path) for path in found[:max_images]]
-        terminal.note(f"{terminal.counted(len(chosen), 'normal image')} of {len(found)} are described. {second.notice}")
+        note(f"{counted(len(chosen), 'normal image')} of {len(found)} are described. {second.notice}")
         captions = draft_of(second.describe(chosen, QUESTION, SCHEMA))
         captions = captions.model_copy(update={"class_name": class_name or captions.class_name})
     write_whole(out, form_of(captions).encode())
     what = "an empty form" if second is None else "a draft; read and correct it"
-    sys.stdout.write(f"{terminal.shown(str(out))}: {what}\n")
+    sys.stdout.write(f"{shown(str(out))}: {what}\n")

@@ -106,4 +106,4 @@ def _scorer(pipeline: Pipeline) -> Parts:
     for scorer in pipeline.scorers:
         if isinstance(scorer, Parts):
             return cast("Parts", scorer)
-    raise ConfigError("the detector has no scorer 'parts'; make one with `vlmad fit --recipe parts`.")
+    raise ConfigError("the detector has no scorer 'parts'; make one with `vlmad fit IMAGES --recipe parts`.")

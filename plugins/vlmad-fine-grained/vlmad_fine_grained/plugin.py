@@ -29,7 +29,7 @@ class PartsConfig(Config):
 class PartsOpinionConfig(Config):
     """Options of the opinion 'parts'."""
 
-    detector: Path = Field(description="Folder of a detector of the recipe 'parts', from `vlmad fit --recipe parts`.")
+    detector: Path = Field(description="Detector of the recipe 'parts', from `vlmad fit IMAGES --recipe parts`.")
     captions: Path | None = Field(None, description="Captions file, from `vlmad captions`; without it: 'part'.")
     asks_all: bool = Field(False, description="Also speak about images that pass.")
 
