@@ -125,8 +125,8 @@ class SharedFeatures:
         """Give memory and disk back."""
         self._store.clear()
 
-    def _read(self, images: Sequence[ImageLike], batch_size: int) -> Generator[list[Picture]]:
-        return read(images, self._preprocess, batch_size=batch_size, workers=self._workers)
+    def _read(self, images: Sequence[ImageLike], batch_size: int, *, warn: bool = True) -> Generator[list[Picture]]:
+        return read(images, self._preprocess, batch_size=batch_size, workers=self._workers, warn=warn)
 
     def _extract(self, number: int, pictures: Sequence[Picture]) -> None:
         for index, picture in zip(self._batches[number], pictures, strict=True):
@@ -163,7 +163,7 @@ class SharedFeatures:
         stored = self._store.find(f"{number} {key}", self._backbone.device)
         if stored is None:
             images = [self._images[index] for index in self._batches[number]]
-            with closing(self._read(images, len(images))) as batches:
+            with closing(self._read(images, len(images), warn=False)) as batches:
                 computed = self._encode(next(batches), [key])
             if key not in computed:
                 raise VlmadError(self.failed.get(key, "an image could be read once and not again."))

@@ -178,6 +178,7 @@ class _Run:
             self.folder.rows,
             self.folder.path,
             self.registry,
+            device=self.plan.device,
             progress=self._report,
             on_message=self.on_message,
         )
@@ -198,7 +199,7 @@ class _Run:
         try:
             with warnings.catch_warnings(record=True) as raised:
                 warnings.simplefilter("always")
-                backbone = make_backbone(cells[0].spec.backbone, registry=self.registry)
+                backbone = make_backbone(cells[0].spec.backbone, device=self.plan.device, registry=self.registry)
         except Exception as error:
             return self._fail(cells, error)
         self._pass_on(raised)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from vlmad_core.contracts.decode import ImageLike, decode, open_image, stamp_of
 from vlmad_core.contracts.find import SUFFIXES, find_images
+from vlmad_core.contracts.pixels import pages_left_out, pages_message
 from vlmad_core.errors import ConfigError, ImageError
 
 __all__ = [
@@ -87,6 +88,7 @@ class Picture:
         notes: What a person should know of it, such as that only the first of several pages was read.
         sha256: Of the file, where :func:`read` was asked for it.
         stamp: Its size and times when it was read, likewise.
+        bits: Of its values, where they were given.
     """
 
     source: ImageLike
@@ -96,6 +98,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     sha256: str = ""
     stamp: str = ""
+    bits: int | None = None
 
     @property
     def content(self) -> bytes:
@@ -127,6 +130,7 @@ def read(
     batch_size: int = 8,
     workers: int = WORKERS,
     digest: bool = False,
+    warn: bool = True,
 ) -> Generator[list[Picture]]:
     """Pictures in order, ``batch_size`` at a time, decoded ahead in threads; unreadable ones carry their error.
 
@@ -138,9 +142,11 @@ def read(
         batch_size: Pictures in a batch.
         workers: Threads that decode.
         digest: Also hash the files, for :attr:`Picture.sha256`.
+        warn: Warn of notes; False where the same pictures were read before.
 
     Warns:
-        UserWarning: The first time that a picture has a note, such as that it holds more pages than the first.
+        UserWarning: The first time that a picture has a note, such as that it holds more pages than the first; and at
+            the end how many files do, and how many pages were not read, where there are several such files.
     """
     if batch_size < 1 or workers < 1:
         name, number = ("batch_size", batch_size) if batch_size < 1 else ("workers", workers)
@@ -159,11 +165,11 @@ def read(
             name = source if isinstance(source, str | Path) else "a picture in memory"
             text = f"{name}: cannot be read ({type(error).__name__}: {error})."
             return Picture(source, error=text, stamp=stamp())
-        return Picture(source, seen.size, pixels, notes=seen.notes, sha256=seen.sha256, stamp=seen.stamp)
+        return Picture(source, seen.size, pixels, None, seen.notes, seen.sha256, seen.stamp, preprocess.bits)
 
     waiting: deque[Future[Picture]] = deque()
     batch: list[Picture] = []
-    warned: set[str] = set()
+    noted = _Noted() if warn else None
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="vlmad-read") as pool:
         try:
             for source in sources:
@@ -171,13 +177,17 @@ def read(
                 if len(waiting) > 2 * batch_size:
                     batch.append(waiting.popleft().result())
                 if len(batch) == batch_size:
-                    _warn(batch, warned)
+                    if noted is not None:
+                        noted.add(batch)
                     yield batch
                     batch = []
             while waiting:
                 batch.append(waiting.popleft().result())
                 if len(batch) == batch_size or not waiting:
-                    _warn(batch, warned)
+                    if noted is not None:
+                        noted.add(batch)
+                        if not waiting:  # now, since nobody may ask for more after the last batch
+                            noted.count_pages()
                     yield batch
                     batch = []
         finally:
@@ -185,14 +195,26 @@ def read(
                 future.cancel()
 
 
-def _warn(pictures: Sequence[Picture], warned: set[str]) -> None:
-    """Say a note of each kind once, with the first picture that has it."""
-    for picture in pictures:
-        for note in picture.notes:
-            kind = "pages" if "pages or frames" in note else "bits"
-            if kind not in warned:
-                warned.add(kind)
-                warnings.warn(f"{note} Others may be like it.", UserWarning, stacklevel=3)
+class _Noted:
+    """Warns of a note of each kind once, with the first picture that has it, and counts pages that are not read."""
+
+    def __init__(self) -> None:
+        self.kinds: set[str] = set()
+        self.files = self.pages = 0
+
+    def add(self, pictures: Sequence[Picture]) -> None:
+        for picture in pictures:
+            for note in picture.notes:
+                pages = pages_left_out(note)
+                self.files, self.pages = self.files + bool(pages), self.pages + pages
+                kind = "pages" if pages else "bits"
+                if kind not in self.kinds:
+                    self.kinds.add(kind)
+                    warnings.warn(f"{note} Others may be like it.", UserWarning, stacklevel=3)
+
+    def count_pages(self) -> None:
+        if self.files > 1:
+            warnings.warn(pages_message(self.files, self.pages), UserWarning, stacklevel=3)
 
 
 def stack(pictures: Sequence[Picture]) -> Tensor:

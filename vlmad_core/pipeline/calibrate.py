@@ -119,7 +119,7 @@ def scores_without_own_fold(
     Args:
         scorers: What they were fitted on is replaced: give copies.
         score: The rest of the pipeline.
-        features: Of one normal image each, in the order in which they were fitted.
+        features: Of one normal image each, and after it of its rotated copies, in the order in which they were fitted.
         folds: Of each image.
         batch_size: Images that are fitted at a time, as in the fit of all.
     """
@@ -133,7 +133,7 @@ def scores_without_own_fold(
                     scorer.fit(Features.cat(others[i : i + batch_size]))
         for i, own in enumerate(folds):
             if own == fold:
-                found[i] = score(features[i], scorers)
+                found[i] = score(features[i].select(slice(0, 1)), scorers)
     return [one for one in found if one is not None]
 
 

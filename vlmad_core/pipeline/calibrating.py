@@ -31,7 +31,7 @@ from vlmad_core.pipeline.calibrate import (
 )
 from vlmad_core.pipeline.decisions import Decisions, StoredCalibration
 
-__all__ = ["Calibrating", "listed"]
+__all__ = ["Calibrating", "listed", "predictions_of"]
 
 
 class Calibrating(Decisions):
@@ -70,8 +70,8 @@ class Calibrating(Decisions):
         if stored is None or renew:
             stored = StoredCalibration(start(fingerprint))
         stored.calibration.check_detector(fingerprint)
-        normals = self._measured(images, groups, batch_size, progress, 0, workers)
-        known = [] if defects is None else self._measured(defects, None, batch_size, progress, len(normals), workers)
+        normals = self.measured(images, groups, batch_size, progress, 0, workers)
+        known = [] if defects is None else self.measured(defects, None, batch_size, progress, len(normals), workers)
         self.stored_calibration = add_held_out(stored, normals, known)
         return self
 
@@ -82,18 +82,21 @@ class Calibrating(Decisions):
         images: Sequence[ImageScore],
         class_names: Sequence[str],
         batch_size: int,
+        *,
+        is_monotone: bool,
     ) -> tuple[list[Measured], list[int]]:
         """Normal images scored without their own folds, and the folds; nothing where there is one fold.
 
         Args:
             scorers: Copies; what they were fitted on is replaced.
-            features: Of one image each, in the order in which they are fitted.
+            features: Of one image each, and after it of its rotated copies, in the order in which they are fitted.
             images: The same images, from `described`.
             class_names: One name.
             batch_size: Images that are fitted at a time.
+            is_monotone: Another normal image can only lower a score.
         """
         size = self.backbone.preprocess.size
-        folds = fold_of(images, is_monotone=all(scorer.is_monotone for scorer in scorers if scorer.needs_fit))
+        folds = fold_of(images, is_monotone=is_monotone)
         if len(set(folds)) < 2:
             return [], []
 
@@ -104,18 +107,21 @@ class Calibrating(Decisions):
         found: list[Measured] = []
         scores = scores_without_own_fold(scorers, score, features, folds, batch_size)
         for image, one, scored in zip(images, features, scores, strict=True):
-            found.append(measure(image, _predictions([Picture(image.name)], one, scored)[0]))
+            found.append(measure(image, predictions_of([Picture(image.name)], one.select(slice(0, 1)), scored)[0]))
         return found, folds
 
     def predict_batch(self, pictures: Sequence[Picture], class_names: Sequence[str] | None = None) -> list[Prediction]:
         """Score one batch of images that were read already; nothing is checked."""
         with torch.no_grad():
             features, scores = self.extract_and_score(stack(pictures), class_names)
+        return self._with_range(predictions_of(pictures, features, scores))
+
+    def _with_range(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         median, usual = self.normal_range.tolist()
         known = (median, usual) if math.isfinite(median + usual) else None
-        return [replace(one, normal_range=known) for one in _predictions(pictures, features, scores)]
+        return [replace(one, normal_range=known) for one in predictions]
 
-    def _measured(
+    def measured(
         self,
         images: str | Path | Iterable[ImageLike],
         groups: Groups,
@@ -124,6 +130,19 @@ class Calibrating(Decisions):
         done: int,
         workers: int,
     ) -> list[Measured]:
+        """Images as a calibration needs them, scored by the detector as it is.
+
+        Args:
+            images: A folder, or paths, images and arrays.
+            groups: See :meth:`calibrate`.
+            batch_size: Images through the backbone at a time.
+            progress: Called with ``done`` and the number of images scored.
+            done: Images before these.
+            workers: Threads that decode.
+
+        Raises:
+            ImageError: An image cannot be read, or there are none.
+        """
         sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else listed(images)
         found: list[Measured] = []
         with closing(read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)) as batches:
@@ -147,12 +166,13 @@ def listed(images: Iterable[ImageLike]) -> Iterable[ImageLike]:
     return images
 
 
-def _predictions(pictures: Sequence[Picture], features: Features, scores: Scores) -> list[Prediction]:
+def predictions_of(pictures: Sequence[Picture], features: Features, scores: Scores) -> list[Prediction]:
+    """One prediction for each image of a batch."""
     maps = scores.anomaly_map.float().cpu().numpy()
     tokens: Sequence[np.ndarray | None] = [None] * len(pictures)
     if features.image is not None:
         tokens = list(l2_normalize(features.image.float()).cpu().numpy())
     return [
-        Prediction(float(score), map_, picture.size or map_.shape, picture.path, class_token=token)
+        Prediction(float(score), map_, picture.size or map_.shape, picture.path, class_token=token, bits=picture.bits)
         for score, map_, picture, token in zip(scores.image.tolist(), maps, pictures, tokens, strict=True)
     ]

@@ -41,7 +41,7 @@ def normal_range(
     Args:
         scorers: What they were fitted on is replaced by the images held out: give :func:`empty_copy` of them.
         fuse: How they become one.
-        held: Features of one normal image each.
+        held: Features of one normal image each, and after it of its rotated copies.
         text_embeddings: For each of them.
         size: Of the maps.
     """
@@ -54,7 +54,8 @@ def normal_range(
                 scorer.forget()
                 for other in (*held[:i], *held[i + 1 :]):
                     scorer.fit(other)
-        maps.append(fuse([scorer(features, text_embeddings[i], size) for scorer in scorers], labels).anomaly_map)
+        own = features.select(slice(0, 1))
+        maps.append(fuse([scorer(own, text_embeddings[i], size) for scorer in scorers], labels).anomaly_map)
     values = torch.stack(maps).flatten().float().cpu().numpy()  # torch.quantile takes no more than 16 million
     return torch.from_numpy(np.quantile(values, [0.5, USUAL]).astype(np.float32))
 

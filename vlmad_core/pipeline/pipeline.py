@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, Self, overload
@@ -20,16 +21,18 @@ from vlmad_core.contracts.parts import Scorer
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
 from vlmad_core.inspection.calibration import ImageScore
 from vlmad_core.pipeline.calibrate import Groups, described, of_references
-from vlmad_core.pipeline.calibrating import Calibrating, listed
+from vlmad_core.pipeline.calibrating import listed
 from vlmad_core.pipeline.calibration_file import remove_calibration, write_calibration
 from vlmad_core.pipeline.checkpoint import write_checkpoint
+from vlmad_core.pipeline.explaining import Explaining
 from vlmad_core.pipeline.normal_range import HELD_OUT, copy_of, empty_copy, normal_range
+from vlmad_core.pipeline.rotations import MAX_ROTATED, choose_angles, regions_before, rotate
 from vlmad_core.pipeline.trained import describe_training, was_trained_on
 
 __all__ = ["Pipeline"]
 
 
-class Pipeline(Calibrating):
+class Pipeline(Explaining):
     """Backbone, extractor, prompts and scorers, assembled.
 
     The backbone is shared, not owned: it is in neither ``parameters()`` nor ``state_dict()``, which hold exactly what
@@ -111,19 +114,26 @@ class Pipeline(Calibrating):
             def note(picture: Picture) -> None:
                 about.append(described(picture, groups, len(about)))
 
-            features, added = self._fit(sources, fitted, batch_size, progress, workers, note if calibrate else None)
+            features, added, remembered = self._fit(
+                sources, fitted, batch_size, progress, workers, note if calibrate else None
+            )
             held = features[:HELD_OUT]
-            texts = [self.text_embeddings(names, one) for one in held]
+            texts = [self.text_embeddings(names, one.select(slice(0, 1))) for one in held]
             found = normal_range(trials, self.fuse, held, texts, self.backbone.preprocess.size)
-            measured = self.reference_scores(trials, features, about, names, batch_size) if calibrate else None
+            is_monotone = all(scorer.is_monotone for scorer in fitted)
+            measured = (
+                self.reference_scores(trials, features, about, names, batch_size, is_monotone=is_monotone)
+                if calibrate
+                else None
+            )
         # Other scorers in one step: a prediction that runs beside this one has the old ones or the new ones.
         self.scorers = nn.ModuleList(scorers)
         self.normal_range = found.to(self.normal_range)
         self.normals = _joined(self.normals if keep else {}, added)
+        self.normal_images = [*(self.normal_images if keep else ()), *remembered]
         self.class_name = self.class_name if class_name is None else class_name
         self.stored_calibration = None
         if measured is not None:
-            is_monotone = all(scorer.is_monotone for scorer in self.memory_scorers)
             self.stored_calibration = of_references(self.fingerprint(), *measured, is_monotone=is_monotone)
         return self
 
@@ -135,12 +145,14 @@ class Pipeline(Calibrating):
         progress: Callable[[int], None] | None,
         workers: int,
         note: Callable[[Picture], None] | None,
-    ) -> tuple[list[Features], Mapping[str, Any]]:
-        """Fit these scorers; gives features, and how many images there were with their hash.
+    ) -> tuple[list[Features], Mapping[str, Any], list[tuple[str, str]]]:
+        """Fit these scorers; gives features, how many images there were with their hash, and each one's path and hash.
 
-        The features are those of the first images, or of all where each picture is noted.
+        The features are those of the first images, or of all where each picture is noted; those of an image are
+        followed by those of its rotated copies.
         """
-        done, contents, held = 0, hashlib.sha256(), list[Features]()
+        done, contents, held, images = 0, hashlib.sha256(), list[Features](), list[tuple[str, str]]()
+        angles: list[float] | None = None
         batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)
         with closing(batches):
             for pictures in batches:
@@ -148,17 +160,30 @@ class Pipeline(Calibrating):
                     if picture.error:
                         raise ImageError(f"a normal image cannot be read: {picture.error}")
                     contents.update(picture.content)
+                    images.append((picture.path or "", picture.sha256))
                 pixels = stack(pictures).to(self.backbone.device, self.backbone.dtype)
+                aspects = [width / height for height, width in (picture.size or (1, 1) for picture in pictures)]
+                if angles is None:
+                    angles = choose_angles(self.rotations, self.backbone.vision, pixels, aspects)
                 features = self.extractor(self.backbone.vision, pixels)
                 if not all(level.vectors.isfinite().all() for level in features.levels):
                     raise ConfigError(
                         "the backbone gave features that are not finite numbers; its weights are broken, or its "
                         "precision is too low."
                     )
+                rotated = [
+                    self.extractor(self.backbone.vision, rotate(pixels, angle, aspects))
+                    for angle in (angles if done < MAX_ROTATED else ())
+                ]
                 for scorer in scorers:
                     scorer.fit(features)
+                    for angle, copies in zip(angles, rotated, strict=False):
+                        scorer.fit_rotated(copies, partial(regions_before, angle, aspects))
                 count = min(len(pictures), HELD_OUT - len(held)) if note is None else len(pictures)
-                held += [features.select(slice(i, i + 1)) for i in range(count)]
+                held += [
+                    Features.cat([copies.select(slice(i, i + 1)) for copies in (features, *rotated)])
+                    for i in range(count)
+                ]
                 if note is not None:
                     for picture in pictures:
                         note(picture)
@@ -167,7 +192,8 @@ class Pipeline(Calibrating):
                     progress(done)
         if not done:
             raise ImageError("no normal images were given.")
-        return held, {"count": done, "sha256": contents.hexdigest()}
+        about = {"count": done, "sha256": contents.hexdigest()}
+        return held, {**about, "rotations": angles} if angles else about, images
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is one path here, not an iterable of letters
@@ -267,6 +293,7 @@ class Pipeline(Calibrating):
             "backbone": dict(self.backbone.provenance),
             "trained": dict(self.trained),
             "normals": dict(self.normals),
+            "normal_images": [list(image) for image in self.normal_images],
             "bits": self.bits,
         }
         where = write_checkpoint(folder, record, self.state_dict())
@@ -276,8 +303,8 @@ class Pipeline(Calibrating):
             write_calibration(where, self.stored_calibration)
         return where
 
-    def was_trained_on(self, name: str = "", *, sha256: str = "", contents: Collection[str] = ()) -> bool:
-        """Whether its parts learned from a data set: by its images where they are known, else by its name."""
+    def was_trained_on(self, name: str = "", *, sha256: str = "", contents: Collection[str] = ()) -> bool | None:
+        """Whether its parts learned from a data set: by its images where they are given; None: it cannot be known."""
         return was_trained_on(self.trained, name=name, sha256=sha256, contents=contents)
 
     def summary(self) -> str:
@@ -309,7 +336,7 @@ def _joined(before: Mapping[str, Any], added: Mapping[str, Any]) -> Mapping[str,
     if not before:
         return added
     both = f"{before['sha256']} {added['sha256']}".encode()
-    return {"count": before["count"] + added["count"], "sha256": hashlib.sha256(both).hexdigest()}
+    return {**added, "count": before["count"] + added["count"], "sha256": hashlib.sha256(both).hexdigest()}
 
 
 def _type(part: nn.Module) -> str:

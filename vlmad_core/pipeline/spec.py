@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -20,6 +20,8 @@ __all__ = [
     "OutputSpec",
     "PartSpec",
     "PipelineSpec",
+    "ReferencesSpec",
+    "Rotations",
     "ScorerSpec",
     "override",
     "read_spec",
@@ -29,6 +31,9 @@ _MAX_BYTES = 1_000_000
 """Of a pipeline file: a hundred times what one has."""
 
 _Combine = Literal["mean", "sum", "harmonic", "max"]
+
+Rotations = Literal["auto", "off"] | Annotated[int, Field(ge=2, le=72)]
+"""How normal images are rotated; see :func:`vlmad_core.pipeline.rotations.choose_angles`."""
 
 
 class PartSpec(Config):
@@ -58,6 +63,16 @@ class FuseSpec(Config):
     map: _Combine = Field("mean", description="Over the scorers' maps.")
 
 
+class ReferencesSpec(Config):
+    """What happens to the normal images that a detector is fitted on."""
+
+    rotations: Rotations = Field(
+        "off",
+        description="Also fit on rotated copies: a number of rotations at equal steps; auto: the quarter turns that "
+        "leave the object what it is, judged by the class token; off: none.",
+    )
+
+
 class OutputSpec(Config):
     """What happens to the fused map."""
 
@@ -78,6 +93,7 @@ class PipelineSpec(Config):
         min_length=1, description="Turn features into scores and maps; fused if there are several."
     )
     fuse: FuseSpec = Field(FuseSpec(), description="How several scorers become one.")
+    references: ReferencesSpec = Field(ReferencesSpec(), description="What happens to the normal images.")
     output: OutputSpec = Field(OutputSpec(), description="What happens to the fused map.")
 
     @field_validator("backbone", "extractor", "prompts", mode="before")

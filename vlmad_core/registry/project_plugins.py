@@ -17,9 +17,11 @@ _NAMES = {
     "vlmad-pocket": "pocket pocket-few-shot",
     "vlmad-report": "report",
     "vlmad-robustness": "robustness",
+    "vlmad-serve": "serve",
     "vlmad-study": "study",
     "vlmad-subspace": "subspace",
     "vlmad-timm": "timm",
+    "vlmad-watch": "watch",
     "vlmad-winclip": "windows winclip winclip-few-shot winclip-anomalib winclip-anomalib-few-shot winclip-zq "
     "winclip-zq-few-shot winclip-mala winclip-mala-few-shot",
 }

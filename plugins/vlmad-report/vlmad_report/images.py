@@ -17,7 +17,7 @@ from vlmad_core.run.colour import colours
 from vlmad_core.run.disk import file_name
 from vlmad_core.run.maps import read_map
 from vlmad_core.run.overlay import Scale, opacity, picture_box
-from vlmad_report.source import Row
+from vlmad_report.source import Box, Row
 
 __all__ = ["Pictures", "make_pictures"]
 
@@ -44,7 +44,9 @@ class Pictures:
     problems: tuple[str, ...] = ()
 
 
-def make_pictures(row: Row, folder: Path, places: Sequence[Path], scale: Scale, *, max_side: int = 1024) -> Pictures:
+def make_pictures(
+    row: Row, folder: Path, places: Sequence[Path], scale: Scale, *, max_side: int = 1024, bits: int | None = None
+) -> Pictures:
     """Read the image of a row, its map and its evidence, and encode what the page needs.
 
     An image that is no longer there is replaced by the picture in its overlay, where there is one.
@@ -55,13 +57,14 @@ def make_pictures(row: Row, folder: Path, places: Sequence[Path], scale: Scale, 
         places: Folders from which relative paths of images may start; the first that has the file is used.
         scale: Colours of the heat.
         max_side: Longer side of the photograph, in pixels.
+        bits: Of the values in 16-bit grey files, as they were scored.
     """
     name, files, problems, photo, sha256 = file_name(row.path), {}, [], None, None
     path = _find(row.path, places)
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        photo = open_image(path)
+        photo = open_image(path, bits=bits)
     except (OSError, ValueError, ImageError):
         if row.error is None:
             problems.append("the image is not there or cannot be read")
@@ -71,20 +74,28 @@ def make_pictures(row: Row, folder: Path, places: Sequence[Path], scale: Scale, 
     if photo is not None:
         files[f"photo/{name}.jpg"] = _jpeg(photo, max_side, 85)
         files[f"thumb/{name}.jpg"] = _jpeg(photo, _THUMBNAIL, 80)
-        if row.regions and not is_fused:
-            files[f"crop/{name}.jpg"] = _jpeg(_crop(photo, row.regions[0].box), _CROP, 85)
+        if (region := _suspicious(row)) is not None and not is_fused:
+            files[f"crop/{name}.jpg"] = _jpeg(_crop(photo, region), _CROP, 85)
     if row.anomaly_map and not is_fused:
         try:
             files[f"heat/{name}.webp"] = _heat(folder / row.anomaly_map, scale)
         except (ConfigError, OSError):
             problems.append("the anomaly map is not there or cannot be read")
     if row.nearest_normal is not None:
-        normal = _nearest(row, folder, places)
+        normal = _nearest(row, folder, places, bits)
         if normal is None:
-            problems.append("the nearest normal image is not there or cannot be read")
+            why = row.nearest_normal.problem or "the nearest normal image is not there or cannot be read"
+            problems.append(why.rstrip("."))
         else:
             files[f"normal/{name}.jpg"] = _jpeg(normal, _CROP, 85)
     return Pictures(name, files, sha256, tuple(problems))
+
+
+def _suspicious(row: Row) -> Box | None:
+    """The place that the nearest normal one is shown for, or else the region with the highest score."""
+    if row.nearest_normal is not None and row.nearest_normal.region is not None:
+        return row.nearest_normal.region
+    return row.regions[0].box if row.regions else None
 
 
 def _find(path: str, places: Sequence[Path]) -> Path:
@@ -108,14 +119,14 @@ def _from_overlay(path: Path) -> Image.Image | None:
     return overlay.crop((left, top, right, bottom)) if bottom > top else None
 
 
-def _nearest(row: Row, folder: Path, places: Sequence[Path]) -> Image.Image | None:
+def _nearest(row: Row, folder: Path, places: Sequence[Path], bits: int | None) -> Image.Image | None:
     assert row.nearest_normal is not None
     nearest = row.nearest_normal
     tries: list[Callable[[], Image.Image]] = []
     if nearest.crop:
         tries.append(lambda: open_image(folder / str(nearest.crop)))
     if nearest.path:
-        tries.append(lambda: _crop(open_image(_find(nearest.path, places)), nearest.box))
+        tries.append(lambda: _crop(open_image(_find(nearest.path, places), bits=bits), nearest.box))
     for attempt in tries:
         try:
             return attempt()
