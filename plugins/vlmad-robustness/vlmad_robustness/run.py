@@ -216,6 +216,9 @@ class _Work:
         subject, folder = self.run.subject, self.out / ATTACKED
         if cell.kind == "attack":
             return attack(subject, cell, self.plan, self.images, chosen, folder)
+        if cell.kind == "transfer" and cell.name not in self.run.others:
+            self.skipped[cell.id] = f"the run began with --transfer {cell.name}; give it again"
+            return None
         if cell.kind == "transfer":
             return transfer(self._other(cell.name), cell, self.images, chosen, folder)
         learn = self._learn(cell.direction, chosen)
