@@ -33,6 +33,7 @@ from vlmad_core.pipeline.calibrate import (
 )
 from vlmad_core.pipeline.decisions import Decisions, StoredCalibration
 from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale, ScoreViews, add_scores
+from vlmad_core.pipeline.normal_range import empty_copy, held_out, normal_range
 from vlmad_core.pipeline.scales import ViewScores
 
 __all__ = ["Calibrating", "listed"]
@@ -120,6 +121,20 @@ class Calibrating(Decisions):
             scored.token = next(iter(_tokens(one.features[0])))
             found.append(measure(image, self._prediction(Picture(image.name, one.size), scored, ranges)))
         return found, folds
+
+    def measure_ranges(
+        self, features: Sequence[ImageFeatures], class_names: Sequence[str], trials: ScorersByScale | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The ranges of normal images, see `vlmad_core.pipeline.normal_range.normal_range`.
+
+        Args:
+            features: Of normal images; the first of them are held out.
+            class_names: One name.
+            trials: Copies of the scorers, which are fitted anew; None: they are made here.
+        """
+        if trials is None:
+            trials = [[empty_copy(one) if one.needs_fit else one for one in each] for each in self.scorers_by_scale]
+        return normal_range(trials, held_out(features), self._score_views(class_names), self.fuse.scales)
 
     def predict_batch(self, pictures: Sequence[Picture], class_names: Sequence[str] | None = None) -> list[Prediction]:
         """Score one batch of images that were read already; nothing else is checked.

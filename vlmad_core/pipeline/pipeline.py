@@ -23,7 +23,7 @@ from vlmad_core.pipeline.calibrating import Calibrating, listed
 from vlmad_core.pipeline.calibration_file import remove_calibration, write_calibration
 from vlmad_core.pipeline.checkpoint import write_checkpoint
 from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale, fit_views, of_pictures
-from vlmad_core.pipeline.normal_range import copy_of, empty_copy, held_out, may_hold, normal_range
+from vlmad_core.pipeline.normal_range import copy_of, empty_copy, may_hold
 from vlmad_core.pipeline.scales import describe_views
 from vlmad_core.pipeline.trained import describe_training, was_trained_on
 
@@ -113,7 +113,7 @@ class Pipeline(Calibrating):
                 about.append(described(picture, groups, len(about)))
 
             features, added = self._fit(sources, scorers, batch_size, progress, workers, note if calibrate else None)
-            found, ranges = normal_range(trials, held_out(features), self._score_views(names), self.fuse.scales)
+            found, ranges = self.measure_ranges(features, names, trials)
             measured = None
             if calibrate:
                 measured = self.reference_scores(trials, features, about, names, batch_size, ranges)
