@@ -2,8 +2,8 @@
 
 ``python docs/build_tiles.py DATA OUT`` makes two sheets of paper of 4000 x 3000 pixels from the crops of PIPED (DATA
 holds ``piped/``), draws a scratch on one of them, judges both by `pocket` as a whole and in tiles, each in a process of
-its own, and prints one line each: scores, whether the scratch is outlined, seconds, and peak memory. With ``--picture
-FILE`` it also draws the sheet, the squashed way and the tiles side by side.
+its own, and prints one line each: scores, the map at the scratch and at its highest, seconds, and peak memory.
+``--picture FILE`` draws what such a run left in OUT: the sheet, the squashed way and the tiles side by side.
 
 The sheets are real texture, but no photo of a whole sheet: crops of 128 x 128 pixels, turned and mirrored, that fade
 into each other.
@@ -74,7 +74,6 @@ def measure(image: Path, way: str, few_shot: Path | None, threads: int, map_file
     import torch
 
     import vlmad_core
-    from vlmad_core.run.overlay import Scale
 
     torch.set_num_threads(threads)
     detector = vlmad_core.build("pocket", few_shot=few_shot is not None, **WAYS[way])
@@ -85,7 +84,6 @@ def measure(image: Path, way: str, few_shot: Path | None, threads: int, map_file
     found = detector.predict(image, "paper")
     seconds = time.perf_counter() - started
     values = found.raw_map
-    scale = Scale.of_picture(values)
     row, column = found.peak
     down, across = found.size[0] / values.shape[0], found.size[1] / values.shape[1]
     top, left = int(PLACE[0] / down), int(PLACE[1] / across)
@@ -101,12 +99,48 @@ def measure(image: Path, way: str, few_shot: Path | None, threads: int, map_file
         "peak": [row, column],
         "peak_at_scratch": bool(abs(row - PLACE[0] - 6) <= 40 and abs(column - PLACE[1] - 8) <= 40),
         "share_above_scratch": round(float((values > at_scratch).mean()), 6),
-        "outlined": bool(scale.normal is not None and at_scratch > scale.normal),
+        "at_scratch": round(at_scratch, 4),
+        "highest": round(float(values.max()), 4),
         "map": list(values.shape),
         "seconds": round(seconds, 2),
         "peak_mb": round(_peak()),
         "more_mb": round(_peak() - before),
     }
+
+
+def picture(out: Path, few_shot: bool) -> Image.Image:
+    """The sheet, the squashed way and the tiles; above the whole sheet, below 240 x 180 pixels around the scratch."""
+    from vlmad_core.contracts.data import Prediction
+    from vlmad_core.run.overlay import Scale, font, heated
+
+    width, height, gap, line = 400, 300, 12, 40
+    photo = Image.open(out / "scratched.jpg").convert("RGB")
+    left, top = PLACE[1] + 8 - 120, PLACE[0] + 6 - 90
+    crop = (left, top, left + 240, top + 180)
+    paper = Image.new("RGB", (3 * width + 4 * gap, 2 * (height + gap) + 2 * line), (18, 18, 22))
+    pen, letters = ImageDraw.Draw(paper), font(760)
+    for column, way in enumerate(["", *list(WAYS)[::2]]):
+        small = photo.resize((width, height), Image.Resampling.LANCZOS)
+        near = photo.crop(crop).resize((width, height), Image.Resampling.BICUBIC)
+        if way:
+            map_ = np.load(out / f"scratched {way}{' few-shot' if few_shot else ''}.npy")
+            clean = np.load(out / f"clean {way}{' few-shot' if few_shot else ''}.npy")
+            low, normal = float(np.median(clean)), float(clean.max())  # outlined: what the clean sheet never reaches
+            found, scale = Prediction(0.0, map_, (HEIGHT, WIDTH)), Scale(low, 2 * normal - low, normal)
+            whole = found.anomaly_map[crop[1] : crop[3], crop[0] : crop[2]]
+            small = heated(small, found.map_at((height, width)), scale)
+            near = heated(near, Prediction(0.0, np.ascontiguousarray(whole), (180, 240)).map_at((height, width)), scale)
+        else:
+            box = [(side - 40) * width // WIDTH for side in crop[:2]] + [
+                (side + 40) * width // WIDTH for side in crop[2:]
+            ]
+            ImageDraw.Draw(small).rectangle(box, outline=(250, 24, 43), width=2)
+        x = gap + column * (width + gap)
+        pen.text((x, line / 2), way or "4000 x 3000 pixels", (238, 238, 240), letters, anchor="lm")
+        paper.paste(small, (x, line))
+        pen.text((x, line * 1.5 + height), "" if way else "the marked part", (160, 160, 168), letters, anchor="lm")
+        paper.paste(near, (x, 2 * line + height))
+    return paper
 
 
 def _peak() -> float:
@@ -123,11 +157,14 @@ def main() -> int:
     parser.add_argument("--paper", default="PA_BTN01_RL")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--few-shot", action="store_true", help="Compare with a third sheet, without a scratch.")
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--picture", type=Path, help="Draw the maps of an earlier run.")
     parser.add_argument("--one", nargs=2, metavar=("IMAGE", "WAY"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     normal = given.out / "normal.png" if given.few_shot else None
+    if given.picture and (given.out / "scratched.jpg").exists() and not given.one:
+        picture(given.out, given.few_shot).save(given.picture, quality=82, optimize=True)
+        return 0
     if given.one:
         image, way = given.one
         name = f"{Path(image).stem} {way}{' few-shot' if given.few_shot else ''}.npy"
