@@ -110,9 +110,11 @@ accuracy:  ## accuracy on real pictures: sets in DATA, solar cells, textile; goe
 	$(PIP) elpv-dataset==1.0.0.post1 conformal-clip-data==0.1.4
 	$(BIN)/python plugins/vlmad-pocket/benchmarks/accuracy.py --data $(DATA) --recipes patch-memory pocket pocket-few-shot
 
-verdicts:  ## promised and realised false-alarm rates on the same real pictures; scores are kept in .verdicts
+verdicts:  ## promised and realised false-alarm rates on the same real pictures, into the docs; scores are kept in .verdicts
 	$(PIP) elpv-dataset==1.0.0.post1 conformal-clip-data==0.1.4
 	$(BIN)/python plugins/vlmad-pocket/benchmarks/verdicts.py --data $(DATA)
+	$(BIN)/python docs/build_tables.py
+	$(BIN)/python docs/verdict_tables.py
 
 GENERATED = .generated
 learned:  ## what training brings: generated pictures, five seeds, across domains; goes on after a stop

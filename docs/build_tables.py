@@ -1,4 +1,4 @@
-"""Write the tables of accuracy and of parity from the files in docs/results: ``python docs/build_tables.py``.
+"""Write the tables of accuracy, verdicts and parity from the files in docs/results: ``python docs/build_tables.py``.
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` in a page of a method or in a plugin's README. What
 the files hold and how they were made is told in docs/results/README.md. A test holds the pages to the files.
@@ -20,6 +20,7 @@ import yaml
 DOCS = Path(__file__).parent
 RESULTS = DOCS / "results"
 _BETWEEN = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_VERDICTS = runpy.run_path(str(DOCS / "verdict_tables.py"))
 _BENCHMARKS = runpy.run_path(str(DOCS.parent / "plugins" / "vlmad-pocket" / "benchmarks" / "table.py"))
 
 Row = dict[str, Any]
@@ -27,7 +28,11 @@ Row = dict[str, Any]
 
 def pages() -> dict[Path, str]:
     """Every page that has a table, with tables that are up to date."""
-    every = [*sorted(DOCS.glob("methods/*.md")), *sorted(DOCS.parent.glob("plugins/*/README.md"))]
+    every = [
+        *DOCS.glob("inspection.md"),
+        *sorted(DOCS.glob("methods/*.md")),
+        *sorted(DOCS.parent.glob("plugins/*/README.md")),
+    ]
     texts = {path: path.read_text(encoding="utf-8") for path in every}
     return {path: _BETWEEN.sub(_filled, text) for path, text in texts.items() if "<!-- table: " in text}
 
@@ -189,6 +194,9 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "patch-memory": partial(few_shot, "patch-memory", (1, 2, 4, 16)),
     "subspace": partial(few_shot, "subspace", (1, 4, 16), "patch-memory"),
     "musc": partial(unlabelled, "musc", "patch-memory"),
+    "verdicts": lambda: _VERDICTS["kept"](rows("verdicts"), "conformal"),
+    "verdicts few-shot": lambda: _VERDICTS["kept"](rows("verdicts"), "leave-one-out"),
+    "verdicts of usual rules": lambda: _VERDICTS["usual"](rows("verdicts")),
     "foreground": partial(equal_rows_joined, "foreground"),
     **{f"parity {table}": partial(parity, table) for table in STAGES},
 }

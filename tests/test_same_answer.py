@@ -344,6 +344,54 @@ def test_check_of_a_data_set_finds_what_a_prediction_would_refuse_or_note(kind, 
         assert len(about) == 1
 
 
+@pytest.mark.parametrize("way", [way for way in WAYS if way not in ("predict", "training")])
+def test_every_way_counts_the_pages_that_it_does_not_read(way, fitted, tmp_path, monkeypatch):
+    """Three files with 3, 1 and 5 pages: 6 pages are not read; the same total, and once."""
+    (tmp_path / "in").mkdir()
+    for name, more in (("a.tif", 2), ("b.png", 0), ("c.gif", 4)):
+        others = [colour().rotate(90 * i) for i in range(1, more + 1)]
+        saved(tmp_path / "in" / name, colour(), **({"save_all": True, "append_images": others} if more else {}))
+    paths = sorted((tmp_path / "in").iterdir())
+    several: dict[str, Callable[[Pipeline], object]] = {
+        "fit": lambda pipeline: pipeline.fit(paths),
+        "calibrate": lambda pipeline: pipeline.calibrate(paths),
+        "judge": lambda pipeline: list(judge(pipeline, paths)),
+        "run": lambda pipeline: run(pipeline, paths, tmp_path / "out", maps="none", overlays=False),
+        "benchmark": lambda pipeline: SharedFeatures(
+            RememberingTower(pipeline.backbone.vision),
+            pipeline.backbone,
+            paths,
+            [],
+            {"one": pipeline.extractor},
+            tmp_path / "out",
+        ).extract(),
+    }
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        several[way](copy.deepcopy(fitted))
+    told = [str(warning.message) for warning in raised]
+    assert told.count("2 files hold more than one page or frame: 6 pages after the first are not read.") == 1
+    assert sum("holds 3 pages or frames" in text for text in told) == 1
+
+
+def test_check_of_a_data_set_counts_the_pages_that_nobody_reads(tmp_path):
+    for name, pages in (("a.tif", 3), ("b.tif", 5)):
+        saved(tmp_path / name, colour(), save_all=True, append_images=[colour()] * (pages - 1))
+    samples = [Sample(tmp_path / name, False, "a", "train", "good") for name in ("a.tif", "b.tif")]
+    assert "a: 2 files hold more than one page or frame: 6 pages after the first are not read." in check(
+        Dataset("a", tuple(samples))
+    )
+
+
+def test_check_of_a_data_set_reads_with_the_bits_that_are_given(tmp_path):
+    path = grey_12(tmp_path)
+    dataset = Dataset("a", (Sample(path, False, "a", "train", "good"),))
+    assert "fits in 12 of its 16 bits" in "\n".join(check(dataset))
+    assert check(dataset, bits=12) == []
+    (refused,) = check(dataset, bits=10)
+    assert "has a value of 4095, and 10 bits end at 1023" in refused
+
+
 def test_a_benchmark_of_a_detector_scores_as_the_detector_itself_does(registry, tmp_path):
     """The same image under a detector for 12 bits, one without, and both in one plan: their features are not shared."""
     for number, name in enumerate(("train/good", "test/good", "test/hole")):

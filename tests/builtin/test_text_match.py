@@ -68,7 +68,8 @@ def test_at_the_size_of_the_grid_the_softmax_may_stand_on_either_side():
 def test_aligned_corners_keep_the_corner_cells(upsample):
     seen, words = features(), text_embeddings()
     judge = scorer(upsample=upsample, align_corners=True, levels=["stage1"])
-    cells, map_ = judge.cells(seen, words, "stage1"), judge(seen, words, SIZE).anomaly_map
+    cells = scorer(levels=["stage1"])(seen, words, (3, 4)).anomaly_map
+    map_ = judge(seen, words, SIZE).anomaly_map
     torch.testing.assert_close(map_[:, :: SIZE[0] - 1, :: SIZE[1] - 1], cells[:, ::2, ::3])
 
 

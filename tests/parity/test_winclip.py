@@ -92,7 +92,8 @@ def test_zero_shot_windows_and_maps(square, preset):
         probability = scorer.probability(features[f"window{side}"].vectors, text_embeddings)
         check(probability, "winclip", f"{preset}.zero.window{side}_prob")
         if preset != "paper":
-            check(scorer.cells(features, text_embeddings, f"window{side}"), "winclip", f"{preset}.zero.map{side}")
+            cells = features[f"window{side}"].to_map(probability, "harmonic")
+            check(cells, "winclip", f"{preset}.zero.map{side}")
     check(scores.image, "winclip", f"{preset}.zero.score")
     if preset != "zq":
         check(scores.anomaly_map, "winclip", f"{preset}.zero.map")
@@ -182,7 +183,8 @@ def test_grids_that_are_not_square(oblong):
     zero = detector(pixels)
     for side in (2, 3):
         queries = detector.extractor(oblong.vision, pixels)
-        cells = detector.scorers[0].cells(queries, text_embeddings, f"window{side}")
+        level = queries[f"window{side}"]
+        cells = level.to_map(detector.scorers[0].probability(level.vectors, text_embeddings), "harmonic")
         check(cells, "winclip_rect", f"zero.map{side}")
     check(zero.anomaly_map, "winclip_rect", "zero.map")
     check(zero.image, "winclip_rect", "zero.score")

@@ -6,6 +6,9 @@ import hashlib
 import json
 import pickle
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +66,49 @@ def put_state(folder: Path, data: bytes) -> None:
     edit(folder, state={"file": path.name, "sha256": hashlib.sha256(data).hexdigest()})
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+import vlmad_core.pipeline.checkpoint as checkpoint
+
+real = checkpoint.write_whole
+
+def write_whole(path, data, **how):
+    if path.name == "detector.json":
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(path, data, **how)
+
+checkpoint.write_whole = write_whole
+checkpoint.write_checkpoint(sys.argv[1], {"class_name": "x"}, {"bank": torch.full((40, 9), 7.0)})
+"""
+
+
+def test_what_a_killed_save_left_is_gone_after_the_next_one_and_nothing_else_is(detector, folder):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(folder)], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (kept,) = {json.loads((folder / "detector.json").read_text())["state"]["file"]}
+    (orphan,) = {path.name for path in folder.glob("state-*.safetensors")} - {kept}
+    assert again(folder).predict(PICTURES[3]).score == detector.predict(PICTURES[3]).score
+    part = folder / f"{orphan}.12345.part"
+    part.write_bytes(b"half of it")
+    mine = ["state-0123456789ab.safetensors", "state-of-mine.safetensors", "notes.part", "state-backup.safetensors"]
+    for name in mine:
+        (folder / name).write_bytes(b"the user's own")
+    detector.save(folder)
+    there = {path.name for path in folder.iterdir()}
+    assert orphan not in there and part.name not in there
+    assert there >= {kept, *mine}
+    assert again(folder).predict(PICTURES[3]).score == detector.predict(PICTURES[3]).score
+
+
+def test_tensors_of_a_calibration_are_no_orphans(folder, detector):
+    pictures = [np.random.default_rng(i).integers(0, 256, (32, 32, 3), np.uint8) for i in range(10, 16)]
+    detector.calibrate(pictures).save(folder)
+    detector.save(folder)
+    assert again(folder).calibration == detector.calibration
+
+
 # -- round trip
 
 
@@ -99,7 +145,8 @@ def test_folder_holds_two_plain_files_and_no_backbone(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["detector.json", state_of(folder).name]
     tensors = safetensors.torch.load_file(state_of(folder))
     banks = {f"scorers.1.bank_{level}{layer}" for level in ("block", "raw") for layer in (2, 3)}
-    assert set(tensors) == {"normal_range"} | banks
+    origins = {name.replace("bank_", "origins_") for name in banks}  # which normal image and region each row is of
+    assert set(tensors) == {"normal_range"} | banks | origins
 
 
 def test_detector_without_a_memory_is_saved_too(tmp_path):

@@ -323,7 +323,37 @@ def test_files_of_detectors_with_one_size_do_not_change(registry, tmp_path):
     record = json.loads((detector.save(tmp_path / "d") / "detector.json").read_text())
     assert not {"image_size", "scales", "tiles"} & record["spec"].keys()
     assert record["spec"]["fuse"] == {"image": "mean", "map": "mean"}
-    assert set(detector.state_dict()) == {"normal_range", "scorers.0.bank_block3"}
+    assert not [name for name in detector.state_dict() if "scale" in name]
+
+
+# -- reasons, rotated copies
+
+
+def test_reasons_are_given_where_the_aspect_ratio_is_kept(registry, tmp_path):
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, (file, shape) in enumerate(zip(files, [(60, 90), (90, 60), (60, 90)], strict=True)):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (*shape, 3), np.uint8)).save(file)
+    detector = few_shot(registry, image_size="fit:64").fit(files)
+    found = detector.predict(files[1])
+    evidence = found.evidence()
+    assert evidence.score.total == pytest.approx(found.score, abs=1e-6)
+    assert evidence.nearest.path == str(files[1])  # itself, although images of one size are fitted together
+    assert evidence.nearest.normal_box is None
+
+
+@pytest.mark.parametrize(("changes", "error"), [({"scales": [32, 64]}, ConfigError), ({"tiles": "80px"}, ImageError)])
+def test_reasons_for_several_inputs_of_an_image_are_refused(registry, changes, error):
+    image = large(1)[0]
+    found = few_shot(registry, **changes).fit(large(2)).predict(image)
+    with pytest.raises(error, match="reasons are given for one input an image"):
+        found.evidence(image)
+
+
+def test_normal_images_are_rotated_at_every_size_and_in_tiles(registry):
+    detector = few_shot(registry, scales=[32, 64], tiles="80px", references={"rotations": 4}).fit(large(1))
+    tiles = len(Tiles(side=80).of((160, 160), (32, 32)))
+    held = [len(detector.scorers_at(scale)[0].bank("block3")) for scale in range(3)]
+    assert held == [4 * 16, 4 * 64, 4 * tiles * 16]
 
 
 # -- pipeline files

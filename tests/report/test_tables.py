@@ -102,6 +102,22 @@ def test_learned_from_the_judged_data_set_is_marked_and_never_the_best(row):
     assert any("Trained on the data set" in note for note in made.rows[0][0].notes)
 
 
+def test_what_cannot_be_known_of_a_training_is_said_and_its_name_alone_keeps_it_from_being_the_best(row):
+    others = row("same name", value=0.99, dataset="mvtec-ad", trained_on_this=None, trained_on=["MVTec AD"])
+    made = table(
+        [
+            others,
+            row("other name", value=0.8, dataset="mvtec-ad", trained_on_this=None, trained_on=["visa"]),
+            row("a", value=0.7, dataset="mvtec-ad"),
+        ]
+    )
+    assert [cell.strong for cell in column(made, "image AUROC")] == [False, True, False]
+    same, other, none = (" ".join(cells[0].notes) for cells in made.rows)
+    assert "cannot be known" in same and "It names MVTec AD, so it is never the best." in same
+    assert "cannot be known" in other and "It names visa." in other
+    assert "known" not in none
+
+
 def test_data_sets_are_never_averaged_together(row):
     made = table([row(dataset="one", value=0.9), row(dataset="two", value=0.5)])
     assert [cell.value for cell in column(made, "image AUROC")] == [90, 50]

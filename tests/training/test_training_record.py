@@ -85,6 +85,20 @@ def test_a_renamed_copy_is_known_and_other_images_of_the_same_name_are_not(make,
     assert not detector.was_trained_on(other.name, contents=contents_of(other))
 
 
+def test_a_record_without_hashes_cannot_say_whether_it_was_these_images(make, data, tmp_path):
+    """That of an imported checkpoint: neither the same name nor another one is an answer."""
+    detector = make()
+    detector.trained = {"how": "imported", "data": {"name": "Tiny Set"}}
+    contents = contents_of(data)
+    assert detector.was_trained_on("tiny-set") is True  # asked for the name alone
+    assert detector.was_trained_on("tiny-set", contents=contents) is None
+    assert detector.was_trained_on("another", contents=contents) is None
+    assert detector.was_trained_on("another", sha256=fingerprint(data)) is None
+    vlmad_core.train(detector, data, tmp_path / "out", epochs=1)  # it learns more, from images that are known
+    assert detector.was_trained_on("tiny-set", contents=contents) is True
+    assert detector.was_trained_on("tiny-set", contents=["0" * 16]) is None
+
+
 def test_a_file_is_hashed_once_while_it_does_not_change(folder):
     data = vlmad_core.read_dataset(folder, "mvtec-ad")
     files = [path for sample in data for path in (sample.image, *sample.masks)]

@@ -31,7 +31,6 @@ class Category:
         test_samples: Test images with a known label, without those that serve as references.
         pool: Normal images to draw references from, by path; or the list of the plan.
         fixed: True: the pool is a list of the plan and is taken in its order.
-        known_as: Name of the data set in the plan and by its layout.
         contents: Gives the short hashes of all images of the data set, for what a detector was trained on.
         problems: What the reader of the data set found odd.
         saturated: Whether its defects have saturation areas.
@@ -44,7 +43,6 @@ class Category:
     test_samples: tuple[Sample, ...]
     pool: tuple[Sample, ...]
     fixed: bool
-    known_as: tuple[str, ...]
     contents: Callable[[], frozenset[str]]
     problems: tuple[str, ...] = ()
     saturated: bool = False
@@ -151,7 +149,6 @@ def _category(
         test_samples=tuple(_at_most([sample for sample in test if id(sample) not in taken], plan.max_images)),
         pool=pool,
         fixed=fixed,
-        known_as=(name, data.name),
         contents=contents,
         problems=data.problems,
         saturated=data.name == "mvtec-loco",

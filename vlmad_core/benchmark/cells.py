@@ -207,6 +207,8 @@ def _variant(
         changes["backbone"] = choice.part
     if plan.weights is not None and method.detector is None:
         changes["backbone.config.pretrained"] = plan.weights
+    if plan.model is not None and method.detector is None:
+        changes["backbone.config.model"] = plan.model
     if size is not None:
         changes["backbone.config.image_size"] = size
     recipe, reason = method.recipe if isinstance(method.recipe, str) else "", ""

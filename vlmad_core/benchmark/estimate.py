@@ -100,7 +100,8 @@ class _Trial:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the run reports them
             try:
-                backbone = make_backbone(self.cells[0].spec.backbone, registry=self.registry)
+                spec = self.cells[0].spec.backbone
+                backbone = make_backbone(spec, device=self.plan.device, registry=self.registry)
             except Exception as error:
                 self.failing[failure_message(error)] += len(self.cells)
                 return
@@ -134,6 +135,7 @@ class _Trial:
                 batch_size=_IMAGES,
                 workers=self.plan.workers,
                 views=pipelines[pipeline_key(ready[0])].views,
+                bits=pipelines[pipeline_key(ready[0])].bits,
             )
             features.extract()  # the first time is always slower
             started = time.perf_counter()

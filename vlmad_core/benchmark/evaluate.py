@@ -27,6 +27,7 @@ from vlmad_core.pipeline.normal_range import HELD_OUT
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.pipeline.scales import ViewScores
 from vlmad_core.pipeline.spec import PipelineSpec
+from vlmad_core.pipeline.trained import was_trained_on
 from vlmad_core.report.rows import Row
 from vlmad_core.version import __version__
 
@@ -62,7 +63,7 @@ def evaluate_cell(
     pixels = PixelScores(truth, stepped=cell.stepped)
     with torch.no_grad():  # not inference_mode: a memory filled under it could never stand in a graph
         if cell.shots:
-            _fit(pipeline, features, key, references, cell.category.class_name)
+            _fit(cell, pipeline, features, key, references)
         found = _score(cell, pipeline, features, key, text_embeddings, pixels if truth.masked else None)
     seconds = time.perf_counter() - started
     scores, labels = np.array([found[index] for index in truth.indices]), truth.labels
@@ -106,10 +107,7 @@ def row_of(cell: Cell, pipeline: Pipeline | None = None, *, status: str = "", er
     trained = {} if pipeline is None else pipeline.trained
     category = cell.category
     size = None if pipeline is None else list(pipeline.backbone.preprocess.size)
-    contents = category.contents() if trained else frozenset()
-    on_this = pipeline is not None and any(
-        pipeline.was_trained_on(name, contents=contents) for name in category.known_as
-    )
+    on_this = was_trained_on(trained, contents=category.contents()) if trained else False
     row: Row = {
         "cell": cell.key,
         "status": status or cell.status,
@@ -169,7 +167,10 @@ _NUMBERS = (
 )
 
 
-def _fit(pipeline: Pipeline, features: SharedFeatures, key: str, references: Sequence[int], class_name: str) -> None:
+def _fit(cell: Cell, pipeline: Pipeline, features: SharedFeatures, key: str, references: Sequence[int]) -> None:
+    if pipeline.rotations != "off":  # rotated copies are of this detector alone, so there is nothing to share
+        pipeline.fit([sample.image for sample in cell.references], cell.category.class_name)
+        return
     scorers = pipeline.scorers_by_scale
     for scorer in (scorer for of_scale in scorers for scorer in of_scale if scorer.needs_fit):
         scorer.forget()
@@ -178,7 +179,7 @@ def _fit(pipeline: Pipeline, features: SharedFeatures, key: str, references: Seq
         fit_images(scorers, batch, len(batch))
         held = [*held, *batch][:HELD_OUT]
     if pipeline.fuse.scales == "normalized":
-        pipeline.scale_ranges = pipeline.measure_ranges(held, [class_name])[1]
+        pipeline.scale_ranges = pipeline.measure_ranges(held, [cell.category.class_name])[1]
 
 
 def _score(

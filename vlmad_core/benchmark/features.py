@@ -154,8 +154,8 @@ class SharedFeatures:
         views = self.views[index]
         return ImageFeatures(self.sizes[index], views, tuple(found[view] for view in views))
 
-    def _read(self, images: Sequence[ImageLike], batch_size: int) -> Generator[list[Picture]]:
-        return read(images, self._preprocess, batch_size=batch_size, workers=self._workers)
+    def _read(self, images: Sequence[ImageLike], batch_size: int, *, warn: bool = True) -> Generator[list[Picture]]:
+        return read(images, self._preprocess, batch_size=batch_size, workers=self._workers, warn=warn)
 
     def _extract(self, indices: Sequence[int], pictures: Sequence[Picture]) -> None:
         for index, picture in zip(indices, pictures, strict=True):
@@ -200,7 +200,7 @@ class SharedFeatures:
                 yield part, stored
             return
         images = [self._images[index] for index in self._batches[number]]
-        with closing(self._read(images, len(images))) as batches:
+        with closing(self._read(images, len(images), warn=False)) as batches:
             for part, found in self._encode(next(batches), [key]):
                 if key not in found:
                     raise VlmadError(self.failed.get(key, "an image could be read once and not again."))

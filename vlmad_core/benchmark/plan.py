@@ -6,14 +6,13 @@ A plan is a description; :func:`vlmad_core.benchmark.cells.find_cells` lists wha
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from vlmad_core.documents import parse_json, parse_yaml, read_limited
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline.spec import PartSpec
 from vlmad_core.registry.component import Config
@@ -160,6 +159,7 @@ class BenchmarkPlan(Config):
     grid: Grid | None = Field(None, description="More methods, as a product over parts.")
     backbones: tuple[BackboneChoice, ...] = Field((), description="In place of those of the recipes; none: theirs.")
     weights: str | None = Field(None, description="Of the backbones: a tag, or a local file.")
+    model: str | None = Field(None, description="Architecture of the backbones, where they have several.")
     image_sizes: tuple[Pixels | tuple[Pixels, Pixels], ...] = Field(
         (), description="Sides, or (height, width), that the backbones see; none: their own."
     )
@@ -187,6 +187,7 @@ class BenchmarkPlan(Config):
     )
     batch_size: int = Field(8, gt=0, description="Images through the backbone at a time.")
     workers: int = Field(2, gt=0, description="Threads that decode images.")
+    device: str = Field("auto", description="Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu.")
     memory_gb: float = Field(2.0, ge=0, description="Features of one category above this are kept on the disk.")
 
     def __init__(self, **fields: Any) -> None:
@@ -268,10 +269,10 @@ def read_file(path: Path) -> Mapping[str, Any]:
         ConfigError: It cannot be read, or is no mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as a plan ({' '.join(str(error).split())}).") from error
+        text = read_limited(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: cannot be read as a plan ({error.strerror}).") from error
+    data = (parse_json if path.suffix == ".json" else parse_yaml)(text, f"{path}: cannot be read as a plan")
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path}: a plan is a mapping with data and methods, got {type(data).__name__}.")
     return data

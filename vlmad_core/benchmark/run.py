@@ -178,6 +178,7 @@ class _Run:
             self.folder.rows,
             self.folder.path,
             self.registry,
+            device=self.plan.device,
             progress=self._report,
             on_message=self.on_message,
         )
@@ -198,7 +199,7 @@ class _Run:
         try:
             with warnings.catch_warnings(record=True) as raised:
                 warnings.simplefilter("always")
-                backbone = make_backbone(cells[0].spec.backbone, registry=self.registry)
+                backbone = make_backbone(cells[0].spec.backbone, device=self.plan.device, registry=self.registry)
         except Exception as error:
             return self._fail(cells, error)
         self._pass_on(raised)
@@ -215,8 +216,8 @@ class _Run:
             read_alike: dict[Any, list[Cell]] = {}  # other bits or views are other pixels, so other features
             for cell in group:
                 pipeline = pipelines[pipeline_key(cell)]
-                key = (getattr(pipeline, "bits", None), getattr(pipeline, "views", None))
-                read_alike.setdefault(key, []).append(cell)
+                how = (getattr(pipeline, "bits", None), getattr(pipeline, "views", None))
+                read_alike.setdefault(how, []).append(cell)
             for alike in read_alike.values():
                 self._category(alike, backbone, tower, text_embeddings, pipelines, counts)
         counts["passes"] += tower.images

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vlmad_core.benchmark.flops import count_flops
-from vlmad_core.contracts.images import ImageLike, open_image, to_pixels
+from vlmad_core.contracts.images import WORKERS, ImageLike, open_image, to_pixels
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.report.speed import Speed
@@ -37,6 +37,7 @@ def measure(
     batch_sizes: Sequence[int] = (1, 8),
     repeats: int = 100,
     warmup: int = 3,
+    workers: int = WORKERS,
 ) -> list[Speed]:
     """Time a detector that is ready to predict.
 
@@ -50,6 +51,7 @@ def measure(
         batch_sizes: Each is one result.
         repeats: Images timed, at each batch size and once more for the latency of single ones.
         warmup: Rounds before the clock starts, at each batch size.
+        workers: Threads that decode.
 
     Raises:
         ConfigError: No images, or a number below 1.
@@ -72,11 +74,11 @@ def measure(
 
     found = []
     for batch in batch_sizes:
-        _predict(pipeline, islice(cycle(images), warmup * batch), class_name, batch)
+        _predict(pipeline, islice(cycle(images), warmup * batch), class_name, batch, workers)
         peak = _Peak(device)
         rounds = max(2, -(-repeats // batch))
         started = time.perf_counter()
-        _predict(pipeline, islice(cycle(images), rounds * batch), class_name, batch)
+        _predict(pipeline, islice(cycle(images), rounds * batch), class_name, batch, workers)
         rate = rounds * batch / (time.perf_counter() - started)
         times = _latencies(pipeline, images, class_name, repeats) if batch == 1 else None
         p50, p95, p99 = (None, None, None) if times is None else map(float, np.percentile(times, [50, 95, 99]))
@@ -115,8 +117,8 @@ def _about(pipeline: Pipeline, method: str, backbone: str) -> dict[str, Any]:
     }
 
 
-def _predict(pipeline: Pipeline, images: Iterable[ImageLike], class_name: str | None, batch: int) -> None:
-    for prediction in pipeline.stream(images, class_name, batch_size=batch):
+def _predict(pipeline: Pipeline, images: Iterable[ImageLike], class_name: str | None, batch: int, workers: int) -> None:
+    for prediction in pipeline.stream(images, class_name, batch_size=batch, workers=workers):
         _ = prediction.anomaly_map  # made when it is asked for; a copy to the CPU, so an accelerator is waited for
 
 
@@ -125,7 +127,7 @@ def _latencies(pipeline: Pipeline, images: Sequence[ImageLike], class_name: str 
     times = []
     for image in islice(cycle(images), repeats):
         started = time.perf_counter()
-        _predict(pipeline, [image], class_name, 1)
+        _predict(pipeline, [image], class_name, 1, 1)
         times.append(1000 * (time.perf_counter() - started))
     return times
 

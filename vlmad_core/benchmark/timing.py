@@ -12,6 +12,7 @@ from typing import Any
 from vlmad_core.benchmark.cells import Cell, build_cell, path_of
 from vlmad_core.benchmark.features import failure_message
 from vlmad_core.benchmark.speed import measure
+from vlmad_core.contracts.device import AUTO
 from vlmad_core.contracts.images import ImageLike
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.pipeline.build import make_backbone
@@ -34,6 +35,7 @@ def time_cells(
     folder: Path,
     registry: Registry,
     *,
+    device: str = AUTO,
     progress: Callable[[str], None] = lambda message: None,
     on_message: Callable[[str], None] = lambda text: None,
 ) -> None:
@@ -46,6 +48,7 @@ def time_cells(
         rows: By cell; what is not done is not timed.
         folder: ``speed.jsonl`` is written there, after each method.
         registry: Where to look for parts.
+        device: Where backbones run.
         progress: Called with what goes on.
         on_message: Called with a sentence for each method that could not be timed.
     """
@@ -59,7 +62,7 @@ def time_cells(
     for spec, group in groupby(missing, key=lambda cell: cell.spec.backbone):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the run reported them
-            backbone = make_backbone(spec, registry=registry)
+            backbone = make_backbone(spec, device=device, registry=registry)
             for cell in group:
                 progress(f"speed of {cell.method} on {cell.backbone}, {cell.shots} shots")
                 try:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlmad_core.contracts.data import Features, TextEmbeddings
 from vlmad_core.contracts.ops import l2_normalize
-from vlmad_core.contracts.parts import Prompts
+from vlmad_core.contracts.parts import Prompts, Sentence, TextParts
 from vlmad_core.contracts.towers import Backbone, TextTower, encode_text
 
 if TYPE_CHECKING:
@@ -36,7 +36,20 @@ class Templates(Prompts):
     def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:
         """TextEmbeddings ``[len(names), 2, D]``."""
         rows = []
-        for name in (name.replace("_", " ") for name in names):
-            sides = [encode_text(text, [sentence.replace("{}", name) for sentence in side]) for side in self.sides]
-            rows.append(torch.stack([l2_normalize(l2_normalize(side).mean(0)) for side in sides]))
+        for name in names:
+            sides = [l2_normalize(encode_text(text, side)) for side in self.filled(name)]
+            rows.append(torch.stack([l2_normalize(side.mean(0)) for side in sides]))
         return TextEmbeddings(torch.stack(rows), self.abnormal)
+
+    def text_parts(self, text: TextTower, name: str) -> TextParts:
+        """Each sentence's unit vector over the number of them and the length of their mean."""
+        sentences, vectors = [], []
+        for state, side in enumerate(self.filled(name)):
+            unit = l2_normalize(encode_text(text, side))
+            sentences += [Sentence(sentence, state, sentence) for sentence in side]
+            vectors.append(unit / (len(unit) * unit.mean(0).norm()))
+        return TextParts(tuple(sentences), torch.cat(vectors))
+
+    def filled(self, name: str) -> list[list[str]]:
+        """The sentences of both sides about a class name."""
+        return [[sentence.replace("{}", name.replace("_", " ")) for sentence in side] for side in self.sides]

@@ -24,6 +24,8 @@ _COMMANDS = (
     "predict",
     "fit",
     "calibrate",
+    "feedback",
+    "prompts",
     "train",
     "import",
     "benchmark",

@@ -92,8 +92,24 @@ def benchmark_command(
             rich_help_panel=_WHAT,
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Architecture of the backbones; in place of the plan's.", rich_help_panel=_WHAT),
+    ] = None,
     image_size: Annotated[
-        str | None, typer.Option(help="Sides that the backbones see, such as 224,336.", rich_help_panel=_WHAT)
+        str | None,
+        typer.Option(
+            help="Pixels that the backbones work at: sides, or HEIGHTxWIDTH, such as 224,448x672.",
+            metavar="SIDE,SIDE",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Such as cpu, cuda:1 or mps; by default the plan's, or the first of cuda, mps and cpu.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     shots: Annotated[
         str | None, typer.Option(help="Numbers of normal images, such as 0,1,4.", rich_help_panel=_WHAT)
@@ -153,13 +169,16 @@ def benchmark_command(
 
     Features are computed once an image and backbone. The same command after a stop, whatever stopped it, goes on.
 
-    Exit codes: 0 all done; 1 refused or failed; 2 wrong usage; 3 some cells failed; 130 interrupted.
+    Exit codes: 0 all done; 1 refused or failed; 2 wrong usage; 3 some cells failed, or images could not be read;
+    130 interrupted.
     """
     asked: dict[str, Any] = {
         "data": [{"path": path, "layout": layout} for path in data or ()],
         "categories": category,
         "weights": weights,
-        "image_sizes": planned.numbers("--image-size", image_size),
+        "model": model,
+        "device": device,
+        "image_sizes": planned.sizes(image_size),
         "shots": planned.numbers("--shots", shots),
         "seeds": planned.value("--seeds", seeds),
         "class_names": planned.names(class_name or ()),
@@ -260,7 +279,10 @@ def _report(results: BenchmarkResults, as_json: bool, quiet: bool) -> None:
         )
     elif not quiet:
         _print(results, counts)
-    if results.failed:
+    unread = {(row["dataset"], file["path"]) for row in results.rows for file in row["unreadable"]}
+    if unread:
+        terminal.complain(f"{terminal.counted(len(unread), 'image')} could not be read; the tables name them.")
+    if results.failed or unread:
         raise typer.Exit(3)
 
 

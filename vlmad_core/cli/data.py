@@ -77,6 +77,8 @@ def check_data(
     layout: Layout = "auto",
     settings: Settings = None,
     fast: Annotated[bool, typer.Option("--fast", help="Names and counts alone; open no image.")] = False,
+    bits: options.Bits = None,
+    workers: options.Workers = 4,
     as_json: Json = False,
     progress: Annotated[bool | None, typer.Option("--progress/--no-progress", help="By default on a terminal.")] = None,
 ) -> None:
@@ -86,7 +88,7 @@ def check_data(
     from vlmad_core.datasets.check import check
 
     with bar("checked", len(dataset), progress) as shown:
-        problems = check(dataset, fast=fast, progress=shown.advance)
+        problems = check(dataset, fast=fast, bits=bits, workers=workers, progress=shown.advance)
     if as_json:
         report = {"name": dataset.name, "root": str(root), "images": len(dataset), "opened": not fast}
         terminal.print_json({**report, "problems": problems})

@@ -110,14 +110,15 @@ def _load(choice: Choice) -> Detector:
             "--detector has its parts and its normal images already; give only --set, --class-name, --device, "
             "--weights, --model, --image-size, --scales or --tiles with it."
         )
-    from vlmad_core.pipeline.build import load
+    from vlmad_core.pipeline.build import is_exported, load
     from vlmad_core.pipeline.checkpoint import RECORD
 
     assert choice.detector is not None
     pipeline = load(choice.detector, overrides=choice.changes(), device=choice.device)
     pipeline.class_name = choice.class_name or pipeline.class_name
     pipeline.bits = choice.bits or pipeline.bits
-    return Detector(pipeline, about={"detector": _hash(choice.detector / RECORD)})
+    record = choice.detector.with_suffix(".json") if is_exported(choice.detector) else choice.detector / RECORD
+    return Detector(pipeline, about={"detector": _hash(record)})
 
 
 def _hash(path: Path) -> str:

@@ -15,7 +15,7 @@ from vlmad_core.cli.detector import build_unfitted
 __all__ = ["import_command"]
 
 
-@takes_choice(recipe_required=True)
+@takes_choice("bits", recipe_required=True)
 def import_command(
     file: Annotated[Path, typer.Argument(help="The checkpoint, such as mvtec_pretrained.pth; nothing in it is run.")],
     choice: Choice,

@@ -28,6 +28,8 @@ SINGULAR = {
     "recipes": "recipe",
     "dataset": "dataset",
     "datasets": "dataset",
+    "opinion": "opinion",
+    "opinions": "opinion",
 }
 """What people type, to the kind that is meant."""
 
@@ -91,6 +93,6 @@ Kind = Annotated[
         metavar="[KIND]",
         callback=_kind,
         autocompletion=_complete_kind,
-        help="backbone, extractor, prompts, scorer, recipe or dataset; all if left out.",
+        help="backbone, extractor, prompts, scorer, recipe, dataset or opinion; all if left out.",
     ),
 ]

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-import yaml
 
+from vlmad_core.cli.options import parse_size
+from vlmad_core.documents import parse_yaml
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from vlmad_core.benchmark.plan import BenchmarkPlan
 
-__all__ = ["chosen", "methods", "names", "numbers", "value"]
+__all__ = ["chosen", "methods", "names", "numbers", "sizes", "value"]
 
 
 def chosen(path: Path | None, asked: Mapping[str, Any]) -> BenchmarkPlan:
@@ -57,12 +58,26 @@ def numbers(option: str, text: str | None) -> list[int] | None:
         raise typer.BadParameter(f"{option} wants whole numbers such as 0,1,4; got '{text}'.") from None
 
 
+def sizes(text: str | None) -> list[int | tuple[int, int]] | None:
+    """``224,448x672`` as sides, or heights and widths."""
+    if text is None:
+        return None
+    found = [parse_size(word.strip()) for word in text.split(",")]
+    numbers = [size for size in found if not isinstance(size, str)]
+    if len(numbers) < len(found):
+        raise typer.BadParameter(
+            "--image-size of a benchmark takes sides; give fit as an override of a method in a plan: "
+            "{recipe: pocket, overrides: {image_size: fit}}."
+        )
+    return numbers
+
+
 def value(option: str, text: str | None) -> Any:
     """A number, a word or a list, as YAML has them."""
     try:
-        return None if text is None else yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise typer.BadParameter(f"{option}: '{text}' is not a YAML value.") from None
+        return None if text is None else parse_yaml(text, option)
+    except ConfigError as error:
+        raise typer.BadParameter(f"{option}: '{text}' is not a YAML value ({error})") from None
 
 
 def names(pairs: Sequence[str]) -> dict[str, str]:

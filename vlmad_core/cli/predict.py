@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-from vlmad_core.cli import options, terminal, verdicts
+from vlmad_core.cli import opinions, options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import Detector, build, note_missing_name
+from vlmad_core.cli.page import page_command
 from vlmad_core.cli.report import Report, bar
+from vlmad_core.cli.unquoted import QuotedCommand
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vlmad_core.contracts.find import Found
+    from vlmad_core.run.drift import DriftMonitor
+    from vlmad_core.run.opinion import SecondOpinion
     from vlmad_core.run.predict import Summary
     from vlmad_core.run.results import Result
     from vlmad_core.run.verdicts import Decision
@@ -33,31 +36,10 @@ def _check_scale(scale: tuple[float, float] | None) -> tuple[float, float] | Non
     return scale
 
 
-class PredictCommand(TyperCommand):
-    """Looks at what was typed, in its order, before it is taken apart."""
+class PredictCommand(QuotedCommand):
+    """Knows a pattern that the shell took apart."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As usual, after a pattern that the shell took apart was refused.
-
-        Raises:
-            typer.BadParameter: A file follows the file given to --normal, and lies in the same folder.
-        """
-        _refuse_unquoted(args)
-        return super().parse_args(ctx, args)
-
-
-def _refuse_unquoted(args: Sequence[str]) -> None:
-    """``--normal good/*.png`` without quotes reaches vlmad as one normal image, with the others to be judged."""
-    for i, word in enumerate(args[:-2]):
-        if word in ("--normal", "-n") and not args[i + 2].startswith("-"):
-            first, second = Path(args[i + 1]), Path(args[i + 2])
-            if first.parent == second.parent and first.is_file() and second.is_file():
-                raise typer.BadParameter(
-                    f"takes one file, folder or pattern, and '{second}' follows '{first}'. If the shell took a pattern "
-                    f"apart, quote it: --normal '{first.parent}/*{first.suffix}'; for several files repeat --normal. "
-                    f"Images to judge go before --normal, or after another option.",
-                    param_hint="--normal",
-                )
+    one_value = (("--normal", "-n"),)
 
 
 class MapKind(StrEnum):
@@ -99,10 +81,24 @@ def predict_command(
         int,
         typer.Option(min=1, max=12_000, help="Longer side of maps of larger images.", rich_help_panel=_FILES),
     ] = 4096,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Also report.html: a page of all images, by the distribution vlmad-report.",
+            rich_help_panel=_FILES,
+        ),
+    ] = False,
     sheet: Annotated[
         bool,
         typer.Option(
             "--sheet", help="Also sheet.jpg: the highest and the lowest scores in one picture.", rich_help_panel=_FILES
+        ),
+    ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Also why: reasons that add up to the score; with --out a picture of them for each image."
         ),
     ] = False,
     overwrite: Annotated[
@@ -120,6 +116,9 @@ def predict_command(
     confidence: verdicts.Confidence = None,
     false_discoveries: verdicts.FalseDiscoveries = None,
     fail_on: verdicts.FailOn = None,
+    drift: verdicts.Drift = None,
+    judge: opinions.Judge = None,
+    judge_set: opinions.JudgeSetting = None,
 ) -> None:
     """Judge images: a score each, a verdict where the detector is calibrated, and with --out maps and pictures.
 
@@ -132,10 +131,14 @@ def predict_command(
     """
     if sheet and (out is None or not overlays):
         raise typer.BadParameter("--sheet puts overlays together, so it needs --out, and no --no-overlays.")
+    if page and out is None:
+        raise typer.BadParameter("--report is about the results in a folder, so it needs --out.")
+    write_page = page_command() if page else None
     report = Report(as_json=as_json, quiet=quiet, lines=quiet and out is None)
     files = {"maps": maps.value, "overlays": overlays, "scale": scale, "max_side": max_side}
     wanted = False if quiet else progress
     started = time.perf_counter()
+    second = opinions.make_opinion(judge, judge_set)
     searched, made = _prepare(paths, choice, quiet, threads)
     found = searched.images
     if searched.passed_over:
@@ -144,7 +147,13 @@ def predict_command(
     decision = None
     if not (asked and made.normals):  # otherwise the rule is known after the fit, and compared by the run
         decision = _decision(made, false_alarms, confidence)
-        _refuse_mixing(out, made, {**files, **decision.settings()}, overwrite)
+        more = {
+            **({"explain": True} if explain else {}),
+            **({} if second is None else {"opinion": dict(second.settings())}),
+        }
+        _refuse_mixing(out, made, {**files, **decision.settings(), **more}, overwrite)
+    if second is not None:
+        terminal.note(second.notice)
     note_missing_name(made.pipeline, (lambda text: None) if quiet else terminal.note)
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
         made.fit(batch_size=batch_size, progress=normals.reach, workers=workers, calibrate=asked)
@@ -152,12 +161,15 @@ def predict_command(
     decision = decision or _decision(made, false_alarms, confidence)
     if asked and decision.rule is None:
         raise ConfigError(decision.reason)
+    monitor = verdicts.drift_monitor(decision, drift)
+    votes = opinions.OpinionTally()
     tally = verdicts.Tally(keeps_p_values=false_discoveries is not None)
     with bar("images", len(found), wanted) as images:
 
         def tell(result: Result) -> None:
             report.add(result)
             tally.add(result)
+            votes.add(result)
             images.advance()
 
         summary = _judge(
@@ -166,18 +178,27 @@ def predict_command(
             out,
             tell,
             decision,
+            second,
             batch_size=batch_size,
             workers=workers,
             files=files,
             overwrite=overwrite,
+            drift=monitor,
+            explain=explain,
         )
     if sheet and out is not None:
         _draw_sheet(out, report.judged)
+    if not (as_json or quiet):
+        votes.show()
     report.show(f"in {out / 'results.csv'}." if out else "(--out keeps them all, --json lists them).")
     if not quiet:
         terminal.note(_closing(summary, report, searched, made, time.perf_counter() - started, out))
-        for text in verdicts.summarise(decision, tally, asked):
+        for text in (*verdicts.summarise(decision, tally, asked), *(votes.summarise() if second is not None else ())):
             terminal.note(text)
+    if monitor is not None and monitor.message:
+        terminal.note(monitor.message)
+    if write_page is not None:
+        write_page(out, quiet=quiet or as_json, progress=wanted)
     if false_discoveries is not None:
         verdicts.show_discoveries(decision, tally, false_discoveries, as_json=as_json)
     if report.failed:
@@ -199,6 +220,9 @@ def _closing(summary: Summary, report: Report, found: Found, made: Detector, sec
         parts.append(f"{report.failed} could not be judged")
     if normals := len(made.normals) or made.pipeline.normals.get("count", 0):
         parts.append(f"compared with {terminal.counted(normals, 'normal image')}")
+    if report.pages_left_out:
+        pages = "1 page or frame" if report.pages_left_out == 1 else f"{report.pages_left_out} pages or frames"
+        parts.append(f"{pages} after the first not judged")
     if found.passed_over:
         parts.append(f"{len(found.passed_over)} passed over")
     rate = f" ({summary.images_per_second:.1f} a second)" if summary.done else ""
@@ -248,16 +272,21 @@ def _judge(
     out: Path | None,
     tell: Callable[[Result], None],
     decision: Decision,
+    second: SecondOpinion | None,
     *,
     batch_size: int,
     workers: int,
     files: dict[str, Any],
     overwrite: bool,
+    drift: DriftMonitor | None,
+    explain: bool,
 ) -> Summary:
     """Judge, with or without files."""
     from vlmad_core.run import Summary, judge, run
+    from vlmad_core.run.opinion import add_opinions
     from vlmad_core.run.verdicts import decide_all
 
+    reference = Path(made.normals[0]) if made.normals else None
     if out is not None:
         return run(
             made.pipeline,
@@ -268,12 +297,23 @@ def _judge(
             resume=not overwrite,
             about=made.about,
             decision=decision,
+            drift=drift,
+            explain=explain,
+            second=second,
+            reference=reference,
             progress=tell,
             **files,
         )
     started, failed = time.perf_counter(), 0
-    for batch in decide_all(judge(made.pipeline, found, batch_size=batch_size, workers=workers), decision):
+    batches = judge(made.pipeline, found, batch_size=batch_size, workers=workers, explain=explain)
+    decided = decide_all(batches, decision)
+    name, bits = made.pipeline.class_name, made.pipeline.bits
+    for batch in add_opinions(decided, second, class_name=name, reference=reference, bits=bits):
         for result, _ in batch:
             tell(result)
             failed += result.error is not None
+            if drift is not None:
+                drift.add(result)
+    if drift is not None:
+        drift.save()
     return Summary(len(found), failed, 0, time.perf_counter() - started, failed_now=failed)

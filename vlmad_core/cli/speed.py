@@ -11,12 +11,19 @@ import typer
 from vlmad_core.cli import options, terminal
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import build, note_missing_name
+from vlmad_core.cli.unquoted import QuotedCommand
 
 if TYPE_CHECKING:
     from vlmad_core.pipeline.pipeline import Pipeline
 
 
-@takes_choice("detector", "class_name", "normals")
+class SpeedCommand(QuotedCommand):
+    """Knows a pattern that the shell took apart."""
+
+    one_value = (("--normal", "-n"),)
+
+
+@takes_choice("detector", "class_name", "normals", "bits")
 def speed_command(
     paths: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns; scored in turn.")],
     choice: Choice,
@@ -29,6 +36,7 @@ def speed_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     threads: options.Threads = None,
+    workers: options.Workers = 2,
 ) -> None:
     """Measure speed and memory, apart from how good the results are.
 
@@ -44,14 +52,20 @@ def speed_command(
         torch.set_num_threads(threads)
     made = build(choice, terminal.note)
     note_missing_name(made.pipeline, terminal.note)
-    made.fit(batch_size=8)
+    made.fit(batch_size=8, workers=workers)
     from vlmad_core.benchmark.speed import measure
     from vlmad_core.report.speed import write_speed
 
     method = choice.detector.name if choice.detector is not None else _label(choice.recipe_or_default, made.pipeline)
     sizes = tuple(dict.fromkeys(batch_size or (1, 8)))
     speeds = measure(
-        made.pipeline, found, method=method, shots=len(made.normals) or None, batch_sizes=sizes, repeats=repeats
+        made.pipeline,
+        found,
+        method=method,
+        shots=len(made.normals) or None,
+        batch_sizes=sizes,
+        repeats=repeats,
+        workers=workers,
     )
     if out is not None:
         write_speed(out, speeds)

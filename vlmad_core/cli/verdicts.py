@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,11 +16,13 @@ from vlmad_core.cli import terminal
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from vlmad_core.run.drift import DriftMonitor
     from vlmad_core.run.results import Result
     from vlmad_core.run.verdicts import Decision
 
 __all__ = [
     "Confidence",
+    "Drift",
     "FailOn",
     "FailOnLabel",
     "FalseAlarms",
@@ -27,6 +30,7 @@ __all__ = [
     "Tally",
     "check_rate",
     "discovered",
+    "drift_monitor",
     "show_discoveries",
     "summarise",
 ]
@@ -82,6 +86,15 @@ FalseDiscoveries = Annotated[
         metavar="RATE",
     ),
 ]
+Drift = Annotated[
+    Path | None,
+    typer.Option(
+        "--drift",
+        dir_okay=False,
+        help="File that carries the test for drift from run to run, so that a slow change is found too.",
+        rich_help_panel=_PANEL,
+    ),
+]
 FailOn = Annotated[
     FailOnLabel | None,
     typer.Option(
@@ -119,6 +132,19 @@ class Tally:
         return any(self.counts[label] for label in labels)
 
 
+def drift_monitor(decision: Decision, file: Path | None) -> DriftMonitor | None:
+    """A test for drift where the detector is calibrated.
+
+    Raises:
+        ConfigError: A file is given and the detector is not calibrated, or the file is another detector's.
+    """
+    if decision.rule is None and file is None:
+        return None
+    from vlmad_core.run.drift import DriftMonitor
+
+    return DriftMonitor(decision.pipeline, file)
+
+
 def summarise(decision: Decision, tally: Tally, asked: bool) -> Iterable[str]:
     """Sentences about the verdicts of a run."""
     rule = decision.rule
@@ -154,9 +180,10 @@ def discovered(decision: Decision, scored: Sequence[tuple[float, str]], rate: fl
     """
     from vlmad_core.inspection.batch import discoveries, fewest_discoveries
 
-    if decision.rule is None or decision.rule.source != "held-out":
+    if decision.rule is None or decision.rule.source != "held-out" or decision.rule.n_chosen:
         raise ConfigError(
-            "--false-discoveries needs a calibration with held-out normal images: vlmad calibrate DETECTOR IMAGES."
+            "--false-discoveries needs a calibration with held-out normal images, none of which joined by feedback: "
+            "vlmad calibrate DETECTOR IMAGES."
         )
     flags = discoveries([p for p, _ in scored], rate)
     found = [path for flag, (_, path) in zip(flags, scored, strict=True) if flag]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from vlmad_core.contracts.data import LevelSpec
+from vlmad_core.contracts.data import Features, LevelSpec
+from vlmad_core.contracts.origins import Origins
 from vlmad_core.contracts.parts import Scorer
 from vlmad_core.errors import IncompatibleError, VlmadError
 
@@ -51,6 +52,8 @@ class BankScorer(Scorer):
         self._prefix = prefix
         self._waiting: dict[str, list[Tensor]] = {}
         self._names = tuple(level.name for level in levels)
+        self._origins = Origins()
+        self._regions_before: dict[str, Tensor] | None = None
         for level in levels:
             self.register_buffer(f"{prefix}_{level.name}", torch.empty(*[0] * (ndim - 1), level.dim))
 
@@ -70,12 +73,33 @@ class BankScorer(Scorer):
                 setattr(self, f"{self._prefix}_{name}", torch.cat([part.to(rows[-1]) for part in parts]))
         return self._buffer(name)
 
-    def remember(self, name: str, rows: Tensor) -> None:
+    def origins(self, name: str) -> Tensor:
+        """Where the rows of a bank come from, ``[N, 2]``: image in the order of :meth:`fit`, region; -1: not known."""
+        return self._origins.of(name, len(self.bank(name)))
+
+    def next_origins(self, name: str, images: int, regions: int) -> Tensor:
+        """For :meth:`remember` of every region of the next images, in order: ``[images * regions, 2]``."""
+        if self._regions_before is None:
+            return self._origins.next_of(name, images, regions)
+        return self._origins.again(name, images, regions, self._regions_before.get(name))
+
+    def fit_rotated(self, features: Features, regions_before: Callable[[tuple[int, int]], Tensor]) -> None:
+        """As :meth:`fit`; the rows are noted as those of the images before they were rotated."""
+        self._regions_before = {
+            level.spec.name: regions_before(level.grid) for level in features.levels if level.cover is None
+        }
+        try:
+            self.fit(features)
+        finally:
+            self._regions_before = None
+
+    def remember(self, name: str, rows: Tensor, origins: Tensor | None = None) -> None:
         """Add rows to the bank of a level.
 
         Args:
             name: Of the level.
             rows: ``[n, dim]`` or ``[n, M, dim]``; no graph is kept.
+            origins: ``[n, 2]``, number of the normal image and of the region in it; None: not known.
 
         Raises:
             VlmadError: A value that is not finite.
@@ -89,10 +113,22 @@ class BankScorer(Scorer):
                 f"{' x '.join(map(str, earlier.shape[1:]))}; fit images of one size."
             )
         self._waiting.setdefault(name, []).append(rows.detach())
+        self._origins.add(name, len(rows), origins)
+
+    def held(self, name: str) -> int:
+        """How many rows the bank of a level has, those among them that are not joined yet."""
+        return len(self._buffer(name)) + sum(len(rows) for rows in self._waiting.get(name, ()))
+
+    def keep(self, name: str, index: Tensor) -> None:
+        """Keep these rows of a bank alone, in this order: ``[n]`` of integers."""
+        rows = BankScorer.bank(self, name)
+        self._origins.keep(name, index, len(rows))
+        setattr(self, f"{self._prefix}_{name}", rows[index])
 
     def forget(self) -> None:
         """Empty every bank."""
         self._waiting.clear()
+        self._origins.clear()
         for name in self._names:
             setattr(self, f"{self._prefix}_{name}", self._buffer(name).new_empty(self._empty_shape(name)))
 
@@ -114,8 +150,11 @@ class BankScorer(Scorer):
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._join()
         super()._save_to_state_dict(*args, **kwargs)
+        destination, prefix = args[0], args[1]
+        known = self._origins.tensors({name: len(self._buffer(name)) for name in self._names})
+        destination.update({f"{prefix}origins_{name}": tensor for name, tensor in known.items()})
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(self, state_dict: MutableMapping[str, Any], prefix: str, *args: Any) -> None:
         # A bank has no fixed length, and load_state_dict refuses another shape: make room first.
         self._waiting.clear()
         errors: list[str] = args[-1]
@@ -128,4 +167,10 @@ class BankScorer(Scorer):
                 errors.append(f"{key} is {saved.dtype} and must hold finite floating-point numbers.")
             elif saved.ndim == stored.ndim and saved.shape[-1] == stored.shape[-1]:
                 setattr(self, f"{self._prefix}_{name}", saved.new_empty(saved.shape, device=stored.device))
+        for name in self._names:  # files of earlier versions know no origins
+            origins, rows = state_dict.pop(f"{prefix}origins_{name}", None), len(self._buffer(name))
+            if origins is None:
+                self._origins.unknown(name, rows)
+            elif not self._origins.load(name, origins, rows):
+                errors.append(f"{prefix}origins_{name} must hold two whole numbers for each of {rows} rows.")
         super()._load_from_state_dict(state_dict, prefix, *args)

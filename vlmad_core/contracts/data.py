@@ -7,24 +7,25 @@ pixels.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vlmad_core.errors import ImageError
+from vlmad_core.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from vlmad_core.contracts.decode import ImageLike
+    from vlmad_core.inspection.evidence import Evidence
 
 __all__ = ["Features", "Level", "LevelSpec", "Prediction", "Scores", "TextEmbeddings"]
 
@@ -194,6 +195,7 @@ class Prediction:
             detector has fewer than two normal images.
         class_token: ``[D]`` float32 of unit length, the image as a whole; None where the extractor gives none.
         tiles: In how many tiles the image was also read; 0: as a whole alone.
+        explainer: What `evidence` calls; it keeps the detector, and a copy in another process has none.
     """
 
     score: float
@@ -203,6 +205,27 @@ class Prediction:
     normal_range: tuple[float, float] | None = None
     class_token: np.ndarray | None = None
     tiles: int = 0
+    explainer: Callable[[Prediction, ImageLike | None], Evidence] | None = field(default=None, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the detector, so that a prediction stays small in another process."""
+        return {**self.__dict__, "explainer": None}
+
+    def evidence(self, image: ImageLike | None = None) -> Evidence:
+        """Why the score is what it is: contributions that add up to it, the place, the nearest normal.
+
+        Computed when it is asked for: the image is read and scored once more. See ``docs/howto/explain.md``.
+
+        Args:
+            image: The image that was given to the detector; needed where that was no file.
+
+        Raises:
+            ImageError: No image was given and there is no file, or it cannot be read.
+            ConfigError: The image or the detector changed since, or the prediction came from another process.
+        """
+        if self.explainer is None:
+            raise ConfigError("this prediction has no detector with it; call detector.predict(image) for its evidence.")
+        return self.explainer(self, image)
 
     def __repr__(self) -> str:
         """In one line, without the map.

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from vlmad_core.contracts.decode import ImageLike, decode, open_image, size_of, stamp_of
 from vlmad_core.contracts.find import SUFFIXES, find_images
+from vlmad_core.contracts.pixels import pages_left_out, pages_message
 from vlmad_core.contracts.views import View, Views
 from vlmad_core.errors import ConfigError, ImageError
 
@@ -200,6 +201,7 @@ def read(
     batch_size: int = 8,
     workers: int = WORKERS,
     digest: bool = False,
+    warn: bool = True,
 ) -> Generator[list[Picture]]:
     """Pictures in order, ``batch_size`` at a time, decoded ahead in threads; unreadable ones carry their error.
 
@@ -213,9 +215,11 @@ def read(
         batch_size: Pictures in a batch.
         workers: Threads that decode.
         digest: Also hash the files, for :attr:`Picture.sha256`.
+        warn: Warn of notes; False where the same pictures were read before.
 
     Warns:
-        UserWarning: The first time that a picture has a note, such as that it holds more pages than the first.
+        UserWarning: The first time that a picture has a note, such as that it holds more pages than the first; and at
+            the end how many files do, and how many pages were not read, where there are several such files.
     """
     if batch_size < 1 or workers < 1:
         name, number = ("batch_size", batch_size) if batch_size < 1 else ("workers", workers)
@@ -238,26 +242,29 @@ def read(
             yield first, future.result()
 
     batch: list[Picture] = []
-    warned: set[str] = set()
+    noted = _Noted() if warn else None
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="vlmad-read") as pool:
         try:
             for source, picture in loaded():
                 if picture is not None:
                     batch.append(picture)
                 if batch and (picture is None or len(batch) == batch_size):
-                    _warn(batch, warned)
+                    if noted is not None:
+                        noted.add(batch, is_last=picture is not None and not waiting)
                     yield batch
                     batch = []
                 if picture is None:
                     large = _load(source, preprocess, digest)
-                    _warn([large], warned)
+                    if noted is not None:
+                        noted.add([large], is_last=not waiting)
                     try:
                         yield [large]
                     finally:
                         if large.tiles is not None:
                             large.tiles.close()
             if batch:
-                _warn(batch, warned)
+                if noted is not None:
+                    noted.add(batch, is_last=True)
                 yield batch
         finally:
             for _, future in waiting:
@@ -306,14 +313,25 @@ def _load(source: ImageLike, preprocess: Preprocess, digest: bool) -> Picture:
     )
 
 
-def _warn(pictures: Sequence[Picture], warned: set[str]) -> None:
-    """Say a note of each kind once, with the first picture that has it."""
-    for picture in pictures:
-        for note in picture.notes:
-            kind = "pages" if "pages or frames" in note else "bits"
-            if kind not in warned:
-                warned.add(kind)
-                warnings.warn(f"{note} Others may be like it.", UserWarning, stacklevel=3)
+class _Noted:
+    """Warns of a note of each kind once, with the first picture that has it, and counts pages that are not read."""
+
+    def __init__(self) -> None:
+        self.kinds: set[str] = set()
+        self.files = self.pages = 0
+
+    def add(self, pictures: Sequence[Picture], *, is_last: bool) -> None:
+        """Pages are counted with the last batch, since nobody may ask for more after it."""
+        for picture in pictures:
+            for note in picture.notes:
+                pages = pages_left_out(note)
+                self.files, self.pages = self.files + bool(pages), self.pages + pages
+                kind = "pages" if pages else "bits"
+                if kind not in self.kinds:
+                    self.kinds.add(kind)
+                    warnings.warn(f"{note} Others may be like it.", UserWarning, stacklevel=3)
+        if is_last and self.files > 1:
+            warnings.warn(pages_message(self.files, self.pages), UserWarning, stacklevel=3)
 
 
 def stack(pictures: Sequence[Picture]) -> Tensor:

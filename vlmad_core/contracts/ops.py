@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,8 +19,10 @@ __all__ = [
     "gaussian_blur",
     "l2_normalize",
     "nearest_distance",
+    "nearest_index",
     "resize",
     "similarity_logits",
+    "softmax_shares",
     "softmax_similarity",
     "topk_mean",
 ]
@@ -76,6 +79,48 @@ def softmax_similarity(vectors: Tensor, text_embeddings: Tensor, temperature: fl
     return similarity_logits(vectors, text_embeddings, temperature).softmax(-1)
 
 
+def softmax_shares(logits: Tensor, abnormal: Tensor, *, nodes: int = 64) -> tuple[Tensor, float]:
+    """Divide a probability over the logits that it is made of, exactly.
+
+    Integrated gradients (Sundararajan et al., ICML 2017) along the straight line from equal logits, where the
+    probability of the abnormal states is their number over that of all, to the logits. For two states the integral is
+    known; for more it is Gauss-Legendre quadrature, and what that leaves over is divided like the logits about their
+    mean, so that the sum is exact.
+
+    Args:
+        logits: ``[..., S]``.
+        abnormal: ``[S]`` bool.
+        nodes: Of the quadrature.
+
+    Returns:
+        Factors ``[..., S]`` that add up to 0, and the probability at equal logits ``even``:
+        ``(factors * logits).sum(-1)`` is the probability of the abnormal states minus ``even``.
+
+    >>> shares, even = softmax_shares(torch.tensor([1.0, 3.0]), torch.tensor([False, True]))
+    >>> even + (shares * torch.tensor([1.0, 3.0])).sum()
+    tensor(0.8808)
+    """
+    is_abnormal = abnormal.to(logits.device, logits.dtype)
+    even = float(is_abnormal.mean())
+    states = logits.shape[-1]
+    probability = (logits.softmax(-1) * is_abnormal).sum(-1, keepdim=True)
+    centred = logits - logits.mean(-1, keepdim=True)
+    if states == 2:
+        margin = (centred * (2 * is_abnormal - 1)).sum(-1, keepdim=True)
+        small = margin.abs() < 1e-4
+        slope = torch.where(small, 0.25, (probability - even) / torch.where(small, 1.0, margin))
+        found = slope * (2 * is_abnormal - 1)
+        return found if even == 0.5 else torch.zeros_like(found), even
+    places, weights = np.polynomial.legendre.leggauss(nodes)
+    found = torch.zeros_like(logits)
+    for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
+        part = (centred * float(place)).softmax(-1)
+        found += float(weight) * part * (is_abnormal - (part * is_abnormal).sum(-1, keepdim=True))
+    rest = probability - even - (found * centred).sum(-1, keepdim=True)
+    length = centred.square().sum(-1, keepdim=True)
+    return found + rest * centred / torch.where(length > 0, length, 1.0), even
+
+
 def nearest_distance(vectors: Tensor, bank: Tensor, *, chunk: int = 16384) -> Tensor:
     """Half of one minus the cosine to the nearest vector of a memory bank (WinCLIP+, CVPR 2023), in [0, 1].
 
@@ -100,6 +145,31 @@ def nearest_distance(vectors: Tensor, bank: Tensor, *, chunk: int = 16384) -> Te
         best = cosine if best is None else torch.maximum(best, cosine)
     assert best is not None  # bank is never empty: a scorer refuses before it is fitted
     return ((1 - best) / 2).clamp_min(0)
+
+
+def nearest_index(vectors: Tensor, bank: Tensor, *, chunk: int = 16384) -> Tensor:
+    """Row of a memory bank that is nearest by cosine: that of :func:`nearest_distance`, the first one of a tie.
+
+    Args:
+        vectors: ``[..., dim]``, any length.
+        bank: ``[N, dim]``, unit length, N of at least 1.
+        chunk: Bank rows at a time.
+
+    Returns:
+        ``[...]`` int64.
+
+    >>> bank = l2_normalize(torch.tensor([[0.0, 1, 0], [1, 1, 0]]))
+    >>> nearest_index(torch.tensor([[1.0, 0, 0], [0, 1, 0]]), bank)
+    tensor([1, 0])
+    """
+    queries = l2_normalize(vectors)
+    values, rows = [], []
+    for i, part in enumerate(bank.split(chunk)):
+        cosine, row = linear(queries, part.to(queries.dtype)).max(-1)
+        values.append(cosine)
+        rows.append(row + i * chunk)
+    best = torch.stack(values).argmax(0, keepdim=True)
+    return torch.stack(rows).gather(0, best)[0]
 
 
 def resize(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:

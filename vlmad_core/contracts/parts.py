@@ -8,7 +8,7 @@ saved.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import ClassVar, Literal
@@ -19,7 +19,21 @@ from vlmad_core.contracts.data import Features, LevelSpec, Scores, TextEmbedding
 from vlmad_core.contracts.towers import TextTower, VisionTower
 from vlmad_core.errors import IncompatibleError
 
-__all__ = ["ClassNameUse", "Ensemble", "Extractor", "Prompts", "Scorer", "select_levels"]
+__all__ = [
+    "WHOLE_IMAGE",
+    "ClassNameUse",
+    "Ensemble",
+    "Extractor",
+    "Prompts",
+    "Scorer",
+    "Sentence",
+    "TextParts",
+    "TextWeights",
+    "select_levels",
+]
+
+WHOLE_IMAGE = "whole image"
+"""The name under which a scorer gives the value of the whole image among those of its levels."""
 
 
 class Extractor(nn.Module, ABC):
@@ -62,6 +76,49 @@ class Ensemble:
     templates: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of a text embedding.
+
+    Args:
+        text: As the text encoder received it.
+        state: Number of its text embedding, from 0.
+        phrase: What it says of the object, with the class name, such as "damaged nut".
+        template: What is around that phrase, with ``{}`` for it.
+    """
+
+    text: str
+    state: int
+    phrase: str
+    template: str = "{}"
+
+
+@dataclass(frozen=True)
+class TextParts:
+    """The text embeddings of one class name as sums over sentences.
+
+    Args:
+        sentences: J of them.
+        vectors: ``[J, D]``; those of one state add up to its text embedding.
+    """
+
+    sentences: tuple[Sentence, ...]
+    vectors: Tensor
+
+
+@dataclass(frozen=True)
+class TextWeights:
+    """What each cosine between a region and a state contributes to something that depends on the region values.
+
+    Args:
+        base: ``[B]`` by name of the level: what is there without any cosine.
+        cosines: ``[B, M, S]`` by name: the factor of each cosine; over the states they add up to 0.
+    """
+
+    base: Mapping[str, Tensor]
+    cosines: Mapping[str, Tensor]
+
+
 ClassNameUse = Literal["ignored", "optional", "required"]
 """Whether prompts depend on the class name, and whether it may be left out (it is then "object")."""
 
@@ -86,6 +143,13 @@ class Prompts(nn.Module, ABC):
         """
         return None
 
+    def text_parts(self, text: TextTower, name: str) -> TextParts | None:
+        """The text embeddings of one class name as sums over sentences; None: not offered.
+
+        The vectors of the sentences of a state add up to its embedding from :meth:`forward`.
+        """
+        return None
+
     @abstractmethod
     def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:
         """TextEmbeddings ``[len(names), S, D]`` of unit length, in the order of the class names."""
@@ -101,15 +165,27 @@ class Scorer(nn.Module, ABC):
             images depends on it.
         maximum: The highest value that its maps can have; None: no bound. Set it in the constructor where options
             decide. Maps saved as 16-bit PNG use it as their scale.
+        no_export: Why it cannot be a fixed function of one image, as a sentence; empty: it can, and `vlmad export`
+            writes it into a file.
     """
 
     needs_text: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
-    is_monotone: ClassVar[bool] = False
+    is_monotone: bool = False
     maximum: float | None = None
+    no_export: ClassVar[str] = ""
 
     def fit(self, features: Features) -> None:
         """Add the features of normal images; called once a batch, accumulates. Does nothing unless ``needs_fit``."""
+
+    def fit_rotated(self, features: Features, regions_before: Callable[[tuple[int, int]], Tensor]) -> None:
+        """Add rotated copies of the images of the last :meth:`fit`.
+
+        Args:
+            features: Of the copies.
+            regions_before: From the grid of a level to ``[B, h * w]``, the cell of the image that each cell shows.
+        """
+        self.fit(features)
 
     def forget(self) -> None:
         """Drop what :meth:`fit` added."""
@@ -122,6 +198,56 @@ class Scorer(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]) -> Scores:
         """Scores with maps of ``size`` = (H, W) pixels."""
+
+    # -- optional, for reasons: `Prediction.evidence` splits the score by what these give
+
+    def region_values(
+        self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]
+    ) -> Mapping[str, Tensor] | None:
+        """The values of regions before they become maps: ``[B, M]`` by the name of the level; None: not offered.
+
+        ``forward`` is then ``combine_regions(region_values(...), ...)``. The value of the whole image has the name
+        :data:`WHOLE_IMAGE`. Where a softmax follows the resize, the regions are pixels, row by row.
+        """
+        return None
+
+    def combine_regions(self, values: Mapping[str, Tensor], features: Features, size: tuple[int, int]) -> Scores:
+        """Scores from the values of :meth:`region_values`.
+
+        Differentiable, and twice as high for values twice as high: then each value times the derivative of the score
+        with respect to it adds up to the score (Euler's theorem on homogeneous functions).
+        """
+        raise NotImplementedError
+
+    def text_weights(
+        self,
+        features: Features,
+        text_embeddings: TextEmbeddings,
+        size: tuple[int, int],
+        gradients: Mapping[str, Tensor],
+    ) -> TextWeights | None:
+        """The sum of value times gradient over the regions as base plus weighted cosines to states; None: not offered.
+
+        Args:
+            features: Of a batch.
+            text_embeddings: Of that batch.
+            size: Of the maps.
+            gradients: Of any quantity with respect to the values of :meth:`region_values`, in the same shapes.
+        """
+        return None
+
+    def nearest_rows(self, vectors: Tensor, level: str) -> tuple[Tensor, Tensor] | None:
+        """The normal vectors that decide the values of some vectors of a level; None: there are none to name.
+
+        Args:
+            vectors: ``[n, dim]``.
+            level: Its name.
+
+        Returns:
+            The normal vectors, ``[n, dim]``, and where they come from, ``[n, 2]``: number of the normal image in the
+            order of :meth:`fit` from 0, and number of the region in it; -1 for what is not known.
+        """
+        return None
 
 
 def select_levels(

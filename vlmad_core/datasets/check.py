@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +28,19 @@ _MUCH, _FEW = 0.5, 3
 
 
 def check(
-    dataset: Dataset, *, fast: bool = False, workers: int = 4, progress: Callable[[int], None] | None = None
+    dataset: Dataset,
+    *,
+    fast: bool = False,
+    bits: int | None = None,
+    workers: int = 4,
+    progress: Callable[[int], None] | None = None,
 ) -> list[str]:
     """Everything that is wrong with a data set; nothing is changed.
 
     Args:
         dataset: As it was read.
         fast: Look at names, counts and sizes of files, and open none.
+        bits: Of the values in 16-bit grey files, as the detector will have it; None: what the file says, or 16.
         workers: Threads that open files.
         progress: Called with 1 after each image.
 
@@ -45,9 +52,10 @@ def check(
     problems = [*dataset.problems, *lossy, *_counts(dataset), *_masks_missing(dataset)]
     hashes: dict[str, list[Sample]] = {}
     shares: list[float] = []
+    look = _look_quickly if fast else partial(_look, bits=bits)
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="vlmad-check") as pool:
         try:
-            for sample, seen in zip(dataset, pool.map(_look_quickly if fast else _look, dataset), strict=True):
+            for sample, seen in zip(dataset, pool.map(look, dataset), strict=True):
                 problems += seen.problems
                 shares += seen.shares
                 if seen.content:
@@ -56,7 +64,7 @@ def check(
                     progress(1)
         finally:
             pool.shutdown(cancel_futures=True)
-    problems += _negatives(dataset, shares)
+    problems += [*_negatives(dataset, shares), *_pages(dataset, problems)]
     return [*problems, *(sentence for same in hashes.values() for sentence in _twins(same))]
 
 
@@ -68,6 +76,15 @@ def _negatives(dataset: Dataset, shares: Sequence[float]) -> Iterator[str]:
             f"{dataset.root or dataset.name}: {large} of {len(shares)} masks mark more than half of their image; if "
             "they are white where nothing is wrong, save their negatives."
         )
+
+
+def _pages(dataset: Dataset, problems: Sequence[str]) -> Iterator[str]:
+    """How many pages are never judged, where several files hold more than one."""
+    from vlmad_core.contracts.pixels import pages_left_out, pages_message
+
+    left_out = [pages for text in problems if (pages := pages_left_out(text))]
+    if len(left_out) > 1:
+        yield f"{dataset.root or dataset.name}: {pages_message(len(left_out), sum(left_out))}"
 
 
 def _counts(dataset: Dataset) -> Iterator[str]:
@@ -121,7 +138,7 @@ def _absent(source: ImageLike) -> str:
     return f"{path}: the file is empty; copy it again." if path.stat().st_size == 0 else ""
 
 
-def _look(sample: Sample) -> _Seen:
+def _look(sample: Sample, bits: int | None = None) -> _Seen:
     """With the image and its masks opened."""
     from vlmad_core.contracts.decode import decode
 
@@ -131,7 +148,7 @@ def _look(sample: Sample) -> _Seen:
         problems.append(text)
     else:
         try:
-            decoded = decode(sample.image, smallest=(1, 1), digest=True)
+            decoded = decode(sample.image, smallest=(1, 1), bits=bits, digest=True)
             size, content = decoded.size, decoded.sha256
             problems += decoded.notes
         except ImageError as error:

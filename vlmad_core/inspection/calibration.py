@@ -37,6 +37,7 @@ class ImageScore:
         class_nearest: Distance of its class token to the nearest one of another group's normals; None if not measured.
         class_farthest: The distance to the farthest of them.
         tail: `risk_control.map_tail` of its anomaly map; empty if not measured.
+        is_chosen: It joined by feedback, after its verdict was known, so it is no random sample of good images.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -48,6 +49,7 @@ class ImageScore:
     class_nearest: float | None = None
     class_farthest: float | None = None
     tail: tuple[float, ...] = ()
+    is_chosen: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a score.

@@ -65,6 +65,7 @@ class DecisionRule:
         class_distances: Distance of each normal's class token to the nearest other, one a group, highest first; empty
             where it was not measured or where the normals are too few for the label.
         class_limit: Largest distance between the class tokens of two normals; beyond it is ``not this part``.
+        n_chosen: Normals that joined by feedback; with any of them nothing is proved.
     """
 
     normals: Numbers
@@ -79,6 +80,7 @@ class DecisionRule:
     scale: float
     class_distances: Numbers
     class_limit: float
+    n_chosen: int = 0
 
     def verdict(self, score: float, class_distance: float | None = None) -> Verdict:
         """Decide on one image.
@@ -181,6 +183,7 @@ def make_rule(
         scale=_scale(scores, threshold),
         class_distances=class_distances,
         class_limit=class_limit,
+        n_chosen=sum(image.is_chosen for image in basis.images),
     )
 
 
@@ -225,6 +228,11 @@ def _class_tokens(basis: Basis, alpha: float) -> tuple[Numbers, float]:
 def _promise(basis: Basis, alpha: float, confidence: float | None, is_monotone: bool) -> tuple[float | None, str]:
     n = basis.scores.size
     unit = "normal images" if n == len(basis.images) else "groups of normal images"
+    if n_chosen := sum(image.is_chosen for image in basis.images):
+        text = (
+            f"About {alpha:.4g} of good images are expected to be rejected; nothing is proved, since {n_chosen} of the"
+        )
+        return None, f"{text} {n} {unit} joined by feedback, after their verdicts were known."
     if confidence is not None:
         text = f"At most {alpha:.4g} of good images are rejected, with a confidence of {confidence:.4g}"
         return alpha, f"{text} (order statistic of {n} held-out {unit})."

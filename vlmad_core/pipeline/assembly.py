@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vlmad_core.contracts.data import Features, Scores, TextEmbeddings
 from vlmad_core.contracts.images import Preprocess
-from vlmad_core.contracts.parts import Extractor, Prompts, Scorer
+from vlmad_core.contracts.parts import Extractor, Prompts, Scorer, TextParts
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.contracts.views import Views
 from vlmad_core.errors import ConfigError, IncompatibleError, NotFittedError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from vlmad_core.pipeline.decisions import StoredCalibration
-    from vlmad_core.pipeline.spec import PipelineSpec
+    from vlmad_core.pipeline.spec import PipelineSpec, Rotations
 
 __all__ = ["Assembly"]
 
@@ -64,6 +64,8 @@ class Assembly(nn.Module):
         self._rules: dict[Hashable, Any] = {}
         self.bits: int | None = None  # of the values in 16-bit grey files; None: what the file says, or 16
         self.normals: Mapping[str, Any] = {}  # how many images it was fitted on, and one hash of their contents
+        self.normal_images: Sequence[tuple[str, str]] = ()  # path and hash of each, in the order of the fit
+        self.rotations: Rotations = "off" if spec is None else spec.references.rotations  # of those images
         self.register_buffer("normal_range", torch.full((2,), math.nan))
         self.normal_range: Tensor
         # Saved with further memories alone, so that the files of other detectors stay as they were.
@@ -71,6 +73,7 @@ class Assembly(nn.Module):
         self.register_buffer("scale_ranges", torch.full((1 + len(more), 2), math.nan), persistent=has_more)
         self.scale_ranges: Tensor
         self._texts = TextCache()
+        self._sentences: dict[str, tuple[Any, TextParts | None]] = {}
         needing = [label for scorer, label in zip(scorers, self.labels, strict=True) if scorer.needs_text]
         if needing and (prompts is None or backbone.text is None):
             lack = "no prompts were given" if backbone.text is not None else "the backbone has no text encoder"
@@ -129,11 +132,17 @@ class Assembly(nn.Module):
         self, images: Tensor, class_names: Sequence[str] | None = None, *, scale: int = 0
     ) -> tuple[Features, Scores]:
         """As :meth:`forward`, with the features, by the scorers of one scale."""
-        backbone = self.backbone
-        features = self.extractor(backbone.vision, images.to(backbone.device, backbone.dtype))
-        text_embeddings = self.text_embeddings(self._class_names(class_names, len(images)), features)
+        features, text_embeddings = self.extract(images, class_names)
         size = (images.shape[-2], images.shape[-1])
         return features, self.score_features(features, text_embeddings, size, scale=scale)
+
+    def extract(
+        self, images: Tensor, class_names: Sequence[str] | None = None
+    ) -> tuple[Features, TextEmbeddings | None]:
+        """The features of a batch, and the text embeddings for each of its images."""
+        backbone = self.backbone
+        features = self.extractor(backbone.vision, images.to(backbone.device, backbone.dtype))
+        return features, self.text_embeddings(self._class_names(class_names, len(images)), features)
 
     def score_features(
         self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int], *, scale: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from vlmad_core.registry.distributions import compatible_range, is_version
 from vlmad_core.registry.registry import CORE, Registry, default_registry
 from vlmad_core.registry.validate import validate
 
-__all__ = ["assemble", "build", "load", "make_backbone", "save_recipe"]
+__all__ = ["assemble", "build", "is_exported", "load", "make_backbone", "save_recipe"]
 
 _RANGES = ("normal_range", "scale_ranges")
 """Tensors that are NaN where a detector was fitted on fewer than two normal images."""
@@ -120,10 +121,10 @@ def load(
     overrides: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
 ) -> Pipeline:
-    """Read a detector back that :meth:`Pipeline.save` wrote, in this version or an earlier one.
+    """Read a detector back that :meth:`Pipeline.save` wrote, in this version or an earlier one, or `vlmad export`.
 
     Args:
-        folder: Of the detector.
+        folder: Of the detector; or a file ``nut.onnx`` or ``nut.xml`` of `vlmad export`, for plugin ``vlmad-export``.
         backbone: A shared one with the same weights; built from the spec if None.
         device: Where it runs; ``"auto"``: cuda, else mps, else cpu.
         overrides: Values for dotted paths of the spec, such as
@@ -133,6 +134,8 @@ def load(
     Raises:
         ConfigError: Not a detector, another version, damaged or changed, or other backbone weights.
     """
+    if is_exported(folder):
+        return _load_exported(Path(folder), device, backbone, overrides)
     folder, registry = Path(folder), registry or default_registry()
     record, tensors = read_checkpoint(folder, needed=NEEDED)
     record = upgrade_record(record, str(folder / RECORD))
@@ -162,8 +165,33 @@ def load(
     pipeline.trained = record["trained"]
     pipeline.stored_calibration = read_calibration(folder)
     pipeline.normals = record.get("normals", {})
+    pipeline.normal_images = [(path, digest) for path, digest in record["normal_images"]]
     pipeline.bits = record.get("bits")
     return pipeline
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether a path is that of a file of `vlmad export`, by its ending."""
+    return Path(path).suffix.lower() in (".onnx", ".xml") and not Path(path).is_dir()
+
+
+def _load_exported(path: Path, device: str, backbone: Backbone | None, overrides: Mapping[str, Any] | None) -> Pipeline:
+    if backbone is not None or overrides:
+        given = ", ".join(overrides) if overrides else "a backbone"
+        raise ConfigError(
+            f"{path}: is an exported detector, whose parts are fixed in the file; {given} cannot be changed."
+        )
+    try:
+        module = import_module("vlmad_export.exported")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("vlmad_export", "vlmad_edge"):
+            raise
+        raise ConfigError(
+            f"{path}: is an exported detector, and plugin vlmad-export, which opens it, is not installed: "
+            "pip install vlmad-export. Without torch, `vlmad-edge` runs it."
+        ) from error
+    found: Pipeline = module.load_exported(path, device=device)
+    return found
 
 
 def save_recipe(pipeline: Pipeline, path: str | Path) -> Path:
@@ -320,7 +348,7 @@ def _warn_of_versions(folder: Path, plugins: Mapping[str, str], registry: Regist
             warnings.warn(f"{folder}: was made with {name} {saved}, this is {now}.", UserWarning, stacklevel=3)
 
 
-def _of_scales(folder: Path, tensors: Mapping[str, Tensor], pipeline: Pipeline) -> Mapping[str, Tensor]:
+def _of_scales(folder: Path, tensors: dict[str, Tensor], pipeline: Pipeline) -> dict[str, Tensor]:
     """What was saved, without further scales where only one is asked for now.
 
     Raises:

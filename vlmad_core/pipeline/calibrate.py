@@ -123,7 +123,7 @@ def scores_without_own_fold(
     Args:
         scorers: What they were fitted on is replaced: give copies.
         score: The rest of the pipeline.
-        features: Of one normal image each, in the order in which they were fitted.
+        features: Of one normal image each, and after it of its rotated copies, in the order in which they were fitted.
         folds: Of each image.
         batch_size: Images that are fitted at a time, as in the fit of all.
     """

@@ -36,7 +36,7 @@ from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale, Sc
 from vlmad_core.pipeline.normal_range import empty_copy, held_out, normal_range
 from vlmad_core.pipeline.scales import ViewScores
 
-__all__ = ["Calibrating", "listed"]
+__all__ = ["Calibrating", "listed", "predictions_of"]
 
 
 class Calibrating(Decisions):
@@ -75,8 +75,8 @@ class Calibrating(Decisions):
         if stored is None or renew:
             stored = StoredCalibration(start(fingerprint))
         stored.calibration.check_detector(fingerprint)
-        normals = self._measured(images, groups, batch_size, progress, 0, workers)
-        known = [] if defects is None else self._measured(defects, None, batch_size, progress, len(normals), workers)
+        normals = self.measured(images, groups, batch_size, progress, 0, workers)
+        known = [] if defects is None else self.measured(defects, None, batch_size, progress, len(normals), workers)
         self.stored_calibration = add_held_out(stored, normals, known)
         return self
 
@@ -88,21 +88,24 @@ class Calibrating(Decisions):
         class_names: Sequence[str],
         batch_size: int,
         ranges: Tensor,
+        *,
+        is_monotone: bool,
     ) -> tuple[list[Measured], list[int]]:
         """Normal images scored without their own folds, and the folds; nothing where there is one fold.
 
         Args:
             scorers: Copies; what they were fitted on is replaced.
-            features: Of one image each, in the order in which they are fitted.
+            features: Of one image each, and after it of its rotated copies, in the order in which they are fitted.
             images: The same images, from `described`.
             class_names: One name.
             batch_size: Images that are fitted at a time.
             ranges: ``[scales, 2]``, from `normal_range`.
+            is_monotone: Another normal image can only lower a score.
 
         Raises:
             ConfigError: One image alone is read in tiles, so that its tiles could be compared with nothing.
         """
-        folds = fold_of(images, is_monotone=all(scorer.is_monotone for scorer in scorers[0] if scorer.needs_fit))
+        folds = fold_of(images, is_monotone=is_monotone)
         if len(set(folds)) < 2:
             return [], []
 
@@ -154,12 +157,15 @@ class Calibrating(Decisions):
                     rows, views, scores.image.tolist(), maps, _tokens(features), strict=True
                 ):
                     found[row].add(view, float(score), map_, token)
+        return self._with_range(
+            self._prediction(picture, scored, self.scale_ranges)
+            for picture, scored in zip(pictures, found, strict=True)
+        )
+
+    def _with_range(self, predictions: Iterable[Prediction]) -> list[Prediction]:
         median, usual = self.normal_range.tolist()
         known = (median, usual) if math.isfinite(median + usual) else None
-        return [
-            replace(self._prediction(picture, scored, self.scale_ranges), normal_range=known)
-            for picture, scored in zip(pictures, found, strict=True)
-        ]
+        return [replace(one, normal_range=known) for one in predictions]
 
     def _check_tiles(self, picture: Picture) -> None:
         fitted = all(scorer.is_fitted for scorer in self.scorers_at(picture.views[-1].scale)) if picture.views else True
@@ -186,7 +192,7 @@ class Calibrating(Decisions):
         size = picture.size or shape
         return Prediction(score, map_, size, picture.path, class_token=scored.token, tiles=picture.tile_count)
 
-    def _measured(
+    def measured(
         self,
         images: str | Path | Iterable[ImageLike],
         groups: Groups,
@@ -195,6 +201,19 @@ class Calibrating(Decisions):
         done: int,
         workers: int,
     ) -> list[Measured]:
+        """Images as a calibration needs them, scored by the detector as it is.
+
+        Args:
+            images: A folder, or paths, images and arrays.
+            groups: See :meth:`calibrate`.
+            batch_size: Images through the backbone at a time.
+            progress: Called with ``done`` and the number of images scored.
+            done: Images before these.
+            workers: Threads that decode.
+
+        Raises:
+            ImageError: An image cannot be read, or there are none.
+        """
         sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else listed(images)
         found: list[Measured] = []
         with closing(read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)) as batches:
@@ -223,3 +242,12 @@ def _tokens(features: Features) -> Sequence[NDArray[np.float32] | None]:
     if features.image is None:
         return [None] * len(features)
     return list(l2_normalize(features.image.float()).cpu().numpy())
+
+
+def predictions_of(pictures: Sequence[Picture], features: Features, scores: Scores) -> list[Prediction]:
+    """One prediction for each image of a batch."""
+    maps, tokens = scores.anomaly_map.float().cpu().numpy(), _tokens(features)
+    return [
+        Prediction(float(score), map_, picture.size or map_.shape, picture.path, class_token=token)
+        for score, map_, picture, token in zip(scores.image.tolist(), maps, pictures, tokens, strict=True)
+    ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vlmad_core.documents import parse_json, read_limited
 from vlmad_core.errors import ConfigError
 from vlmad_core.files import folder_lock, write_whole
+from vlmad_core.pipeline.tensor_file import hashed_name, remove_orphans
 from vlmad_core.version import __version__
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ RECORD = "detector.json"
 """The record of a detector."""
 
 _FORMAT = 2
+_STATE = "state"
 _TRIES = 20
 """How often a folder is read again that another process is writing to."""
 
@@ -33,7 +35,9 @@ _TRIES = 20
 def write_checkpoint(
     folder: str | Path, record: Mapping[str, Any], tensors: Mapping[str, Tensor], *, file: str = RECORD
 ) -> Path:
-    """Write a record and tensors; a pair that is there is replaced in one step, and nothing else is deleted.
+    """Write a record and tensors; a pair that is there is replaced in one step.
+
+    Nothing else is deleted but tensors without a record, which a killed save left behind.
 
     Args:
         folder: Made if needed.
@@ -48,8 +52,7 @@ def write_checkpoint(
 
     folder = Path(folder)
     data = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-    digest = hashlib.sha256(data).hexdigest()
-    name = f"state-{digest[:12]}.safetensors"
+    name, digest = hashed_name(_STATE, data)
     about = {"format": _FORMAT, "vlmad": __version__, "state": {"file": name, "sha256": digest}}
     text = json.dumps({**record, **about}, indent=2, sort_keys=True) + "\n"
     try:
@@ -57,12 +60,14 @@ def write_checkpoint(
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made a folder ({error.strerror}).") from error
     try:
-        with folder_lock(folder):
+        with folder_lock(folder) as locked:
             before = _state_file(folder / file)
             write_whole(folder / name, data, sync=True)
             write_whole(folder / file, text.encode(), sync=True)
             if before not in (None, name):
                 (folder / str(before)).unlink(missing_ok=True)
+            if locked:
+                remove_orphans(folder, _STATE, {str(_state_file(path)) for path in folder.glob("*.json")})
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror}).") from error
     return folder

@@ -75,7 +75,8 @@ class Decisions(Assembly):
         about = json.dumps([spec, self.class_name, self.bits, provenance.get("sha256"), *views], sort_keys=True)
         weights = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
-            if name != "normal_range":  # it scales colours, no score
+            # Colours, and where normal rows come from: no score depends on them.
+            if name != "normal_range" and not name.rpartition(".")[2].startswith("origins_"):
                 plain = tensor.detach().cpu().contiguous().reshape(-1)
                 plain = plain.float() if plain.dtype.itemsize == 2 else plain  # numpy knows no bfloat16
                 weights.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())

@@ -6,13 +6,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from torch import Tensor
+
 from vlmad_core.contracts.data import Features, Scores
 from vlmad_core.contracts.images import Picture
 from vlmad_core.contracts.parts import Scorer
 from vlmad_core.contracts.views import View
 from vlmad_core.pipeline.scales import ViewScores
 
-__all__ = ["ImageFeatures", "ScoreViews", "ScorersByScale", "add_scores", "fit_images", "fit_views", "of_pictures"]
+__all__ = [
+    "ImageFeatures",
+    "ScoreViews",
+    "ScorersByScale",
+    "add_scores",
+    "fit_images",
+    "fit_rotated_views",
+    "fit_views",
+    "of_pictures",
+]
 
 ScorersByScale: TypeAlias = Sequence[Sequence[Scorer]]
 """The scorers of each scale; those that are fitted on nothing may be the same objects."""
@@ -28,7 +39,7 @@ class ImageFeatures:
     Args:
         size: ``(height, width)`` of the image as it was given.
         views: What it was read as.
-        features: Of each view, a batch of one.
+        features: Of each view: itself, and after it its rotated copies where there are any.
     """
 
     size: tuple[int, int]
@@ -37,18 +48,19 @@ class ImageFeatures:
 
 
 def of_pictures(
-    pictures: Sequence[Picture], found: Iterable[tuple[Sequence[int], Sequence[View], Features]]
+    pictures: Sequence[Picture], found: Iterable[tuple[Sequence[int], Sequence[View], Sequence[Features]]]
 ) -> list[ImageFeatures]:
     """Features of batches of views, by picture.
 
     Args:
         pictures: That could be read.
-        found: As :func:`~vlmad_core.contracts.images.view_batches` gives them, with features in place of pixels.
+        found: As :func:`~vlmad_core.contracts.images.view_batches` gives them, with features in place of pixels, and
+            after them those of rotated copies.
     """
     parts: list[dict[View, Features]] = [{} for _ in pictures]
-    for rows, views, features in found:
+    for rows, views, copies in found:
         for i, (row, view) in enumerate(zip(rows, views, strict=True)):
-            parts[row][view] = features.select(slice(i, i + 1))
+            parts[row][view] = Features.cat([features.select(slice(i, i + 1)) for features in copies])
     return [
         ImageFeatures(picture.size or (0, 0), picture.views, tuple(own[view] for view in picture.views))
         for picture, own in zip(pictures, parts, strict=True)
@@ -60,6 +72,18 @@ def fit_views(scorers: ScorersByScale, views: Sequence[View], features: Features
     for scorer in scorers[views[0].scale]:
         if scorer.needs_fit:
             scorer.fit(features)
+
+
+def fit_rotated_views(
+    scorers: ScorersByScale,
+    views: Sequence[View],
+    features: Features,
+    regions_before: Callable[[tuple[int, int]], Tensor],
+) -> None:
+    """Add rotated copies of the views that :func:`fit_views` was given last; see :meth:`Scorer.fit_rotated`."""
+    for scorer in scorers[views[0].scale]:
+        if scorer.needs_fit:
+            scorer.fit_rotated(features, regions_before)
 
 
 def fit_images(scorers: ScorersByScale, images: Sequence[ImageFeatures], batch_size: int) -> None:
@@ -82,6 +106,6 @@ def _batches(images: Sequence[ImageFeatures]) -> Iterator[tuple[list[View], Feat
 def add_scores(into: ViewScores, image: ImageFeatures, scorers: ScorersByScale, score: ScoreViews) -> ViewScores:
     """Score all views of an image."""
     for view, features in zip(image.views, image.features, strict=True):
-        scores = score(features, scorers[view.scale], view.size)
+        scores = score(features.select(slice(0, 1)), scorers[view.scale], view.size)
         into.add(view, float(scores.image[0]), scores.anomaly_map[0].float().cpu().numpy())
     return into

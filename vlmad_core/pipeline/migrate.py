@@ -42,10 +42,17 @@ def upgrade_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(record.setdefault("class_name", None), str | None):
         raise ConfigError(f"{where}: class_name must be a name, got {record['class_name']!r}.")
     _check_training(record["trained"], where)
+    images = record.setdefault("normal_images", [])  # of earlier versions: not known
+    if not isinstance(images, list) or not all(_is_image(image) for image in images):
+        raise ConfigError(f"{where}: normal_images must be a list of a path and a hash each.")
     for plugin, version in record["plugins"].items():
         if not isinstance(version, str):
             raise ConfigError(f"{where}: plugins.{plugin} must be a version, got {version!r}.")
     return record
+
+
+def _is_image(image: Any) -> bool:
+    return isinstance(image, list) and len(image) == 2 and all(isinstance(text, str) for text in image)
 
 
 def _check_training(trained: Any, where: str) -> None:

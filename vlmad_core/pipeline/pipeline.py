@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, Self, overload
@@ -19,18 +20,20 @@ from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
 from vlmad_core.inspection.calibration import ImageScore
 from vlmad_core.pipeline.calibrate import Groups, described, of_references
-from vlmad_core.pipeline.calibrating import Calibrating, listed
+from vlmad_core.pipeline.calibrating import listed
 from vlmad_core.pipeline.calibration_file import remove_calibration, write_calibration
 from vlmad_core.pipeline.checkpoint import write_checkpoint
-from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale, fit_views, of_pictures
+from vlmad_core.pipeline.explaining import Explaining
+from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale, fit_rotated_views, fit_views, of_pictures
 from vlmad_core.pipeline.normal_range import copy_of, empty_copy, may_hold
+from vlmad_core.pipeline.rotations import MAX_ROTATED, choose_angles, regions_before, rotate
 from vlmad_core.pipeline.scales import describe_views
 from vlmad_core.pipeline.trained import describe_training, was_trained_on
 
 __all__ = ["Pipeline"]
 
 
-class Pipeline(Calibrating):
+class Pipeline(Explaining):
     """Backbone, extractor, prompts and scorers, assembled.
 
     The backbone is shared, not owned: it is in neither ``parameters()`` nor ``state_dict()``, which hold exactly what
@@ -112,21 +115,28 @@ class Pipeline(Calibrating):
             def note(picture: Picture) -> None:
                 about.append(described(picture, groups, len(about)))
 
-            features, added = self._fit(sources, scorers, batch_size, progress, workers, note if calibrate else None)
+            features, added, remembered = self._fit(
+                sources, scorers, batch_size, progress, workers, note if calibrate else None
+            )
             found, ranges = self.measure_ranges(features, names, trials)
+            # A further normal image may move the ranges by which scales are normalized, and so raise a score.
+            moves = len(scorers) > 1 and self.fuse.scales == "normalized"
+            is_monotone = not moves and all(one.is_monotone for each in scorers for one in each if one.needs_fit)
             measured = None
             if calibrate:
-                measured = self.reference_scores(trials, features, about, names, batch_size, ranges)
+                measured = self.reference_scores(
+                    trials, features, about, names, batch_size, ranges, is_monotone=is_monotone
+                )
         # Other scorers in one step: a prediction that runs beside this one has the old ones or the new ones.
         self.scorers = nn.ModuleList(scorers[0])
         more = [[one for one in of_scale if one.needs_fit] for of_scale in scorers[1:]]
         self.more_scales = nn.ModuleList(map(nn.ModuleList, more))
         self.normal_range, self.scale_ranges = found.to(self.normal_range), ranges.to(self.scale_ranges)
         self.normals = _joined(self.normals if keep else {}, added)
+        self.normal_images = [*(self.normal_images if keep else ()), *remembered]
         self.class_name = self.class_name if class_name is None else class_name
         self.stored_calibration = None
         if measured is not None:
-            is_monotone = all(scorer.is_monotone for scorer in self.memory_scorers)
             self.stored_calibration = of_references(self.fingerprint(), *measured, is_monotone=is_monotone)
         return self
 
@@ -138,12 +148,14 @@ class Pipeline(Calibrating):
         progress: Callable[[int], None] | None,
         workers: int,
         note: Callable[[Picture], None] | None,
-    ) -> tuple[list[ImageFeatures], Mapping[str, Any]]:
-        """Fit these scorers; gives features, and how many images there were with their hash.
+    ) -> tuple[list[ImageFeatures], Mapping[str, Any], list[tuple[str, str]]]:
+        """Fit these scorers; gives features, how many images there were with their hash, and each one's path and hash.
 
-        The features are those of the first images, or of all where each picture is noted.
+        The features are those of the first images, or of all where each picture is noted; those of an image are
+        followed by those of its rotated copies.
         """
-        done, contents, held = 0, hashlib.sha256(), list[ImageFeatures]()
+        done, contents, held, images = 0, hashlib.sha256(), list[ImageFeatures](), list[tuple[str, str]]()
+        angles: list[float] | None = None
         batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)
         with closing(batches):
             for pictures in batches:
@@ -154,10 +166,20 @@ class Pipeline(Calibrating):
                 keeps = note is not None or may_hold(held, pictures[0])
                 found = []
                 for rows, views, pixels in view_batches(pictures):
+                    pixels = pixels.to(self.backbone.device, self.backbone.dtype)
+                    aspects = [(v.box[3] - v.box[1]) / (v.box[2] - v.box[0]) for v in views]
+                    if angles is None:
+                        angles = choose_angles(self.rotations, self.backbone.vision, pixels, aspects)
                     features = self._finite_features(pixels)
+                    used = angles if done < MAX_ROTATED else []
+                    rotated = [self.extractor(self.backbone.vision, rotate(pixels, each, aspects)) for each in used]
                     fit_views(scorers, views, features)
+                    for angle, copies in zip(used, rotated, strict=True):
+                        fit_rotated_views(scorers, views, copies, partial(regions_before, angle, aspects))
+                    if views[0].scale == 0:  # in the order in which a memory numbers its images
+                        images += [(pictures[row].path or "", pictures[row].sha256) for row in rows]
                     if keeps:
-                        found.append((rows, views, features))
+                        found.append((rows, views, [features, *rotated]))
                 held += of_pictures(pictures, found) if keeps else []
                 if note is not None:
                     for picture in pictures:
@@ -167,10 +189,11 @@ class Pipeline(Calibrating):
                     progress(done)
         if not done:
             raise ImageError("no normal images were given.")
-        return held, {"count": done, "sha256": contents.hexdigest()}
+        about = {"count": done, "sha256": contents.hexdigest()}
+        return held, {**about, "rotations": angles} if angles else about, images
 
     def _finite_features(self, pixels: Tensor) -> Features:
-        features: Features = self.extractor(self.backbone.vision, pixels.to(self.backbone.device, self.backbone.dtype))
+        features: Features = self.extractor(self.backbone.vision, pixels)
         if not all(level.vectors.isfinite().all() for level in features.levels):
             raise ConfigError(
                 "the backbone gave features that are not finite numbers; its weights are broken, or its precision is "
@@ -277,6 +300,7 @@ class Pipeline(Calibrating):
             "backbone": dict(self.backbone.provenance),
             "trained": dict(self.trained),
             "normals": dict(self.normals),
+            "normal_images": [list(image) for image in self.normal_images],
             "bits": self.bits,
         }
         where = write_checkpoint(folder, record, self.state_dict())
@@ -286,8 +310,8 @@ class Pipeline(Calibrating):
             write_calibration(where, self.stored_calibration)
         return where
 
-    def was_trained_on(self, name: str = "", *, sha256: str = "", contents: Collection[str] = ()) -> bool:
-        """Whether its parts learned from a data set: by its images where they are known, else by its name."""
+    def was_trained_on(self, name: str = "", *, sha256: str = "", contents: Collection[str] = ()) -> bool | None:
+        """Whether its parts learned from a data set: by its images where they are given; None: it cannot be known."""
         return was_trained_on(self.trained, name=name, sha256=sha256, contents=contents)
 
     def summary(self) -> str:
@@ -320,7 +344,7 @@ def _joined(before: Mapping[str, Any], added: Mapping[str, Any]) -> Mapping[str,
     if not before:
         return added
     both = f"{before['sha256']} {added['sha256']}".encode()
-    return {"count": before["count"] + added["count"], "sha256": hashlib.sha256(both).hexdigest()}
+    return {**added, "count": before["count"] + added["count"], "sha256": hashlib.sha256(both).hexdigest()}
 
 
 def _type(part: nn.Module) -> str:

@@ -122,7 +122,7 @@ class ViewScores:
             token: ``[D]``, class token of unit length; kept of the first view.
         """
         if view.is_tile:
-            (rows, down), (columns, across) = self._rows[view.box[::2]], self._columns[view.box[1::2]]  # type: ignore[index]
+            (rows, down), (columns, across) = self._rows[view.box[::2]], self._columns[view.box[1::2]]
             self._maps[view.scale][rows, columns] += down @ anomaly_map @ across.T
             self._scores[view.scale] = max(score, self._scores.get(view.scale, score))
         else:
@@ -171,7 +171,8 @@ def ranges_of(values: Sequence[Map], usual: float) -> NDArray[np.float32]:
     """Median and the value that a share ``usual`` of all cells does not exceed, ``[2]``; NaN for none."""
     if not values:
         return np.full(2, np.nan, np.float32)
-    return np.quantile(np.concatenate([one.ravel() for one in values]), [0.5, usual]).astype(np.float32)
+    found: NDArray[np.float32] = np.quantile(np.concatenate([one.ravel() for one in values]), [0.5, usual])
+    return found.astype(np.float32)
 
 
 def _at(map_: Map, shape: tuple[int, int]) -> Map:

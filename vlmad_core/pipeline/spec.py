@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
@@ -21,6 +21,8 @@ __all__ = [
     "OutputSpec",
     "PartSpec",
     "PipelineSpec",
+    "ReferencesSpec",
+    "Rotations",
     "ScorerSpec",
     "override",
     "read_spec",
@@ -30,6 +32,9 @@ _MAX_BYTES = 1_000_000
 """Of a pipeline file: a hundred times what one has."""
 
 _Combine = Literal["mean", "sum", "harmonic", "max"]
+
+Rotations = Literal["auto", "off"] | Annotated[int, Field(ge=2, le=72)]
+"""How normal images are rotated; see :func:`vlmad_core.pipeline.rotations.choose_angles`."""
 
 
 class PartSpec(Config):
@@ -68,6 +73,16 @@ class FuseSpec(Config):
         return _without_defaults(self, dump(self), ("scales",))
 
 
+class ReferencesSpec(Config):
+    """What happens to the normal images that a detector is fitted on."""
+
+    rotations: Rotations = Field(
+        "off",
+        description="Also fit on rotated copies: a number of rotations at equal steps; auto: the quarter turns that "
+        "leave the object what it is, judged by the class token; off: none.",
+    )
+
+
 class OutputSpec(Config):
     """What happens to the fused map."""
 
@@ -88,6 +103,7 @@ class PipelineSpec(Config):
         min_length=1, description="Turn features into scores and maps; fused if there are several."
     )
     fuse: FuseSpec = Field(FuseSpec(), description="How several scorers become one.")
+    references: ReferencesSpec = Field(ReferencesSpec(), description="What happens to the normal images.")
     output: OutputSpec = Field(OutputSpec(), description="What happens to the fused map.")
     image_size: ImageSizeSpec = Field(
         ImageSizeSpec(), description="Size of the backbone's input: a side, [h, w], fit, or fit:TOKENS."

@@ -8,16 +8,16 @@ from typing import Any
 
 from vlmad_core.datasets.content import fingerprint
 
-__all__ = ["describe_training", "fingerprint", "was_trained_on"]
+__all__ = ["describe_training", "fingerprint", "is_named", "was_trained_on"]
 
 
 def was_trained_on(
     trained: Mapping[str, Any], *, name: str = "", sha256: str = "", contents: Collection[str] = ()
-) -> bool:
+) -> bool | None:
     """Whether a detector's record says that it learned from a data set.
 
     Images decide where both sides have their hashes: a copy under another name is recognised, and other images under
-    the same name are not. Only where the record has none, as of an imported checkpoint, the name decides.
+    the same name are not. A name decides only where nothing but a name is asked for.
 
     Args:
         trained: ``detector.trained``.
@@ -25,21 +25,41 @@ def was_trained_on(
         sha256: :func:`fingerprint` of its samples, or of one category's.
         contents: From :func:`~vlmad_core.datasets.content.contents_of`, of all of its images.
 
+    Returns:
+        None where it cannot be known: images are asked for, and the record has no hashes, as that of an imported
+        checkpoint.
+
     >>> was_trained_on({"data": {"name": "mvtec-ad"}}, name="MVTec AD")
     True
     >>> was_trained_on({}, name="mvtec-ad")
     False
     >>> was_trained_on({"data": {"name": "parts", "contents": ["aa"]}}, name="parts", contents=["bb"])
     False
+    >>> was_trained_on({"data": {"name": "parts"}}, name="parts", contents=["bb"]) is None
+    True
     """
+    if not trained:
+        return False
     data = trained.get("data", {})
     known = {data.get("sha256"), *data.get("category_sha256", {}).values()} - {None}
     here = set(data.get("contents") or ())
-    same_name = bool(name) and _plain(name) == _plain(str(data.get("name", "")))
-    if sha256 in known or (not here.isdisjoint(contents) if here and contents else same_name):
+    found: bool | None = None
+    if sha256 in known:
         return True
-    earlier = trained.get("before")  # what it was trained or imported as, before it learned more
-    return was_trained_on(earlier, name=name, sha256=sha256, contents=contents) if earlier else False
+    if not contents and not sha256:
+        found = is_named(trained, name)
+    elif here and contents:
+        found = not here.isdisjoint(contents)
+    elif known and sha256:
+        found = False
+    # What it was trained or imported as, before it learned more.
+    earlier = was_trained_on(trained.get("before", {}), name=name, sha256=sha256, contents=contents)
+    return found or earlier if found or earlier else None if None in (found, earlier) else False
+
+
+def is_named(trained: Mapping[str, Any], name: str) -> bool:
+    """Whether the record names a data set so, which says little of its images."""
+    return bool(name) and _plain(name) == _plain(str(trained.get("data", {}).get("name", "")))
 
 
 def _plain(name: str) -> str:

@@ -24,7 +24,7 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 class Config(BaseModel):
     """Options of a component. Subclass it in ``plugin.py`` and describe every field."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,16 @@ _NAMES = {
     "vlmad-compositional": "compositional",
     "vlmad-dpam": "dpam",
     "vlmad-foreground": "foreground foreground-memory",
+    "vlmad-judge": "openai-compatible",
     "vlmad-learned-prompts": "learned anomalyclip",
     "vlmad-musc": "musc",
     "vlmad-pocket": "pocket pocket-few-shot",
     "vlmad-report": "report",
+    "vlmad-robustness": "robustness",
     "vlmad-study": "study",
     "vlmad-subspace": "subspace",
     "vlmad-timm": "timm",
+    "vlmad-watch": "watch",
     "vlmad-winclip": "windows winclip winclip-few-shot winclip-anomalib winclip-anomalib-few-shot winclip-zq "
     "winclip-zq-few-shot winclip-mala winclip-mala-few-shot",
 }

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vlmad_core.errors import ConfigError, did_you_mean
+from vlmad_core.pipeline.trained import is_named
 from vlmad_core.report.render import DASH
 
 __all__ = ["FIELDS", "METRICS", "Group", "Mean", "Row", "as_text", "check_metrics", "group"]
@@ -73,6 +74,15 @@ class Mean:
     notes: tuple[str, ...] = ()
 
 
+def _is_unknown(row: Row) -> bool:
+    return "trained_on_this" in row and row["trained_on_this"] is None
+
+
+def _perhaps_here(row: Row) -> bool:
+    """Whether nothing but the name of a data set says that it was trained on this one."""
+    return _is_unknown(row) and any(is_named({"data": {"name": name}}, row["dataset"]) for name in row["trained_on"])
+
+
 @dataclass(frozen=True)
 class Group:
     """Rows that are the same in everything but category and seed.
@@ -94,8 +104,23 @@ class Group:
 
     @property
     def trained_here(self) -> bool:
-        """Whether anything in it was trained on the data set that it is tested on."""
-        return any(row.get("trained_on_this") for row in self.rows)
+        """Whether anything in it was trained on the data set that it is tested on, or on one of its name."""
+        return any(row.get("trained_on_this") or _perhaps_here(row) for row in self.rows)
+
+    @property
+    def training_note(self) -> str:
+        """What a reader must know of its training, in a sentence; empty where there is nothing."""
+        if any(row.get("trained_on_this") for row in self.rows):
+            return "Trained on the data set that it is tested on: not comparable with the others, and never the best."
+        unknown = [row for row in self.rows if _is_unknown(row)]
+        if not unknown:
+            return ""
+        never = ", so it is never the best" if self.trained_here else ""
+        named = ", ".join(dict.fromkeys(name for row in unknown for name in row["trained_on"])) or "no data set"
+        return (
+            "Whether it was trained on what it is tested on cannot be known: its record holds no hashes of images. "
+            f"It names {named}{never}."
+        )
 
     def only(self, category: str) -> Group:
         """One category of it."""

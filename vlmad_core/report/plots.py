@@ -19,7 +19,7 @@ from vlmad_core.report.tables import rules_of
 
 __all__ = ["bars", "shots", "speed"]
 
-_HOLLOW = ["Hollow: trained on this data set."]
+_HOLLOW = ["Hollow: trained on this data set, or on one of its name."]
 
 
 def bars(

@@ -194,8 +194,8 @@ def _departures(one: Group, theirs: Published) -> tuple[str, ...]:
         if row.get(part) != paper[part]
     ]
     notes = [f"Not the published setting: {'; '.join(changes)}."] if changes else []
-    if one.trained_here:
-        notes.append("Trained on the data set that it is tested on, which the published one was not.")
+    if one.training_note:
+        notes.append(one.training_note)
     counts = _FACTS[theirs.dataset].counts
     other = [
         row["category"]

@@ -62,7 +62,7 @@ class Row(TypedDict, total=False):
     seconds: float | None
     images_per_second: float | None
     trained_on: list[str]
-    trained_on_this: bool
+    trained_on_this: bool | None
     vlmad: str
     spec: dict[str, Json]
 

@@ -12,7 +12,6 @@ from vlmad_core.report.render import DASH, Cell, Table, page
 __all__ = ["Table", "by_category", "number", "page", "rules_of", "table"]
 
 _USUAL = tuple(name for name in METRICS if name != "aupro_200")
-_TRAINED = "Trained on the data set that it is tested on: not comparable with the others, and never the best."
 _COUNTS = "good + defective"
 
 
@@ -214,7 +213,7 @@ def _own(one: Group) -> tuple[str, ...]:
     paths = {(row["category"], file["path"]) for row in one.done for file in row.get("unreadable") or ()}
     unread = f"{len(paths)} image{'s' * (len(paths) > 1)} could not be read." if paths else ""
     problems = dict.fromkeys(f"{row['category']}: {text}" for row in one.done for text in row.get("problems") or ())
-    return tuple(note for note in (_TRAINED if one.trained_here else "", unread, *problems) if note)
+    return tuple(note for note in (one.training_note, unread, *problems) if note)
 
 
 def _split(facts: Sequence[Sequence[str]]) -> tuple[list[str], list[tuple[str, ...]]]:

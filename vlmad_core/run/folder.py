@@ -12,12 +12,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+from PIL import Image
+
 from vlmad_core.contracts.data import Prediction
 from vlmad_core.contracts.decode import decode, stamp_of
 from vlmad_core.errors import ConfigError, ImageError, VlmadError
 from vlmad_core.files import mark_written, write_whole
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.disk import FULL, refuse_foreign
+from vlmad_core.run.drift import DRIFT
+from vlmad_core.run.evidence_picture import evidence_files
 from vlmad_core.run.maps import MOST_SIDE, encode, highest
 from vlmad_core.run.overlay import Scale, draw_jpeg, scale_of
 from vlmad_core.run.results import Result, ResultsFile, map_names, overlay_name, read_results
@@ -30,7 +34,7 @@ __all__ = ["Judged", "RunFolder"]
 Judged: TypeAlias = tuple[Result, Prediction | None]
 """What is known of an image, and its prediction if there is one."""
 
-_NAMES = ("run.json", "results.jsonl", "results.csv", "maps", "overlays", SHEET)
+_NAMES = ("run.json", "results.jsonl", "results.csv", "maps", "overlays", "evidence", SHEET, DRIFT)
 
 
 class RunFolder:
@@ -68,6 +72,7 @@ class RunFolder:
         folder.mkdir(parents=True, exist_ok=True)
         mark_written(folder, *_NAMES)
         self._bits = pipeline.bits
+        self._explain = bool(settings.get("explain"))
         self._results = ResultsFile(folder, overwrite=not resume)
         try:
             record = self._record(pipeline, settings, resume, decision)
@@ -202,9 +207,20 @@ class RunFolder:
                 map_ = map_names(result.path)[self.maps == "npy"]
                 data, cut = encode(prediction, self.maps, self.maximum, self.max_side)
                 self._put(map_, data)
-            if self.overlays:
-                overlay = overlay_name(result.path)
-                self._put(overlay, self._drawn(result, prediction))
+            if self.overlays or self._explain:
+                image = self._image(result, prediction)
+                title = Path(result.path).name
+                drawn = None
+                if self.overlays:
+                    overlay = overlay_name(result.path)
+                    data, drawn = draw_jpeg(image, prediction, self.scale, title)
+                    self._put(overlay, data)
+                if self._explain:
+                    result, files = evidence_files(
+                        result, prediction, image, self.scale, title, drawn=drawn, bits=self._bits
+                    )
+                    for name, data in files.items():
+                        self._put(name, data)
         except Exception as error:
             if isinstance(error, OSError) and not isinstance(error, ImageError):
                 raise  # a disk that cannot be written to ends the run; one image must not
@@ -213,12 +229,12 @@ class RunFolder:
             return Result(path=result.path, error=text, sha256=result.sha256, stamp=result.stamp), False
         return replace(result, anomaly_map=map_, overlay=overlay), cut
 
-    def _drawn(self, result: Result, prediction: Prediction) -> bytes:
+    def _image(self, result: Result, prediction: Prediction) -> Image.Image:
         height, width = prediction.raw_map.shape
         image = decode(result.path, smallest=(height, width), bits=self._bits).image
         if result.stamp is not None and stamp_of(result.path) != result.stamp:
             raise ImageError(f"{result.path}: changed while it was judged; the same command judges it again.")
-        return draw_jpeg(image, prediction, self.scale, Path(result.path).name)
+        return image
 
     def _put(self, name: str, data: bytes) -> None:
         path = self.folder / name

@@ -16,8 +16,11 @@ from vlmad_core.contracts.find import search
 from vlmad_core.contracts.images import WORKERS, Picture, read
 from vlmad_core.errors import ImageError, VlmadError
 from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.run.drift import DRIFT, DriftMonitor
+from vlmad_core.run.explain import explained
 from vlmad_core.run.folder import Judged, RunFolder
 from vlmad_core.run.maps import MapFormat
+from vlmad_core.run.opinion import SecondOpinion, add_opinions
 from vlmad_core.run.results import Result
 from vlmad_core.run.settings import settings_of
 from vlmad_core.run.verdicts import Decision, decide_all, make_decision
@@ -54,9 +57,16 @@ class Summary:
 
 
 def judge(
-    pipeline: Pipeline, paths: Iterable[str | Path], *, batch_size: int = 8, workers: int = WORKERS
+    pipeline: Pipeline,
+    paths: Iterable[str | Path],
+    *,
+    batch_size: int = 8,
+    workers: int = WORKERS,
+    explain: bool = False,
 ) -> Iterator[list[Judged]]:
     """Results and predictions, a batch at a time and in order; an image that cannot be judged has an error instead.
+
+    With ``explain`` each result has its reasons, and the prediction its evidence.
 
     Raises:
         VlmadError: The detector refuses, which is about all images.
@@ -67,7 +77,7 @@ def judge(
     with closing(batches):
         for pictures in batches:
             good = [picture for picture in pictures if picture.error is None]
-            predictions = iter(_predictions(pipeline, good))
+            predictions = iter(_predictions(pipeline, good, explain=explain))
             share = round((time.perf_counter() - started) * 1000 / len(pictures), 2)
             batch: list[Judged] = []
             for picture in pictures:
@@ -80,34 +90,40 @@ def judge(
                     sha256=picture.sha256 or None,
                     stamp=picture.stamp,
                 )
-                batch.append((result, None) if picture.error is not None else _judged(result, next(predictions)))
+                if picture.error is not None:
+                    batch.append((result, None))
+                else:
+                    batch.append(_judged(result, next(predictions), explain=explain))
             yield batch
             started = time.perf_counter()
 
 
-def _predictions(pipeline: Pipeline, pictures: Sequence[Picture]) -> list[Prediction | str]:
+def _predictions(pipeline: Pipeline, pictures: Sequence[Picture], *, explain: bool) -> list[Prediction | str]:
     """A prediction for each picture, or what went wrong with it: one picture must not take its batch with it."""
     if not pictures:
         return []
     try:
+        if explain:
+            return [prediction for prediction, _ in pipeline.explain_batch(pictures)]
         return list(pipeline.predict_batch(pictures))
     except Exception as error:
         if isinstance(error, VlmadError) and not isinstance(error, ImageError):
             raise
         if len(pictures) > 1:
-            return [found for picture in pictures for found in _predictions(pipeline, [picture])]
+            return [found for picture in pictures for found in _predictions(pipeline, [picture], explain=explain)]
         text = str(error) if isinstance(error, ImageError) else f"cannot be judged ({type(error).__name__}: {error})."
         path = str(pictures[0].path)
         return [text if text.startswith(path) else f"{path}: {text}"]
 
 
-def _judged(result: Result, prediction: Prediction | str) -> Judged:
+def _judged(result: Result, prediction: Prediction | str, *, explain: bool) -> Judged:
     if isinstance(prediction, str):
         return replace(result, error=prediction), None
     result = replace(result, height=prediction.size[0], width=prediction.size[1])
     if not prediction.is_finite:
         return replace(result, error=f"{result.path}: the detector gave a score or a map that is not a number."), None
-    return replace(result, score=prediction.score), prediction
+    result = replace(result, score=prediction.score)
+    return explained(result, prediction) if explain else result, prediction
 
 
 def run(
@@ -124,6 +140,10 @@ def run(
     resume: bool = True,
     about: Mapping[str, Any] | None = None,
     decision: Decision | None = None,
+    drift: DriftMonitor | None = None,
+    explain: bool = False,
+    second: SecondOpinion | None = None,
+    reference: Path | None = None,
     progress: Callable[[Result], None] | None = None,
 ) -> Summary:
     """Judge images and write ``results.jsonl``, ``results.csv``, ``run.json``, maps and overlays.
@@ -144,6 +164,11 @@ def run(
         resume: Go on with what is in ``out``; False replaces it.
         about: More that decides the results, such as the hashes of the normal images; compared when a run goes on.
         decision: How images are decided, from :func:`vlmad_core.run.verdicts.make_decision`; its defaults if None.
+        drift: Takes in each score; it is written to ``drift.json``, and to its own file where it has one. With its own
+            file it takes in only images that were not scored in an earlier part of the run.
+        explain: Also write why: fields of the results, and for each image a picture and JSON in ``evidence/``.
+        second: Who gives a second opinion on the decided images; nobody if None.
+        reference: A normal image that the second opinion may compare with.
         progress: Called with each result once it is safe; those of an earlier part of the run come first.
 
     Raises:
@@ -157,24 +182,32 @@ def run(
     if found.passed_over:
         warnings.warn(found.message, UserWarning, stacklevel=2)
     decision = decision or make_decision(pipeline)
-    about = {**(about or {}), **decision.settings()}
+    about = {**(about or {}), **decision.settings(), **({"explain": True} if explain else {})}
+    if second is not None:
+        about["opinion"] = dict(second.settings())
     settings = settings_of(pipeline, maps=maps, overlays=overlays, scale=scale, max_side=max_side, **about)
     with RunFolder(Path(out), pipeline, settings, resume=resume, decision=decision) as folder:
         waiting = folder.want(found.images)
         count, failed, failed_now, started = 0, 0, 0, time.perf_counter()
-        batches = decide_all(judge(pipeline, waiting, batch_size=batch_size, workers=workers), decision)
+        judged = judge(pipeline, waiting, batch_size=batch_size, workers=workers, explain=explain)
+        decided = decide_all(judged, decision)
+        batches = add_opinions(decided, second, class_name=pipeline.class_name, reference=reference, bits=pipeline.bits)
         earlier = len(found.images) - len(waiting)
         try:
             for result in chain(folder.earlier(), _save(folder, batches)):
                 count += 1
                 failed += result.error is not None
                 failed_now += result.error is not None and count > earlier
+                if drift is not None and (drift.file is None or count > earlier):
+                    drift.add(result)
                 if progress is not None:
                     progress(result)
         except KeyboardInterrupt:
             folder.finish()
+            _keep(drift, Path(out))
             raise KeyboardInterrupt(f"stopped. {folder.state()}") from None
         folder.finish()
+        _keep(drift, Path(out))
         return Summary(
             done=len(waiting),
             failed=failed,
@@ -184,6 +217,12 @@ def run(
             changed=folder.changed,
             passed_over=found.message,
         )
+
+
+def _keep(drift: DriftMonitor | None, out: Path) -> None:
+    if drift is not None:
+        drift.save(out / DRIFT)
+        drift.save()
 
 
 def _save(folder: RunFolder, batches: Iterable[list[Judged]]) -> Iterator[Result]:

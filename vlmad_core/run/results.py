@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from vlmad_core.errors import ConfigError
+from vlmad_core.files import refuse_special
 from vlmad_core.run.disk import file_name, lock
 
-__all__ = ["Result", "ResultsFile", "map_names", "overlay_name", "read_results"]
+__all__ = ["Result", "ResultsFile", "evidence_names", "map_names", "overlay_name", "read_results"]
 
 JSONL, CSV = "results.jsonl", "results.csv"
 CSV_COLUMNS = (
     *("path", "score", "height", "width", "milliseconds", "anomaly_map", "overlay", "error", "note", "sha256"),
-    *("verdict", "threshold", "p_value", "share_below", "confidence", "regions"),
+    *("verdict", "threshold", "p_value", "share_below", "confidence", "regions", "opinion"),
+    *("reasons", "nearest_normal", "score_without_region", "evidence"),
 )
 
 
@@ -32,6 +34,12 @@ def map_names(path: str) -> tuple[str, str]:
 def overlay_name(path: str) -> str:
     """Where the overlay of an image lies in the folder."""
     return f"overlays/{file_name(path)}.jpg"
+
+
+def evidence_names(path: str) -> tuple[str, str, str]:
+    """Where the picture, the numbers and the nearest normal place of an image lie in the folder."""
+    name = file_name(path)
+    return f"evidence/{name}.jpg", f"evidence/{name}.json", f"evidence/{name}.normal.jpg"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +63,14 @@ class Result:
         p_value: ``(1 + #{normals >= score}) / (n + 1)``.
         share_below: Share of the normals with a lower score, in [0, 1].
         confidence: In ``reject``, exactly 0.5 at the threshold.
-        regions: From ``vlmad_core.run.verdicts.region_record``, highest score first; in ``results.csv`` their number.
+        regions: From ``vlmad_core.inspection.regions.region_record``, highest first; in ``results.csv`` their number.
+        reasons: With ``--explain``: ``label`` and ``value``, in units of the score; the values add up to it.
+        nearest_normal: With ``--explain`` and a memory: ``path`` and ``sha256`` of the normal image, ``box`` in its
+            pixels, ``region`` in those of this image, ``crop``, a picture of the place; in ``results.csv`` the path.
+        score_without_region: With ``--explain`` and a memory: the score if the area around the highest value of the map
+            were its nearest normals.
+        evidence: With ``--explain``: file of the picture of the reasons; the numbers are beside it as JSON.
+        opinion: A second opinion, from :class:`vlmad_core.run.opinion.Opinion`; in ``results.csv`` in short.
         tiles: In how many tiles it was read beside the whole image; None: in none.
     """
 
@@ -77,6 +92,11 @@ class Result:
     confidence: float | None = None
     regions: Sequence[Mapping[str, Any]] | None = None
     tiles: int | None = None
+    reasons: Sequence[Mapping[str, Any]] | None = None
+    nearest_normal: Mapping[str, Any] | None = None
+    score_without_region: float | None = None
+    evidence: str | None = None
+    opinion: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """The line, without its end."""
@@ -100,7 +120,7 @@ def read_results(folder: str | Path) -> Iterator[Result]:
     """
     path = Path(folder) / JSONL
     try:
-        with path.open("rb") as file:
+        with refuse_special(path).open("rb") as file:
             yield from (result for result, _ in _lines(file, path))
     except FileNotFoundError as error:
         raise ConfigError(f"{folder}: holds no results ({JSONL} is missing).") from error
@@ -124,7 +144,7 @@ class ResultsFile:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / JSONL
-        self._file = path.open("ab", buffering=0)  # unbuffered, so that a line is one write
+        self._file = refuse_special(path).open("ab", buffering=0)  # unbuffered, so that a line is one write
         try:
             lock(self._file, self.folder)
             if os.fstat(self._file.fileno()).st_ino != path.stat().st_ino:  # replaced by another run a moment ago
@@ -195,7 +215,7 @@ class ResultsFile:
 
     def _remove_files(self, path: str) -> None:
         """The files of an image, by the names that this run would give them; what a line names otherwise is kept."""
-        for name in (*map_names(path), overlay_name(path)):
+        for name in (*map_names(path), overlay_name(path), *evidence_names(path)):
             (self.folder / name).unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -214,6 +234,12 @@ def _csv_row(result: Result) -> dict[str, Any]:
     """A line for spreadsheets, in which no cell is a formula: a path gets './' in front, other text an apostrophe."""
     row = {name: getattr(result, name) for name in CSV_COLUMNS}
     row["regions"] = None if result.regions is None else len(result.regions)
+    if result.reasons is not None:
+        row["reasons"] = "; ".join(f"{one['label']}: {one['value']:.4g}" for one in result.reasons)
+    if result.nearest_normal is not None:
+        row["nearest_normal"] = result.nearest_normal.get("path") or "unknown"
+    if result.opinion is not None:
+        row["opinion"] = ": ".join(filter(None, (str(result.opinion[key]) for key in ("outcome", "sentence"))))
     for name, value in row.items():
         if isinstance(value, str):
             # Bytes of a name that the system could not decode: they are UTF-8 as a rule, and spelt out where not.

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import differences, read_record, write_record, write_whole
+from vlmad_core.files import differences, read_record, refuse_special, write_record, write_whole
+from vlmad_core.pipeline.tensor_file import hashed_name, remove_orphans
 
 __all__ = ["RECORD", "Position", "optimizer_state", "read_state", "restore_optimizer", "with_prefix", "write_state"]
 
 RECORD = "training.json"
 _FORMAT = 1
+_STATE = "resume"
 
 
 @dataclass
@@ -57,8 +59,7 @@ class Position:
 def write_state(folder: Path, settings: Mapping[str, Any], position: Position, tensors: Mapping[str, Tensor]) -> None:
     """Tensors first, then the record that names them: until it does, the old ones are in force."""
     data = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
-    digest = hashlib.sha256(data).hexdigest()
-    name = f"resume-{digest[:12]}.safetensors"
+    name, digest = hashed_name(_STATE, data)
     record = {
         "format": _FORMAT,
         "settings": settings,
@@ -67,9 +68,7 @@ def write_state(folder: Path, settings: Mapping[str, Any], position: Position, t
     }
     write_whole(folder / name, data, sync=True)
     write_record(folder / RECORD, record, sync=True)
-    for old in folder.glob("resume-*.safetensors"):
-        if old.name != name:
-            old.unlink()
+    remove_orphans(folder, _STATE, {name})
 
 
 def read_state(folder: Path, settings: Mapping[str, Any]) -> tuple[Position, dict[str, Tensor]] | None:
@@ -97,7 +96,7 @@ def read_state(folder: Path, settings: Mapping[str, Any]) -> tuple[Position, dic
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{path}: is not a record of this vlmad; use another --out, or remove it.") from error
     try:
-        data = state.read_bytes()
+        data = refuse_special(state).read_bytes()
     except OSError as error:
         raise ConfigError(f"{state}: cannot be read ({error.strerror}); remove {path} to start afresh.") from error
     if hashlib.sha256(data).hexdigest() != digest:

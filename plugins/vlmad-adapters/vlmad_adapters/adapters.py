@@ -21,7 +21,9 @@ from vlmad_core.contracts import (
     Level,
     LevelSpec,
     Prompts,
+    Sentence,
     TextEmbeddings,
+    TextParts,
     TextTower,
     VisionTower,
     forward_blocks,
@@ -128,11 +130,22 @@ class AdaptedWords(Prompts):
         distinct = {name: self._pair(text, name.replace("_", " ")) for name in dict.fromkeys(names)}
         return TextEmbeddings(torch.stack([distinct[name] for name in names]), self.abnormal)
 
+    def text_parts(self, text: TextTower, name: str) -> TextParts:
+        """Each sentence's unit vector over the number of them and the length of their mean."""
+        name = name.replace("_", " ")
+        filled = [(i, sentence.replace("{}", name)) for i, side in enumerate(self.states) for sentence in side]
+        vectors = [side / (len(side) * side.mean(0).norm()) for side in self._sides(text, name)]
+        return TextParts(tuple(Sentence(one, i, one) for i, one in filled), torch.cat(vectors))
+
     def _pair(self, text: TextTower, name: str) -> Tensor:
+        return l2_normalize(torch.stack([side.mean(0) for side in self._sides(text, name)]))  # [2, D]
+
+    def _sides(self, text: TextTower, name: str) -> tuple[Tensor, ...]:
+        """The unit vectors of the sentences of both states."""
         sentences = [sentence.replace("{}", name) for side in self.states for sentence in side]
         ids = text.trim(text.tokenize(sentences))
         length = ids.shape[1]
         mask = None if text.mask is None else text.mask[:length, :length]
         x, _ = forward_blocks(text.blocks, text.add_positions(text.embed(ids)), mask=mask, before=self.adapters.before)
-        sides = l2_normalize(text.pool(x, ids)).split([len(side) for side in self.states])
-        return l2_normalize(torch.stack([side.mean(0) for side in sides]))  # [2, D]
+        sides: tuple[Tensor, ...] = l2_normalize(text.pool(x, ids)).split([len(side) for side in self.states])
+        return sides

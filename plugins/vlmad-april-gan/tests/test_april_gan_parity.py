@@ -124,7 +124,9 @@ def test_few_shot_distances_and_maps(backbone, queries, references, shots):
     made = detector(backbone, "april-gan-few-shot", references[: SHOTS[shots]])
     features, scores = made.extractor(backbone.vision, queries), made(queries, NAMES)
     for layer in TAPS:
-        check(made.scorers[1].cells(features, f"raw{layer}"), FILE, f"{shots}.stage{layer}_distance")
+        level = features[f"raw{layer}"]
+        distances = level.to_map(made.scorers[1].distance(level.vectors, level.spec.name))
+        check(distances, FILE, f"{shots}.stage{layer}_distance")
         if shots == "few_a":
             check(scores.levels[f"memory/raw{layer}"], FILE, f"few_a.stage{layer}_map")
     check(scores.anomaly_map, FILE, f"{shots}.map")

@@ -17,7 +17,9 @@ from vlmad_core.contracts import (
     Ensemble,
     Features,
     Prompts,
+    Sentence,
     TextEmbeddings,
+    TextParts,
     TextTower,
     encode_text,
     l2_normalize,
@@ -60,8 +62,27 @@ class Compositional(Prompts):
         means = [side.mean(0) for side in vectors.split([len(side) for side in sides])]
         return torch.stack([l2_normalize(mean) for mean in means] if self.config.average == "unit" else means)
 
+    def text_parts(self, text: TextTower, name: str) -> TextParts:
+        """Each sentence's vector over the number of sentences of its state and the length of their mean."""
+        described, vectors = [], []
+        for number, states in enumerate(self.states):
+            encoded = encode_text(text, self.sentences(name, states))
+            unit = l2_normalize(encoded)
+            rows = unit if self.config.average == "unit" else encoded.to(unit.dtype)
+            vectors.append(rows / (len(rows) * rows.mean(0).norm()))
+            described += [
+                Sentence(template.replace("{}", phrase), number, phrase, template)
+                for phrase in self.phrases(name, states)
+                for template in self.templates
+            ]
+        return TextParts(tuple(described), torch.cat(vectors))
+
     def sentences(self, name: str, states: Sequence[str]) -> list[str]:
         """Every state in every template, states in the outer loop."""
+        return [t.replace("{}", phrase) for phrase in self.phrases(name, states) for t in self.templates]
+
+    def phrases(self, name: str, states: Sequence[str]) -> list[str]:
+        """The states with the class name in them."""
         if self.config.underscores == "spaces":
             name = name.replace("_", " ")
-        return [t.replace("{}", state.replace("{}", name)) for state in states for t in self.templates]
+        return [state.replace("{}", name) for state in states]

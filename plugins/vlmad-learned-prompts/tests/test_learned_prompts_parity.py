@@ -76,7 +76,7 @@ def test_probabilities_and_maps_of_each_layer(backbone, layer):
     features = detector.extractor(backbone.vision, pixels())
     text_embeddings = detector.text_embeddings(["metal_nut"] * 3)
     scorer = detector.scorers[0]
-    check(scorer.cells(features, text_embeddings, f"local{layer}").flatten(1), FILE, f"probability{layer}")
+    check(scorer.probability(features[f"local{layer}"].vectors, text_embeddings), FILE, f"probability{layer}")
     check(scorer(features, text_embeddings, (84, 84)).levels[f"local{layer}"], FILE, f"map{layer}")
 
 

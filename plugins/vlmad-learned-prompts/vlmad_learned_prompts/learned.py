@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vlmad_core.contracts import Backbone, Features, Prompts, TextEmbeddings, TextTower, forward_blocks, l2_normalize
+from vlmad_core.contracts import (
+    Backbone,
+    Features,
+    Prompts,
+    Sentence,
+    TextEmbeddings,
+    TextParts,
+    TextTower,
+    forward_blocks,
+    l2_normalize,
+)
 from vlmad_core.errors import IncompatibleError
 from vlmad_learned_prompts.slots import find_slots, word_vectors
 
@@ -78,6 +88,16 @@ class Learned(Prompts):
         distinct = list(dict.fromkeys(names))
         vectors = l2_normalize(self.encode(text, [name.replace("_", " ") for name in distinct]))
         return TextEmbeddings(vectors[[distinct.index(name) for name in names]], self.abnormal)
+
+    def text_parts(self, text: TextTower, name: str) -> TextParts:
+        """One learned sentence a state; learned vectors have no words, so each stands as ``V``."""
+        word = name.replace("_", " ") if self.config.class_wise else self.config.word
+        learned = "V " * self.config.length
+        sentences = [
+            Sentence(f"{learned}{phrase}", state, phrase, f"{learned}{{}}")
+            for state, phrase in enumerate(self.sentences(word))
+        ]
+        return TextParts(tuple(sentences), l2_normalize(self.encode(text, [word])[0]))
 
     def encode(self, text: TextTower, words: Sequence[str]) -> Tensor:
         """Both states of each word through the text tower: ``[N, 2, D]``, not of unit length."""

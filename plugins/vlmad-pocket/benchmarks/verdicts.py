@@ -3,7 +3,8 @@
 Each image is scored once and the scores are kept. Then the good images are split 200 times at random into normals that
 set a threshold and images that it is tried on, and beside the calibrated thresholds four usual rules are tried on the
 same splits. If scores do not tie, the number of false alarms of one split is beta-binomial, so about 95 % of the splits
-lie in its central 95 % interval.
+lie in its central 95 % interval. A few-shot detector is tried likewise: it remembers 20 good images of each split and
+is calibrated with their leave-one-out scores.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from few_shot_splits import few_shot_scores
 from scipy.stats import betabinom
 from sets import RealSet, real_sets
 
@@ -23,6 +25,8 @@ from vlmad_core.inspection.conformal import split_rank, upper_threshold
 
 RATES = (0.2, 0.1, 0.05, 0.01)
 SPLITS = 200
+REFERENCES = 20
+"""Images that the few-shot detector remembers: each is scored without itself, for the promise of CV+."""
 
 
 def main() -> None:
@@ -30,7 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Promised and realised false-alarm rates.")
     parser.add_argument("--data", type=Path, required=True, help="sets in the MVTec layout")
     parser.add_argument("--recipe", default="pocket", help="one that needs no normal images")
+    parser.add_argument("--few-shot", default="pocket-few-shot", help="one that remembers; '' leaves these rows out")
     parser.add_argument("--max-images", type=int, default=240, help="scored images of each label and set")
+    parser.add_argument("--few-shot-images", type=int, default=80, help="good ones of each set; half as many defects")
     parser.add_argument("--sets", nargs="*", default=[], help="only these; all by default")
     parser.add_argument("--cache", type=Path, default=Path(".verdicts"), help="folder for the scores")
     parser.add_argument("--out", type=Path, default=Path("docs/results/verdicts.jsonl"))
@@ -40,10 +46,10 @@ def main() -> None:
     for real in real_sets(arguments.data, arguments.max_images):
         if not arguments.sets or real.name in arguments.sets:
             good, bad = scored(detector, real, arguments.recipe, arguments.cache)
-            labels = np.r_[np.zeros(len(good), int), np.ones(len(bad), int)]
-            auroc = float(vlmad_core.metrics.auroc(np.r_[good, bad], labels))
-            about = {"recipe": arguments.recipe, "set": real.name, "auroc": auroc}
+            about = {"recipe": arguments.recipe, "set": real.name, "auroc": _auroc(good, bad)}
             rows += [{**about, **row} for row in measure(good, bad)]
+            if arguments.few_shot:
+                rows += few_shot_rows(arguments.few_shot, real, arguments.few_shot_images, arguments.cache)
     arguments.out.write_text("".join(json.dumps(rounded(row)) + "\n" for row in rows))
     print(table(rows))
 
@@ -77,6 +83,33 @@ def measure(good: np.ndarray, bad: np.ndarray) -> Iterator[dict[str, Any]]:
             yield {**row, "normals": n, "expected": rank / (n + 1), "inside_interval": inside}
     for name, rule in usual_rules(bad).items():
         yield {**summary(name, None, halves, bad, rule), "normals": n}
+
+
+def few_shot_rows(recipe: str, real: RealSet, most: int, cache: Path) -> Iterator[dict[str, Any]]:
+    """A line for each rate that 20 remembered images carry."""
+    labels = {**dict.fromkeys(real.normals, 0), **real.test}
+    good = [path for path, label in labels.items() if label == 0][:most]
+    bad = [path for path, label in labels.items() if label == 1][: most // 2]
+    detector = vlmad_core.build(recipe)
+    file = cache / f"{recipe}-{real.name.replace('/', '-')}-{len(good)}-{len(bad)}.pt"
+    scores = few_shot_scores(detector, real, good, bad, file, REFERENCES)
+    draws = np.random.default_rng(0)
+    splits = [scores.split(draws.permutation(len(good)), REFERENCES) for _ in range(SPLITS)]
+    auroc = float(np.mean([_auroc(split.good, split.bad) for split in splits]))
+    for alpha in RATES:
+        if split_rank(REFERENCES, alpha):
+            limits = [upper_threshold(split.references, alpha) for split in splits]
+            rates = np.array([(split.good > t).mean() for t, split in zip(limits, splits, strict=True)])
+            found = float(np.mean([(split.bad > t).mean() for t, split in zip(limits, splits, strict=True)]))
+            low, high = np.quantile(rates, [0.025, 0.975]).tolist()
+            row = {"recipe": recipe, "set": real.name, "auroc": auroc, "rule": "leave-one-out", "alpha": alpha}
+            row |= {"rate": float(rates.mean()), "low": low, "high": high, "found": found, "normals": REFERENCES}
+            yield {**row, "expected": split_rank(REFERENCES, alpha) / (REFERENCES + 1), "proved": 2 * alpha}
+
+
+def _auroc(good: np.ndarray, bad: np.ndarray) -> float:
+    labels = np.r_[np.zeros(len(good), int), np.ones(len(bad), int)]
+    return float(vlmad_core.metrics.auroc(np.r_[good, bad], labels))
 
 
 def usual_rules(bad: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:

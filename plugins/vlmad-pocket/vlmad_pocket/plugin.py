@@ -49,10 +49,11 @@ _NEEDS = {"compositional": "vlmad-compositional"}
 
 
 def _spec(*, few_shot: bool) -> dict[str, Any]:
-    """Patches of the last block against words; few-shot: also the published blocks against a memory."""
-    words = {"use": "vlmad-core:text-match", "config": {"levels": ["block9"], "image": "both"}}
-    memory = {"use": "vlmad-core:memory", "config": {"levels": ["raw6", "raw9"], "top": 0.01}}
-    layers = {"layers": [6, 9], "space": "both"} if few_shot else {"layers": [9]}
+    """Patches of the last block against words; few-shot: also those of two middle blocks against a memory."""
+    words = {"use": "vlmad-core:text-match", "config": {"levels": ["block*"], "image": "both"}}
+    memory = {"use": "vlmad-core:memory", "config": {"levels": ["raw*"], "top": 0.01, "max_rows": 16_384}}
+    # Of the nine blocks that lead to the words: blocks 7 and 8, as deep in the published twelve as SubspaceAD looks.
+    layers = {"layers": [-1], "space": "both", "raw_layers": "75%-90%"} if few_shot else {"layers": [-1]}
     return {
         "backbone": "vlmad-pocket:pocket",
         "extractor": {"use": "vlmad-core:patches", "config": layers},
@@ -63,6 +64,7 @@ def _spec(*, few_shot: bool) -> dict[str, Any]:
         "scorers": [words, memory] if few_shot else [words],
         # Probabilities and distances have different scales; the harmonic mean asks that both are high.
         "fuse": {"image": "harmonic", "map": "harmonic"} if few_shot else {},
+        "references": {"rotations": "auto"} if few_shot else {},
         "output": {"smooth": 4.0},
     }
 

@@ -17,7 +17,7 @@ from vlmad_core.run.colour import colours
 from vlmad_core.run.disk import file_name
 from vlmad_core.run.maps import read_map
 from vlmad_core.run.overlay import Scale, opacity, picture_box
-from vlmad_report.source import Row
+from vlmad_report.source import Box, Row
 
 __all__ = ["Pictures", "make_pictures"]
 
@@ -71,8 +71,8 @@ def make_pictures(row: Row, folder: Path, places: Sequence[Path], scale: Scale, 
     if photo is not None:
         files[f"photo/{name}.jpg"] = _jpeg(photo, max_side, 85)
         files[f"thumb/{name}.jpg"] = _jpeg(photo, _THUMBNAIL, 80)
-        if row.regions and not is_fused:
-            files[f"crop/{name}.jpg"] = _jpeg(_crop(photo, row.regions[0].box), _CROP, 85)
+        if (region := _suspicious(row)) is not None and not is_fused:
+            files[f"crop/{name}.jpg"] = _jpeg(_crop(photo, region), _CROP, 85)
     if row.anomaly_map and not is_fused:
         try:
             files[f"heat/{name}.webp"] = _heat(folder / row.anomaly_map, scale)
@@ -81,10 +81,18 @@ def make_pictures(row: Row, folder: Path, places: Sequence[Path], scale: Scale, 
     if row.nearest_normal is not None:
         normal = _nearest(row, folder, places)
         if normal is None:
-            problems.append("the nearest normal image is not there or cannot be read")
+            why = row.nearest_normal.problem or "the nearest normal image is not there or cannot be read"
+            problems.append(why.rstrip("."))
         else:
             files[f"normal/{name}.jpg"] = _jpeg(normal, _CROP, 85)
     return Pictures(name, files, sha256, tuple(problems))
+
+
+def _suspicious(row: Row) -> Box | None:
+    """The place that the nearest normal one is shown for, or else the region with the highest score."""
+    if row.nearest_normal is not None and row.nearest_normal.region is not None:
+        return row.nearest_normal.region
+    return row.regions[0].box if row.regions else None
 
 
 def _find(path: str, places: Sequence[Path]) -> Path:

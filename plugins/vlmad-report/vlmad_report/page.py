@@ -80,6 +80,7 @@ def detail_of(row: Row, pictures: Pictures) -> dict[str, Any]:
         ],
         "reasons": [[reason.label, reason.value] for reason in row.reasons],
         "nearest": None if row.nearest_normal is None else row.nearest_normal.path,
+        "without": row.score_without_region,
         "problems": pictures.problems,
     }
 

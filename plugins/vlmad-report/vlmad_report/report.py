@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vlmad_core.errors import ConfigError, VlmadError
-from vlmad_core.files import write_whole
+from vlmad_core.files import mark_written, write_whole
 from vlmad_core.inspection.verdict import labels
 from vlmad_core.run.overlay import Scale
 from vlmad_core.version import __version__
@@ -154,6 +154,7 @@ class _Files:
         if self._is_used:
             self._put(self.folder / _INDEX, json.dumps(sorted(self._names), indent=0).encode())
         self._put(page, content)
+        mark_written(page.parent, page.name, self.folder.name)
         root = self.folder.resolve()
         for name in set(earlier) - set(self._names):
             path = self.folder / name

@@ -15,9 +15,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from vlmad_core.errors import ConfigError
+from vlmad_core.files import refuse_special
 from vlmad_report.calibration import CalibrationRecord
 
-__all__ = ["Label", "Nearest", "Reason", "Region", "Row", "Source", "read_source"]
+__all__ = ["Box", "Label", "Nearest", "Reason", "Region", "Row", "Source", "read_source"]
 
 Label = Literal["pass", "review", "reject", "not this part", "uncalibrated", "error"]
 
@@ -88,11 +89,15 @@ class Nearest(_Record):
         path: Of the normal image.
         box: The place in it: left, top, right, bottom in its pixels.
         crop: A picture of that place, relative to the results folder.
+        region: The suspicious place that it is nearest to, in pixels of this image.
+        problem: Why there is no crop, in a sentence.
     """
 
     path: Text = ""
     box: Box | None = None
     crop: Text | None = None
+    region: Box | None = None
+    problem: Text | None = None
 
 
 class Row(_Record):
@@ -116,6 +121,7 @@ class Row(_Record):
         regions: The flagged regions, highest score first.
         reasons: Why; see `Reason`.
         nearest_normal: See `Nearest`.
+        score_without_region: The score if the area around the highest value of the map were its nearest normals.
     """
 
     path: Text
@@ -134,6 +140,7 @@ class Row(_Record):
     regions: tuple[Region, ...] = ()
     reasons: tuple[Reason, ...] = ()
     nearest_normal: Nearest | None = None
+    score_without_region: float | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -205,7 +212,7 @@ def read_source(folder: Path) -> Source:
 
 
 def _read_rows(path: Path, notes: list[str]) -> Iterator[Row]:
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 value = json.loads(line)
@@ -219,7 +226,7 @@ def _read_rows(path: Path, notes: list[str]) -> Iterator[Row]:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(refuse_special(path).read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -43,6 +43,13 @@ def data(tmp_path: Path) -> Path:
     return draw(tmp_path / "things")
 
 
+@pytest.fixture
+def typed(data: Path) -> list[object]:
+    """A short study, as it is typed."""
+    words = "study --backbone tiny --sections alignment,shots --shots 0,1 --seeds 1 --data"
+    return [*words.split(), data]
+
+
 def draw(root: Path, category: str = "plate", normals: int = 2, count: int = 4) -> Path:
     rng = np.random.default_rng(0)
     for kind, number in (("train/good", normals), ("test/good", count), ("test/hole", count)):

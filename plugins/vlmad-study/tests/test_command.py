@@ -11,12 +11,6 @@ import pytest
 from vlmad_core.registry import default_registry
 
 
-@pytest.fixture
-def typed(data):
-    words = "study --backbone tiny --sections alignment,shots --shots 0,1 --seeds 1 --data"
-    return [*words.split(), data]
-
-
 def test_a_plan_is_printed_and_nothing_is_written(vlmad, typed, tmp_path):
     done = vlmad(*typed, "--plan")
     assert done.code == 0

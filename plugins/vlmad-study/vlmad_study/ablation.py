@@ -94,7 +94,9 @@ def ablate_prompts(
     """
     assert info.zero_shot is not None
     key = json.dumps(
-        [[c.name, c.class_name, c.images_sha256] for c in categories] + [info.zero_shot.model_dump(mode="json")]
+        [[c.name, c.class_name, c.images_sha256] for c in categories]
+        + [info.zero_shot.model_dump(mode="json")]
+        + ([] if info.model.preprocess.bits is None else [info.model.preprocess.bits])
     )
     kept = read_effects(path, key)
     if kept is not None:
@@ -247,7 +249,7 @@ def _scored(
     states = text_embeddings.shape[1]
     abnormal = torch.tensor([False] + [True] * (states - 1), device=backbone.device)
     sources = [sample.image for sample in category.test_samples]
-    with torch.no_grad(), closing(read(sources, backbone.preprocess, batch_size=batch)) as batches:
+    with torch.no_grad(), closing(read(sources, pipeline.preprocess, batch_size=batch)) as batches:
         for number, images in enumerate(batches):
             good = [i for i, image in enumerate(images) if not image.error]
             if not good:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vlmad_core.benchmark import BackboneChoice, label_of
 from vlmad_core.contracts import Backbone, Ensemble
+from vlmad_core.contracts.device import AUTO
 from vlmad_core.errors import UnknownComponentError
 from vlmad_core.pipeline import PartSpec, PipelineSpec, assemble, make_backbone
 from vlmad_core.pipeline.resolve import resolve
@@ -68,8 +69,16 @@ class BackboneInfo:
         return max(1, round(share * self.depth))
 
 
-def inspect_backbone(choice: BackboneChoice, registry: Registry) -> BackboneInfo:
+def inspect_backbone(
+    choice: BackboneChoice, registry: Registry, *, device: str = AUTO, bits: int | None = None
+) -> BackboneInfo:
     """Build the backbone once and read its properties.
+
+    Args:
+        choice: Name and options.
+        registry: Where to look for parts.
+        device: Where it runs.
+        bits: Of the values in 16-bit grey files: all that is built on it reads them so.
 
     Raises:
         UnknownComponentError: No plugin offers it.
@@ -77,7 +86,8 @@ def inspect_backbone(choice: BackboneChoice, registry: Registry) -> BackboneInfo
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the benchmark passes them on
-        model = make_backbone(PartSpec(use=choice.use, config=choice.config), registry=registry)
+        model = make_backbone(PartSpec(use=choice.use, config=choice.config), device=device, registry=registry)
+        model.preprocess = replace(model.preprocess, bits=bits)
         depth, size = len(model.vision.blocks), model.preprocess.size
         if model.text is None:
             return BackboneInfo(choice, model, depth, size, dict(model.provenance))

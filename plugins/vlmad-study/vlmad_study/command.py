@@ -54,6 +54,17 @@ def study_command(
             rich_help_panel=_WHAT,
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", "-w", help="Of the backbone: a tag, or a local file.", rich_help_panel=_WHAT),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Architecture of the backbone.", rich_help_panel=_WHAT)] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Pixels that the backbone works at: a side, or HEIGHTxWIDTH.", metavar="SIDE", rich_help_panel=_WHAT
+        ),
+    ] = None,
     sections: Annotated[
         str | None,
         typer.Option(
@@ -103,6 +114,13 @@ def study_command(
     quiet: options.Quiet = False,
     progress: options.ProgressFlag = None,
     threads: options.Threads = None,
+    bits: options.Bits = None,
+    batch_size: options.BatchSize = 8,
+    workers: options.Workers = 2,
+    device: Annotated[
+        str,
+        typer.Option(help="Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu.", rich_help_panel=_HOW),
+    ] = "auto",
 ) -> None:
     """Compare features, alignments, prompts, numbers of normal images, costs and domains; recommend a method.
 
@@ -118,7 +136,7 @@ def study_command(
     asked: dict[str, Any] = {
         "data": {"path": data, "layout": layout},
         "train_share": train_share,
-        "backbone": {"use": backbone, "config": _config(settings or ())},
+        "backbone": {"use": backbone, "config": _config(settings or (), weights, model, image_size)},
         "sections": None if sections is None else [word.strip() for word in sections.split(",")],
         "categories": category,
         "other": other,
@@ -129,6 +147,10 @@ def study_command(
         "seeds": seeds,
         "max_images": max_images,
         "minutes": minutes,
+        "bits": bits,
+        "batch_size": batch_size,
+        "workers": workers,
+        "device": device,
     }
     chosen = {name: value for name, value in asked.items() if value is not None and value != [] and value != {}}
     show_bar = False if quiet else progress
@@ -180,14 +202,17 @@ def _print_plan(scope: Scope, steps: Sequence[Step]) -> None:
         sys.stdout.write(terminal.shown(f"left out: {sentence}") + "\n")
 
 
-def _config(settings: Sequence[str]) -> dict[str, Any]:
+def _config(settings: Sequence[str], weights: str | None, model: str | None, image_size: str | None) -> dict[str, Any]:
     """Options of the backbone; nothing else of a pipeline is the same for all methods."""
+    size = None if image_size is None else options.parse_size(image_size)
+    own = {"pretrained": weights, "model": model, "image_size": size}
     prefix = "backbone.config."
     found = options.parse_settings(settings)
     for path in found:
         if not path.startswith(prefix):
             raise typer.BadParameter(f"--set here takes {prefix}OPTION=VALUE alone; got '{path}'.")
-    return {path.removeprefix(prefix): value for path, value in found.items()}
+    named = {name: value for name, value in own.items() if value is not None}
+    return named | {path.removeprefix(prefix): value for path, value in found.items()}
 
 
 def _names(option: str, pairs: Sequence[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import torch
 
 from vlmad_core.benchmark import Cell, build_cell, measure
 from vlmad_core.contracts import Backbone, ImageLike, open_image
+from vlmad_core.contracts.device import AUTO
 from vlmad_core.contracts.images import to_pixels
 from vlmad_core.errors import VlmadError
 from vlmad_core.pipeline import Pipeline, make_backbone
@@ -36,30 +37,31 @@ def first_cells(cells: Iterable[Cell], shots: Sequence[int]) -> list[Cell]:
     return list(found.values())
 
 
-def ready(cell: Cell, registry: Registry, shared: dict[str, Backbone] | None = None) -> Pipeline:
+def ready(cell: Cell, registry: Registry, shared: dict[str, Backbone] | None = None, *, device: str = AUTO) -> Pipeline:
     """The detector of a cell, fitted to its normal images.
 
     Args:
         cell: Which.
         registry: Where to look for parts.
         shared: Backbones that were built already, by their part as JSON; one that is built here is added.
+        device: Where a backbone that is built here runs.
 
     Raises:
         VlmadError: It cannot be built, or a normal image cannot be read.
     """
-    pipeline = _built(cell, registry, {} if shared is None else shared)
+    pipeline = _built(cell, registry, {} if shared is None else shared, device)
     pipeline.class_name = cell.category.class_name
     if cell.shots:
         pipeline.fit([sample.image for sample in cell.references], cell.category.class_name)
     return pipeline
 
 
-def _built(cell: Cell, registry: Registry, shared: dict[str, Backbone]) -> Pipeline:
+def _built(cell: Cell, registry: Registry, shared: dict[str, Backbone], device: str) -> Pipeline:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the benchmark passed them on
         key = cell.spec.backbone.model_dump_json()
         if key not in shared:
-            shared[key] = make_backbone(cell.spec.backbone, registry=registry)
+            shared[key] = make_backbone(cell.spec.backbone, device=device, registry=registry)
         return build_cell(cell, shared[key], registry)
 
 
@@ -89,13 +91,14 @@ class Timing:
         return total
 
 
-def time_cells(cells: Sequence[Cell], registry: Registry, check: Callable[[], None]) -> Timing:
+def time_cells(cells: Sequence[Cell], registry: Registry, check: Callable[[], None], *, device: str = AUTO) -> Timing:
     """Time every way to extract features on one image, and the scores of one method.
 
     Args:
         cells: Of all plans of a section.
         registry: Where to look for parts.
         check: Called before each measurement; what it raises stops them.
+        device: Where backbones run.
     """
     shared: dict[str, Backbone] = {}
     seconds: dict[str, float] = {}
@@ -109,7 +112,7 @@ def time_cells(cells: Sequence[Cell], registry: Registry, check: Callable[[], No
             continue
         check()
         try:
-            pipeline = _built(cell, registry, shared)
+            pipeline = _built(cell, registry, shared, device)
             seconds[key] = _time_features(pipeline, cell.category.test_samples[0].image)
             if not scoring:
                 scoring = _time_scores(pipeline, cell, seconds[key])
@@ -120,8 +123,12 @@ def time_cells(cells: Sequence[Cell], registry: Registry, check: Callable[[], No
 
 def _time_features(pipeline: Pipeline, image: ImageLike) -> float:
     """Seconds for one image; the lower of two, since another program may have run meanwhile."""
-    backbone, times = pipeline.backbone, []
-    pixels = to_pixels(open_image(image), backbone.preprocess)[None].to(backbone.device, backbone.dtype)
+    backbone, preprocess, times = pipeline.backbone, pipeline.preprocess, []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the benchmark passes them on
+        pixels = to_pixels(open_image(image, bits=preprocess.bits), preprocess)[None].to(
+            backbone.device, backbone.dtype
+        )
     for _ in range(2):
         started = time.perf_counter()
         with torch.no_grad():
@@ -142,7 +149,12 @@ def _time_scores(pipeline: Pipeline, cell: Cell, features: float) -> float:
 
 
 def measure_costs(
-    cells: Sequence[Cell], folder: Path, registry: Registry, progress: Callable[[int, int], None]
+    cells: Sequence[Cell],
+    folder: Path,
+    registry: Registry,
+    progress: Callable[[int, int], None],
+    *,
+    device: str = AUTO,
 ) -> list[Speed]:
     """Measure every cell that has no measurement yet, at batch 1; each is on the disk before the next begins.
 
@@ -151,6 +163,7 @@ def measure_costs(
         folder: ``speed.jsonl`` is written there.
         registry: Where to look for parts.
         progress: Called with methods done and methods in all; what it raises stops the measurements.
+        device: Where backbones run.
     """
     known = {(speed.method, speed.shots) for speed in measured(folder)}
     shared: dict[str, Backbone] = {}
@@ -158,7 +171,7 @@ def measure_costs(
         progress(done, len(cells))
         if (cell.method, cell.shots) in known:
             continue
-        pipeline, class_name = ready(cell, registry, shared), cell.category.class_name
+        pipeline, class_name = ready(cell, registry, shared, device=device), cell.category.class_name
         images: list[ImageLike] = [sample.image for sample in cell.category.test_samples[:_IMAGES]]
         pipeline.predict(images[0], class_name)
         started = time.perf_counter()

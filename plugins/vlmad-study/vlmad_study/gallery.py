@@ -14,6 +14,7 @@ from PIL import Image
 
 from vlmad_core.benchmark import Cell, path_of
 from vlmad_core.contracts import Backbone, Prediction, open_image
+from vlmad_core.contracts.device import AUTO
 from vlmad_core.datasets import Sample, mask_of
 from vlmad_core.errors import VlmadError
 from vlmad_core.files import write_whole
@@ -83,6 +84,8 @@ def draw_gallery(
     out: Path,
     registry: Registry,
     progress: Callable[[int, int], None],
+    *,
+    device: str = AUTO,
 ) -> list[Tile]:
     """Draw the best and worst images of each method; what is there is not drawn again.
 
@@ -92,6 +95,7 @@ def draw_gallery(
         out: Folder for the gallery.
         registry: Where to look for parts.
         progress: Called with methods done and methods in all; what it raises stops the drawing.
+        device: Where backbones run.
     """
     methods: dict[tuple[str, int], list[Cell]] = {}
     for cell in cells:
@@ -101,7 +105,7 @@ def draw_gallery(
         progress(done, len(methods))
         key = sorted(cell.key for cell in own)
         if tiles.get(json.dumps([method, shots, key])) is None:
-            tiles[json.dumps([method, shots, key])] = _draw(own, scores, out, registry)
+            tiles[json.dumps([method, shots, key])] = _draw(own, scores, out, registry, device)
             index = {name: [asdict(tile) for tile in some] for name, some in tiles.items()}
             write_whole(out / _INDEX, json.dumps(index, indent=1).encode())
     wanted = [json.dumps([m, s, sorted(cell.key for cell in own)]) for (m, s), own in methods.items()]
@@ -117,7 +121,7 @@ def read_gallery(out: Path) -> dict[str, list[Tile]]:
         return {}
 
 
-def _draw(cells: Sequence[Cell], scores: Path, out: Path, registry: Registry) -> list[Tile]:
+def _draw(cells: Sequence[Cell], scores: Path, out: Path, registry: Registry, device: str) -> list[Tile]:
     scored = [one for cell in cells for one in _read(cell, scores)]
     bad = sorted((one for one in scored if one.sample.label), key=lambda one: one.distance)
     good = sorted((one for one in scored if not one.sample.label), key=lambda one: -one.distance)
@@ -126,7 +130,7 @@ def _draw(cells: Sequence[Cell], scores: Path, out: Path, registry: Registry) ->
     wanted = [one for some in rows.values() for one in some]
     # Scores of a few usual normal images too, for the scale of colours.
     usual = good[EACH :: max(1, len(good) // EACH)][:EACH]
-    predictions = _predict([*wanted, *usual], registry)
+    predictions = _predict([*wanted, *usual], registry, device)
     if not predictions:
         return []
     normal, defective = (*rows["alarms"], *usual), (*rows["missed"], *rows["found"])
@@ -136,7 +140,7 @@ def _draw(cells: Sequence[Cell], scores: Path, out: Path, registry: Registry) ->
     tiles = []
     for row, some in rows.items():
         for number, one in enumerate(some, 1):
-            picture = _tile(one.sample, predictions[one.path], scale)
+            picture = _tile(one.sample, predictions[one.path], scale, one.cell.bits)
             data = io.BytesIO()
             picture.save(data, "JPEG", quality=88)
             path = folder / f"{row}-{number}.jpg"
@@ -185,13 +189,13 @@ def _read(cell: Cell, scores: Path) -> list[_Scored]:
     ]
 
 
-def _predict(wanted: Sequence[_Scored], registry: Registry) -> dict[str, Prediction]:
+def _predict(wanted: Sequence[_Scored], registry: Registry, device: str) -> dict[str, Prediction]:
     """By path; each category with the normal images of its own cell, on one backbone."""
     found: dict[str, Prediction] = {}
     cells, shared = {one.cell.key: one.cell for one in wanted}, dict[str, Backbone]()
     for key, cell in cells.items():
         own = [one for one in wanted if one.cell.key == key]
-        pipeline = ready(cell, registry, shared)
+        pipeline = ready(cell, registry, shared, device=device)
         made = pipeline.predict([one.sample.image for one in own], cell.category.class_name)
         found |= zip([one.path for one in own], made, strict=True)
     return found
@@ -206,9 +210,9 @@ def _scale(normal: Sequence[np.ndarray], bad: Sequence[np.ndarray]) -> Scale:
     return Scale(low, high, min(top, high))
 
 
-def _tile(sample: Sample, prediction: Prediction, scale: Scale) -> Image.Image:
+def _tile(sample: Sample, prediction: Prediction, scale: Scale, bits: int | None) -> Image.Image:
     """The image as it is and with its map, side by side, the defect outlined in both."""
-    image = open_image(sample.image)
+    image = open_image(sample.image, bits=bits)
     share = _SIDE / max(image.size)
     width, height = (max(1, round(side * share)) for side in image.size)
     plain = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)

@@ -97,7 +97,7 @@ class Planner:
             check: Called before each measurement; what it raises stops them.
         """
         planned, cuts = self.plan(name, scope), list[str]()
-        timing = time_cells(cells_of(planned, self.registry), self.registry, check)
+        timing = time_cells(cells_of(planned, self.registry), self.registry, check, device=self.settings.device)
         seconds = self._seconds(planned, timing, pace)
         if name == "shots":
             if seconds > room and scope.seeds > 1:
@@ -149,7 +149,7 @@ def plan_study(
     """
     registry, notify = registry or default_registry(), progress or (lambda what: None)
     chosen = with_distinct_names(to_settings(data, settings), registry)
-    planner = Planner(chosen, read_data(chosen, registry), inspect_backbone(chosen.backbone, registry), registry)
+    planner = Planner(chosen, read_data(chosen, registry), backbone_of(chosen, registry), registry)
     scope, steps, room = first_scope(chosen, planner.data), list[Step](), 60 * chosen.minutes
     names = steps_of(planner)
     for place, name in enumerate(names):
@@ -163,6 +163,11 @@ def plan_study(
             steps.append(Step(name, found.seconds, rows, tuple(found.planned.left_out)))
             room -= found.seconds
     return scope, steps
+
+
+def backbone_of(settings: StudySettings, registry: Registry) -> BackboneInfo:
+    """The backbone as the settings ask for it, built once."""
+    return inspect_backbone(settings.backbone, registry, device=settings.device, bits=settings.bits)
 
 
 def steps_of(planner: Planner) -> list[str]:

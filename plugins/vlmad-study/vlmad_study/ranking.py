@@ -161,7 +161,7 @@ def ranking_table(ranked: Sequence[Ranked], caption: str, worse: Sequence[Ranked
     lines = []
     for one in ranked:
         count = len(one.rows.categories)
-        trained = ("Trained on the data set that it is tested on.",) if one.rows.trained_here else ()
+        trained = (one.rows.training_note,) if one.rows.training_note else ()
         image = number(one.image, count, one in best[0])
         if one.image.interval is not None and one.image.interval[0] >= one.image.interval[1]:
             image = replace(image, interval=None, spread=None, notes=(*image.notes, NO_INTERVAL))

@@ -14,12 +14,11 @@ from vlmad_core.registry import Registry, default_registry
 from vlmad_core.report import ROWS, read_rows
 from vlmad_core.version import __version__
 from vlmad_study.ablation import ablate_prompts
-from vlmad_study.backbone import inspect_backbone
 from vlmad_study.cost import first_cells, measure_costs, time_cells
 from vlmad_study.data import read_data, with_distinct_names
 from vlmad_study.folder import StudyFolder, check_rows, drop_partial_rows
 from vlmad_study.gallery import draw_gallery
-from vlmad_study.planning import BENCHMARKS, Planner, cells_of, first_scope, share, steps_of, to_settings
+from vlmad_study.planning import BENCHMARKS, Planner, backbone_of, cells_of, first_scope, share, steps_of, to_settings
 from vlmad_study.ranking import Ranked
 from vlmad_study.recommendation import main_methods, recommend
 from vlmad_study.report.content import StudyReport
@@ -105,7 +104,7 @@ class _Run:
         self.planned: dict[str, PlannedSection] = {}
         self.pace = 1.0  # measured over estimated seconds
         self._notify("reading data and backbone")
-        data, info = read_data(settings, registry), inspect_backbone(settings.backbone, registry)
+        data, info = read_data(settings, registry), backbone_of(settings, registry)
         self.planner = Planner(settings, data, info, registry)
         self.scope = folder.scope or folder.save_scope(first_scope(settings, data))
         folder.save_facts(backbone=dict(info.provenance), vlmad=__version__)
@@ -157,7 +156,8 @@ class _Run:
             order = {(one.method, one.shots): place for place, one in enumerate(self._main_methods())}
             chosen = first_cells(cells, (0, self.scope.reference))
             chosen.sort(key=lambda cell: order.get((cell.method, cell.shots), len(order)))
-            measure_costs(chosen, self.folder.path / "efficiency", self.registry, self._counter("costs"))
+            folder, progress = self.folder.path / "efficiency", self._counter("costs")
+            measure_costs(chosen, folder, self.registry, progress, device=self.settings.device)
         elif "prompts" in self.planned and self._has_rows("prompts"):
             cells = find_cells(self.planned["prompts"].plans[0], self.registry)
             categories = list({id(cell.category): cell.category for cell in cells}.values())
@@ -182,7 +182,7 @@ class _Run:
         for job in jobs:
             what = f"training {job.result.label}"
             self._notify(what)
-            run_training(job, self.planner.info, self.settings.epochs, self.registry, self._counter(what))
+            run_training(job, self.planner.info, self.settings, self.registry, self._counter(what))
             self.planner.trained.append(job.result)
 
     def _seconds_per_image(self, job: TrainingJob) -> float:
@@ -238,7 +238,8 @@ class _Run:
         whole = self.scope.model_copy(update={"dropped": ()})
         cells = cells_of(self.planner.plan("shots", whole), self.registry)
         missing = [cell for cell in cells if cell.method in self.scope.dropped]
-        if self.pace * time_cells(missing, self.registry, self.limit.check).seconds(missing) <= room:
+        timing = time_cells(missing, self.registry, self.limit.check, device=self.settings.device)
+        if self.pace * timing.seconds(missing) <= room:
             self.scope = self.folder.save_scope(whole)
             self._cut({"shots, methods": ""})
 
@@ -246,7 +247,8 @@ class _Run:
         main = {(one.method, one.shots) for one in self._main_methods()}
         cells = [c for c in self._shots_cells() if (c.method, c.shots) in main and c.status == "waiting" and not c.seed]
         folder = self.folder.path / "images" / "examples"
-        draw_gallery(cells, self.folder.path / "shots" / "scores", folder, self.registry, self._counter("examples"))
+        scores, progress = self.folder.path / "shots" / "scores", self._counter("examples")
+        draw_gallery(cells, scores, folder, self.registry, progress, device=self.settings.device)
 
     def _main_methods(self) -> Sequence[Ranked]:
         if not self._has_rows("shots"):

@@ -134,6 +134,10 @@ def plan_section(
         train_share=settings.train_share,
         max_images=scope.max_images.get(name, settings.max_images),
         class_names=dict(class_names),
+        bits=settings.bits,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        device=settings.device,
     )
     again = [
         plan.model_copy(update={"methods": (method,), "class_names": {**plan.class_names, **names}})

@@ -41,6 +41,12 @@ class StudySettings(Config):
         0.0, ge=0, lt=1, description="Share of the normal test images to draw from, where a category has none for it."
     )
     max_images: int | None = Field(None, gt=0, description="Test images of each label and category, at most.")
+    bits: int | None = Field(
+        None, ge=8, le=16, description="Of the values in 16-bit grey files; none: what the file says, or 16."
+    )
+    batch_size: int = Field(8, gt=0, description="Images through the backbone at a time.")
+    workers: int = Field(2, gt=0, description="Threads that decode images.")
+    device: str = Field("auto", description="Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu.")
     minutes: float = Field(30.0, gt=0, description="Time limit of one call.")
     epochs: int = Field(6, gt=0, description="Epochs of what is trained.")
     train_images: int = Field(120, gt=0, description="Images to train on, at most.")

@@ -24,6 +24,7 @@ from vlmad_study.data import read
 from vlmad_study.methods import recipe_label
 from vlmad_study.report.render import printable
 from vlmad_study.sections import TrainedMethod
+from vlmad_study.settings import StudySettings
 
 __all__ = ["TrainingJob", "plan_training", "run_training"]
 
@@ -93,7 +94,7 @@ def plan_training(
 def run_training(
     job: TrainingJob,
     info: BackboneInfo,
-    epochs: int,
+    settings: StudySettings,
     registry: Registry,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -102,7 +103,7 @@ def run_training(
     Args:
         job: What.
         info: The backbone.
-        epochs: Times through the images.
+        settings: Of the study: epochs, device, and how images are read.
         registry: Where to look for parts.
         progress: Called with images done and images in all; what it raises stops the training, which then goes on
             from its last saved state.
@@ -113,15 +114,18 @@ def run_training(
     rule = {"scorers.0.config.image": info.image_score}
     with torch.random.fork_rng():
         torch.manual_seed(0)  # the first parameters are part of the result
-        detector = build(job.recipe, backbone=info.choice.part, overrides=rule, registry=registry, **job.changes)
+        part, device = info.choice.part, settings.device
+        detector = build(job.recipe, backbone=part, overrides=rule, device=device, registry=registry, **job.changes)
+    detector.bits = settings.bits
     train(
         detector,
         job.data,
         job.result.folder,
         recipe=job.recipe,
-        epochs=epochs,
+        epochs=settings.epochs,
         mosaic=0.0,  # an image made of four cannot be cached as features
         cache="memory",
+        workers=settings.workers,
         minutes=1.0,
         progress=None if progress is None else (lambda now: progress(now.done, now.total)),
     )

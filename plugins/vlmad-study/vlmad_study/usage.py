@@ -33,13 +33,14 @@ def save_method(one: Ranked, path: Path, registry: Registry | None = None) -> Pa
         return None
 
 
-def command(one: Ranked, recipe: Path | None, detector: Path | None) -> str | None:
+def command(one: Ranked, recipe: Path | None, detector: Path | None, bits: int | None = None) -> str | None:
     """The command that uses a method on new images.
 
     Args:
         one: Which.
         recipe: The file of :func:`save_method`.
         detector: The folder of a trained method.
+        bits: Of the values in 16-bit grey files, as the study read them.
 
     Returns:
         The command, or None where neither is there.
@@ -54,6 +55,7 @@ def command(one: Ranked, recipe: Path | None, detector: Path | None) -> str | No
     if row["prompts"] is not None:
         names = {row["class_name"] for row in one.rows.done}
         words += ["--class-name", names.pop() if len(names) == 1 else "CLASS_NAME"]
+    words += [] if bits is None else ["--bits", str(bits)]
     if one.shots:
         words += ["--normal", "NORMAL_IMAGES"]
     return shlex.join(["vlmad", "predict", "NEW_IMAGES", *words, "--out", "RESULTS"])

@@ -106,10 +106,17 @@ class Subspace(Scorer):
         """The mean map of the levels; the image score is the mean of its highest pixels (tail value at risk)."""
         if not self.is_fitted:
             raise NotFittedError("has received no normal image. Call detector.fit('folder of normal images') first.")
-        maps = {}
-        for name in self.groups:
-            level = self._level(features, name)
-            maps[name] = resize(level.to_map(self.residual(level.vectors, name)), size)
+        return self.combine_regions(self.region_values(features, text_embeddings, size), features, size)
+
+    def region_values(
+        self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """``[B, M]`` of each subspace: the residuals."""
+        return {name: self.residual(self._level(features, name).vectors, name) for name in self.groups}
+
+    def combine_regions(self, values: Mapping[str, Tensor], features: Features, size: tuple[int, int]) -> Scores:
+        """Residuals to pixels, and the mean over the subspaces."""
+        maps = {name: resize(features[name].to_map(values[name]), size) for name in self.groups}
         fused = combine(list(maps.values()), "mean")
         return Scores(topk_mean(fused, self.config.top), fused, maps)
 
@@ -140,7 +147,7 @@ class Subspace(Scorer):
     def _level(self, features: Features, name: str) -> Level:
         """The input of one subspace, in float32: a level, or the mean of several."""
         levels = [features[part] for part in self.groups[name]]
-        if len({level.vectors.shape for level in levels}) > 1:
+        if len({level.vectors.shape[1] for level in levels}) > 1:
             counts = ", ".join(f"{level.spec.name} {level.vectors.shape[1]}" for level in levels)
             raise IncompatibleError(f"averages levels, and these differ in regions: {counts}. Use average false.")
         vectors = torch.stack([level.vectors.float() for level in levels]).mean(0)

@@ -67,7 +67,7 @@ class Windows(Extractor):
         shared = vision.blocks[0].qkv(x)
         for spec, side in zip(self.levels[1:-1], self.config.scales, strict=True):
             cells = window_cells(grid, side, self.config.stride).to(x.device)
-            parts = [self._through(vision, x, shared, part) for part in cells.split(self._chunk(len(x)))]
+            parts = [self._through(vision, x, shared, part) for part in self._split(cells, x)]
             levels.append(Level(spec, torch.cat(parts, dim=1), grid, _cover(cells, grid)))
         levels.append(Level(self.levels[-1], vision.norm(patches) if self.config.patch_norm else patches, grid))
         return Features(tuple(levels), image if vision.joint else None)
@@ -90,8 +90,10 @@ class Windows(Extractor):
             y = last(y)
         return vision.pool(y).reshape(len(x), len(cells), -1)
 
-    def _chunk(self, images: int) -> int:
-        return max(1, self.config.chunk // images)
+    def _split(self, cells: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        if torch.compiler.is_compiling():  # the number of parts must not depend on the number of images
+            return (cells,)
+        return cells.split(max(1, self.config.chunk // len(x)))
 
 
 @lru_cache(maxsize=64)

@@ -127,6 +127,26 @@ def same_after_an_extractor_ran(case: PromptsCase) -> None:
     )
 
 
+@check("prompts")
+def sentences_add_up_to_the_embeddings(case: PromptsCase) -> None:
+    """Where it offers ``text_parts``: the vectors of the sentences of a state add up to its embedding."""
+    name = case.names[0]
+    with torch.no_grad():
+        parts = case.part.text_parts(case.backbone.text, name)
+        if parts is None:
+            return
+        vectors = case.text_embeddings(case.part, [name], (0,)).vectors[0]
+    states = torch.tensor([sentence.state for sentence in parts.sentences])
+    fits = len(states) == len(parts.vectors) and bool(((states >= 0) & (states < len(vectors))).all())
+    require(fits, "text_parts must have a vector for each sentence, and the number of its state.")
+    summed = torch.zeros_like(vectors).index_add(0, states, parts.vectors.to(vectors.dtype))
+    require(
+        close(summed, vectors, tolerance=1e-5),
+        "the vectors of text_parts do not add up to the text embeddings; divide each by the number of sentences of its "
+        "state and by the length of their mean.",
+    )
+
+
 def _text_embeddings(case: PromptsCase) -> TextEmbeddings:
     with torch.no_grad():
         return case.text_embeddings(case.part, case.names)

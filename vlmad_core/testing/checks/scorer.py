@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vlmad_core.contracts.data import Features, Scores, TextEmbeddings
 from vlmad_core.contracts.ops import l2_normalize
+from vlmad_core.contracts.parts import WHOLE_IMAGE
 from vlmad_core.errors import NotFittedError, VlmadError
 from vlmad_core.testing.cases import tensors
 from vlmad_core.testing.rules import CheckFailed, check, close, require
@@ -92,6 +93,55 @@ def refuses_to_run_without_text(case: ScorerCase) -> None:
             f"without text embeddings it stops with {type(error).__name__}: {error}; raise IncompatibleError instead."
         ) from error
     raise CheckFailed("without text embeddings it gives scores; set needs_text = False, or raise IncompatibleError.")
+
+
+@check("scorer")
+def contributions_add_up_to_the_score(case: ScorerCase) -> None:
+    """Where it offers region values: they give the same scores, and each times its derivative adds up to the score."""
+    features = case.features((0, 1, 2))
+    words = case.text_embeddings(3) if case.part.needs_text else None
+    with torch.no_grad():
+        values = case.part.region_values(features, words, case.size)
+        if values is None:
+            return
+        plain: Scores = case.part(features, words, case.size)
+    with torch.enable_grad():
+        leaves = {name: value.detach().requires_grad_() for name, value in values.items()}
+        scores = case.part.combine_regions(leaves, features, case.size)
+    same = torch.equal(scores.image, plain.image) and torch.equal(scores.anomaly_map, plain.anomaly_map)
+    require(same, "combine_regions(region_values(...)) differs from forward; let forward be made of the two.")
+    targets = {"score": scores.image, "highest value of the map": scores.anomaly_map.flatten(1).amax(1)}
+    for name, target in targets.items():
+        found = torch.autograd.grad(
+            target.sum(), list(leaves.values()), retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        total = sum((one * leaf).sum(1) for one, leaf in zip(found, leaves.values(), strict=True))
+        require(
+            close(torch.as_tensor(total), target, tolerance=1e-5),
+            f"region values times their derivatives do not add up to the {name}; combine_regions must be twice as high "
+            "for values twice as high (means, sums, maxima, harmonic means), or offer no region values.",
+        )
+    _require_text_weights(case, features, words)
+
+
+def _require_text_weights(case: ScorerCase, features: Features, words: TextEmbeddings | None) -> None:
+    """Where it divides values over text: base and weighted cosines give the sum of value times gradient."""
+    for states in (2, 4) if words is not None else ():
+        texts = case.text_embeddings(3, states=states)
+        with torch.no_grad():
+            values = dict(case.part.region_values(features, texts, case.size))
+            gradients = {name: torch.full_like(value, 0.01) for name, value in values.items()}
+            weights = case.part.text_weights(features, texts, case.size, gradients)
+        for name in values if weights is not None else ():
+            vectors = features.image[:, None] if name == WHOLE_IMAGE else features[name].vectors  # type: ignore[index]
+            cosines = torch.einsum("bmd,bsd->bms", l2_normalize(vectors), texts.vectors)
+            total = weights.base[name] + (weights.cosines[name] * cosines).sum((1, 2))
+            require(
+                close(total, 0.01 * values[name].sum(1), tolerance=1e-5),
+                f"text_weights of '{name}' with {states} states do not add up to the sum of value times gradient.",
+            )
+            balanced = bool((weights.cosines[name].sum(-1).abs() < 1e-4).all())
+            require(balanced, f"text_weights of '{name}' do not add up to 0 over the states.")
 
 
 @check("scorer", needs="memory")

@@ -24,7 +24,7 @@ function drawDetail() {
   $("next").disabled = state.selected === state.shown.length - 1;
   drawStage(row, detail);
   $("why").replaceChildren(...[
-    summary(row, detail), regionList(detail), reasonList(detail), nearest(row, detail), facts(row, detail),
+    summary(row, detail), regionList(detail), reasonList(row, detail), nearest(row, detail), facts(row, detail),
   ].filter(Boolean));
   drawDecision(row);
 }
@@ -116,7 +116,7 @@ function regionList(detail) {
   return el("section", {}, el("h3", {}, counted(detail.regions.length, "region")), el("ol", { class: "regions" }, ...items));
 }
 
-function reasonList(detail) {
+function reasonList(row, detail) {
   if (!detail.reasons.length) return null;
   const most = Math.max(...detail.reasons.map(([, value]) => Math.abs(value ?? 0))) || 1;
   const items = detail.reasons.map(([label, value]) => {
@@ -126,7 +126,10 @@ function reasonList(detail) {
     return el("li", {}, el("span", { class: "what" }, shown(label)), el("span", { class: "track" }, bar),
       el("span", { class: "number" }, (value > 0 ? "+" : "") + number(value)));
   });
-  return el("section", {}, el("h3", {}, "Why"), el("ul", { class: "reasons" }, ...items));
+  const sum = detail.reasons.reduce((total, [, value]) => total + (value ?? 0), 0);
+  const isWhole = row.score !== null && Math.abs(sum - row.score) <= 1e-4 * Math.max(1, Math.abs(row.score));
+  const note = isWhole ? el("p", { class: "quiet" }, "In units of the score; together they are the score.") : null;
+  return el("section", {}, el("h3", {}, "Why"), el("ul", { class: "reasons" }, ...items), note);
 }
 
 function nearest(row, detail) {
@@ -136,7 +139,9 @@ function nearest(row, detail) {
   const figure = (src, text) => el("figure", {}, el("img", { src, alt: text }), el("figcaption", {}, text));
   const pair = el("div", { class: "pair" }, crop ? figure(crop, "this image") : null, figure(normal, "nearest normal"));
   const path = detail.nearest ? el("p", { class: "quiet path" }, shown(detail.nearest)) : null;
-  return el("section", {}, el("h3", {}, "Nearest normal place"), pair, path);
+  const text = `If the area around the highest value were as its nearest normals, the score would be ${scoreText(detail.without)}.`;
+  const without = typeof detail.without === "number" ? el("p", {}, text) : null;
+  return el("section", {}, el("h3", {}, "Nearest normal place"), pair, path, without);
 }
 
 function facts(row, detail) {

@@ -57,7 +57,7 @@ def first_page(content: Content) -> list[Markdown]:
 def _usage(content: Content, one: Ranked, file: str) -> list[Markdown]:
     """The command, or that there is none."""
     detector = _detector(content.out, one.method) if one.is_learned else None
-    typed = command(one, save_method(one, content.out / file, content.registry), detector)
+    typed = command(one, save_method(one, content.out / file, content.registry), detector, content.settings.bits)
     if typed is None:
         return [paragraph(f"{one.name} could not be written as a recipe; its pipeline is in shots/rows.jsonl.")]
     return [code_block(typed)]
