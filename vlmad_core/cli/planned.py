@@ -60,7 +60,16 @@ def numbers(option: str, text: str | None) -> list[int] | None:
 
 def sizes(text: str | None) -> list[int | tuple[int, int]] | None:
     """``224,448x672`` as sides, or heights and widths."""
-    return None if text is None else [parse_size(word.strip()) for word in text.split(",")]
+    if text is None:
+        return None
+    found = [parse_size(word.strip()) for word in text.split(",")]
+    numbers = [size for size in found if not isinstance(size, str)]
+    if len(numbers) < len(found):
+        raise typer.BadParameter(
+            "--image-size of a benchmark takes sides; give fit as an override of a method in a plan: "
+            "{recipe: pocket, overrides: {image_size: fit}}."
+        )
+    return numbers
 
 
 def value(option: str, text: str | None) -> Any:
