@@ -21,6 +21,7 @@ DOCS = Path(__file__).parent
 RESULTS = DOCS / "results"
 _BETWEEN = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _VERDICTS = runpy.run_path(str(DOCS / "verdict_tables.py"))
+_LINE = runpy.run_path(str(DOCS / "line_tables.py"))
 _BENCHMARKS = runpy.run_path(str(DOCS.parent / "plugins" / "vlmad-pocket" / "benchmarks" / "table.py"))
 
 Row = dict[str, Any]
@@ -30,6 +31,7 @@ def pages() -> dict[Path, str]:
     """Every page that has a table, with tables that are up to date."""
     every = [
         *DOCS.glob("inspection.md"),
+        *DOCS.glob("howto/watch.md"),
         *sorted(DOCS.glob("methods/*.md")),
         *sorted(DOCS.parent.glob("plugins/*/README.md")),
     ]
@@ -197,6 +199,8 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "verdicts": lambda: _VERDICTS["kept"](rows("verdicts"), "conformal"),
     "verdicts few-shot": lambda: _VERDICTS["kept"](rows("verdicts"), "leave-one-out"),
     "verdicts of usual rules": lambda: _VERDICTS["usual"](rows("verdicts")),
+    "line": lambda: _LINE["alarms"](rows("line")),
+    "line, frames that depend": lambda: _LINE["dependence"](rows("line")),
     "foreground": partial(equal_rows_joined, "foreground"),
     **{f"parity {table}": partial(parity, table) for table in STAGES},
 }

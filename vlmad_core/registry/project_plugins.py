@@ -16,6 +16,7 @@ _NAMES = {
     "vlmad-pocket": "pocket pocket-few-shot",
     "vlmad-report": "report",
     "vlmad-robustness": "robustness",
+    "vlmad-serve": "serve",
     "vlmad-study": "study",
     "vlmad-subspace": "subspace",
     "vlmad-timm": "timm",

@@ -159,3 +159,27 @@ def test_a_lower_precision_needs_images(fitted: Callable[[], Pipeline], tmp_path
     detector = vlmad_core.build("patch-memory", backbone=tiny_backbone(), extractor=PATCHES).fit(normals)
     with pytest.raises(ConfigError, match="needs at least 8 images of good parts, and 0 were found"):
         export_detector(detector, tmp_path / "a.onnx", precision="int8")
+
+
+def test_the_core_refuses_a_file_without_its_record_in_a_sentence(
+    exported: tuple[Pipeline, ExportReport], normals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lonely = tmp_path / "plate.onnx"
+    lonely.write_bytes(exported[1].model.read_bytes())
+    with pytest.raises(SystemExit) as left:
+        main(["predict", str(normals), "--detector", str(lonely)])
+    assert left.value.code == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert "plate.json is missing beside it" in error
+    assert "an error inside vlmad" not in error
+
+
+def test_without_the_plugin_the_core_says_what_to_install(
+    exported: tuple[Pipeline, ExportReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("vlmad_core.pipeline.build.import_module", missing)
+    with pytest.raises(ConfigError, match="pip install vlmad-export"):
+        vlmad_core.load(exported[1].model)

@@ -28,6 +28,7 @@ from vlmad_core.pipeline import Pipeline
 from vlmad_core.pipeline.decisions import StoredCalibration
 from vlmad_edge.record import Record, decode_tokens, read_record
 from vlmad_edge.session import open_session
+from vlmad_export.edge_errors import as_core_errors
 from vlmad_export.record_file import exported_fingerprint
 
 __all__ = ["ExportedPipeline", "load_exported"]
@@ -152,4 +153,5 @@ def load_exported(path: str | Path, *, threads: int | None = None, device: str =
     Raises:
         ConfigError: A file is missing, changed or of another model, or the runtime is not installed.
     """
-    return ExportedPipeline(read_record(path), threads=threads, device=device)
+    with as_core_errors():
+        return ExportedPipeline(read_record(path), threads=threads, device=device)

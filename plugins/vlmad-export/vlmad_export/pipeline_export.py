@@ -23,6 +23,7 @@ from vlmad_core.pipeline.decisions import StoredCalibration
 from vlmad_core.version import __version__
 from vlmad_edge.detector import EdgeDetector
 from vlmad_edge.record import read_record, record_path
+from vlmad_export.edge_errors import as_core_errors
 from vlmad_export.gate_images import GateImage, hard_images, normal_files, spread
 from vlmad_export.graph import DetectorGraph, check_exportable
 from vlmad_export.parity import Parity, compare
@@ -189,8 +190,9 @@ def _compare(
     pictures = folder / "images"
     pictures.mkdir()
     images = [*(GateImage(path, "real") for path in real), *hard_images(pictures, real)]
-    exported = EdgeDetector(read_record(draft))
-    return compare(pipeline, exported, images, precision, false_alarms)
+    with as_core_errors():
+        exported = EdgeDetector(read_record(draft))
+        return compare(pipeline, exported, images, precision, false_alarms)
 
 
 def _publish(files: Mapping[str, Path], target: Path, document: Mapping[str, Any]) -> None:

@@ -101,9 +101,11 @@ def promises(rule: DecisionRule, calibration: Calibration) -> list[dict[str, flo
     n = rule.normals.size
     for rate, threshold in choices(rule):
         proved: float | None = None
-        if rule.source == "held-out":
+        if rule.bound is None:  # of this detector, or with images that were chosen by their verdicts
+            proved = None
+        elif rule.source == "held-out":
             proved = rate
-        elif calibration.is_monotone:
+        else:
             proved = min(1.0, cross_validation_bound(rate, n, calibration.folds))
         found.append({"rate": _up(rate), "threshold": threshold, "proved": None if proved is None else _up(proved)})
     return found

@@ -11,7 +11,7 @@ function tile(name, value, text) {
 }
 
 function rateTile(name, rate, what) {
-  if (!rate.total) return tile(name, "–", `no ${what} yet`);
+  if (!rate.total) return tile(name, "–", `nobody labelled one yet`);
   const interval = `95 % interval ${percent(rate.low)} to ${percent(rate.high)}`;
   return tile(name, percent(rate.count / rate.total), `${rate.count} of ${rate.total} ${what}; ${interval}`);
 }
