@@ -194,7 +194,8 @@ def test_origins_survive_a_save_and_older_files_say_unknown(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "names"), [({"max_rows": 40}, True), ({"score_levels": ["raw8"]}, True), ({"reach": 1, "max_rows": None}, False)]
+    ("options", "names"),
+    [({"max_rows": 40}, True), ({"score_levels": ["raw8"]}, True), ({"reach": 1, "max_rows": None}, False)],
 )
 def test_sums_and_origins_hold_for_each_way_to_remember(options, names, files):
     overrides = {f"scorers.0.config.{name}": value for name, value in options.items()}
