@@ -88,6 +88,7 @@ class Picture:
         notes: What a person should know of it, such as that only the first of several pages was read.
         sha256: Of the file, where :func:`read` was asked for it.
         stamp: Its size and times when it was read, likewise.
+        bits: Of its values, where they were given.
     """
 
     source: ImageLike
@@ -97,6 +98,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     sha256: str = ""
     stamp: str = ""
+    bits: int | None = None
 
     @property
     def content(self) -> bytes:
@@ -163,7 +165,7 @@ def read(
             name = source if isinstance(source, str | Path) else "a picture in memory"
             text = f"{name}: cannot be read ({type(error).__name__}: {error})."
             return Picture(source, error=text, stamp=stamp())
-        return Picture(source, seen.size, pixels, notes=seen.notes, sha256=seen.sha256, stamp=seen.stamp)
+        return Picture(source, seen.size, pixels, None, seen.notes, seen.sha256, seen.stamp, preprocess.bits)
 
     waiting: deque[Future[Picture]] = deque()
     batch: list[Picture] = []

@@ -173,6 +173,6 @@ def predictions_of(pictures: Sequence[Picture], features: Features, scores: Scor
     if features.image is not None:
         tokens = list(l2_normalize(features.image.float()).cpu().numpy())
     return [
-        Prediction(float(score), map_, picture.size or map_.shape, picture.path, class_token=token)
+        Prediction(float(score), map_, picture.size or map_.shape, picture.path, class_token=token, bits=picture.bits)
         for score, map_, picture, token in zip(scores.image.tolist(), maps, pictures, tokens, strict=True)
     ]

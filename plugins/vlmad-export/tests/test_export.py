@@ -17,9 +17,9 @@ from vlmad_core.errors import ConfigError, IncompatibleError, VlmadError
 from vlmad_core.pipeline import Pipeline
 from vlmad_core.run import read_results
 from vlmad_core.testing import tiny_backbone
-from vlmad_export import ExportedPipeline, export_detector, pipeline_export
+from vlmad_export import ExportedPipeline, export_detector, exporting
+from vlmad_export.exporting import ExportReport
 from vlmad_export.parity import Limits
-from vlmad_export.pipeline_export import ExportReport
 
 PATCHES = {"use": "patches", "config": {"layers": [2, 3], "space": "raw"}}
 
@@ -149,7 +149,7 @@ def test_an_unfitted_detector_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "to"), [("a.xml", "onnx"), ("a.onnx", "openvino"), ("a", "onnx")])
 def test_an_ending_of_another_runtime_is_refused(
-    name: str, to: pipeline_export.Runtime, fitted: Callable[[], Pipeline], tmp_path: Path
+    name: str, to: exporting.Runtime, fitted: Callable[[], Pipeline], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="give that as --out"):
         export_detector(fitted(), tmp_path / name, to=to)

@@ -17,9 +17,9 @@ from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline import Pipeline
 from vlmad_core.pipeline.decisions import StoredCalibration
 from vlmad_export import export_detector
+from vlmad_export.exporting import Precision
 from vlmad_export.graph import DetectorGraph
 from vlmad_export.onnx_file import keep_outputs, tower_nodes
-from vlmad_export.pipeline_export import Precision
 from vlmad_export.recalibrate import recalibrate
 from vlmad_export.writers import OnnxWriter
 

@@ -17,13 +17,16 @@ from vlmad_core.contracts import (
     Features,
     Level,
     LevelSpec,
+    Prediction,
     Preprocess,
     Scorer,
     Scores,
     TextEmbeddings,
 )
+from vlmad_core.contracts.images import Picture
 from vlmad_core.errors import ConfigError
 from vlmad_core.inspection.calibration import Calibration, Fingerprint
+from vlmad_core.inspection.evidence import Evidence
 from vlmad_core.pipeline import Pipeline
 from vlmad_core.pipeline.decisions import StoredCalibration
 from vlmad_edge.record import Record, decode_tokens, read_record
@@ -123,6 +126,15 @@ class ExportedPipeline(Pipeline):
         return (
             f"exported   {record.model.name}: {record.runtime}, {record.precision}, {record.size[0]} x {record.size[1]}"
             f" pixels, {known}\nmade from  {', '.join(parts)}"
+        )
+
+    def explain_batch(
+        self, pictures: Sequence[Picture], class_names: Sequence[str] | None = None
+    ) -> list[tuple[Prediction, Evidence]]:
+        """Refused: the parts that would give the reasons are constants of the file."""
+        raise ConfigError(
+            f"{self.record.model}: is an exported detector, which gives scores, maps and verdicts and no evidence. Ask "
+            "the detector that it was exported from."
         )
 
     def save(self, folder: str | Path) -> NoReturn:

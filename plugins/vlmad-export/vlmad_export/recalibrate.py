@@ -116,16 +116,17 @@ def _references(
     scorers = [scorer for scorer in pipeline.scorers if isinstance(scorer, Scorer)]
     trials = [empty_copy(scorer) if scorer.needs_fit else scorer for scorer in scorers]
     found = [runs[image.digest] for image in images]
-    replaced = {id(run.original): run.found for run in found}
+    folds = fold_of(images, is_monotone=all(scorer.is_monotone for scorer in scorers if scorer.needs_fit))
+    # The order in which they are scored: fold by fold.
+    turns = iter([i for fold in dict.fromkeys(folds) for i, own in enumerate(folds) if own == fold])
 
     with torch.no_grad():
         text = pipeline.text_embeddings([pipeline.class_name or "object"])
 
     def score(features: Features, fitted: Sequence[Scorer]) -> Scores:
-        one = replaced[id(features)]
+        one = found[next(turns)].found  # in place of the features of the original, which the others are fitted with
         return pipeline.fuse([scorer(one, text, pipeline.preprocess.size) for scorer in fitted], pipeline.labels)
 
-    folds = fold_of(images, is_monotone=all(scorer.is_monotone for scorer in scorers if scorer.needs_fit))
     with torch.no_grad():
         scores = scores_without_own_fold(trials, score, [run.original for run in found], folds, 8)
     measured = []

@@ -184,7 +184,13 @@ def _run(out: Path, worker: Mapping[str, Any], options: BatchOptions, progress: 
 
     own = not ray.is_initialized()
     if own:
-        _connect(options)
+        try:
+            _connect(options)
+        except Exception as error:  # Ray raises classes of its own and plain ones
+            reason = " ".join(str(error).split())
+            raise VlmadError(
+                f"Ray could not be started or reached ({reason}). Nothing was judged; try again."
+            ) from error
     context = DataContext.get_current()
     context.enable_progress_bars = progress
     if not progress:

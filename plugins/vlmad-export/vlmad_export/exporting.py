@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import onnxscript
+import torch
 from numpy.typing import NDArray
 
 from vlmad_core.contracts import find_images
@@ -99,7 +101,8 @@ def export_detector(
     writer = writer_of(to)
     given = find_images(images) if isinstance(images, str | Path) or list(images := list(images)) else []
     known = normal_files(pipeline.calibration, given)
-    real = spread(list(dict.fromkeys([*given, *known.values()])), max_images)
+    remembered = [Path(name) for name, _ in pipeline.normal_images if name and Path(name).is_file()]
+    real = spread(list(dict.fromkeys([*given, *known.values(), *(() if known else remembered)])), max_images)
     _check_images(pipeline, precision, real, known)
     with tempfile.TemporaryDirectory(prefix=".vlmad-export-", dir=target.parent) as folder:
         draft = Path(folder) / target.name
@@ -139,6 +142,11 @@ def _check_images(pipeline: Pipeline, precision: str, real: Sequence[Path], know
             "set the ranges of the numbers, and show what changes. Give them with --normal."
         )
     stored = pipeline.stored_calibration
+    if stored is not None and stored.calibration.references and pipeline.normals.get("rotations"):
+        raise ConfigError(
+            f"in precision {precision} the thresholds must be set again, and that of remembered images with rotated "
+            "copies is not possible. Fit without rotations, or calibrate with held-out images alone, or take fp32."
+        )
     if stored is not None and (missing := missing_images(stored, known)):
         raise ConfigError(
             f"in precision {precision} the thresholds must be set again from the same normal images, and "
@@ -161,6 +169,7 @@ def _pixels(pipeline: Pipeline, paths: Sequence[Path]) -> list[NDArray[np.float3
 def _about(pipeline: Pipeline, precision: str) -> dict[str, str]:
     return {
         "version": __version__,
+        "exporter": f"torch {torch.__version__}, onnxscript {onnxscript.__version__}",
         "precision": precision,
         "class_name": pipeline.class_name or "",
         "preprocess": json.dumps(pipeline.preprocess.__dict__, default=list),
