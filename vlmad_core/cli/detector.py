@@ -108,7 +108,7 @@ def _load(choice: Choice) -> Detector:
     if any(part is not None for part in exchanged):
         raise typer.BadParameter(
             "--detector has its parts and its normal images already; give only --set, --class-name, --device, "
-            "--weights, --model or --image-size with it."
+            "--weights, --model, --image-size, --scales or --tiles with it."
         )
     from vlmad_core.pipeline.build import load
     from vlmad_core.pipeline.checkpoint import RECORD

@@ -189,6 +189,8 @@ def predict_command(
 def _closing(summary: Summary, report: Report, found: Found, made: Detector, seconds: float, out: Path | None) -> str:
     """What was done, in a sentence: every image that was asked for is counted once."""
     parts = [f"{terminal.counted(report.judged, 'image')} judged"]
+    if report.tiled:
+        parts.append(f"{report.tiled} of them also in tiles (--tiles off: not)")
     if summary.skipped:
         parts.append(f"{summary.skipped} results are of an earlier run")
     if summary.changed:

@@ -193,6 +193,7 @@ class Prediction:
         normal_range: Median of the maps of normal images, and what 99.5 % of their cells do not exceed; None where the
             detector has fewer than two normal images.
         class_token: ``[D]`` float32 of unit length, the image as a whole; None where the extractor gives none.
+        tiles: In how many tiles the image was also read; 0: as a whole alone.
     """
 
     score: float
@@ -201,6 +202,7 @@ class Prediction:
     path: str | None = None
     normal_range: tuple[float, float] | None = None
     class_token: np.ndarray | None = None
+    tiles: int = 0
 
     def __repr__(self) -> str:
         """In one line, without the map.
@@ -209,7 +211,8 @@ class Prediction:
         Prediction(score=0.2500, size=(480, 640), peak=(120, 160), path='a.png')
         """
         place = "" if self.path is None else f", path={self.path!r}"
-        return f"Prediction(score={self.score:.4f}, size={self.size}, peak={self.peak}{place})"
+        tiles = f", tiles={self.tiles}" if self.tiles else ""
+        return f"Prediction(score={self.score:.4f}, size={self.size}, peak={self.peak}{tiles}{place})"
 
     def overlay(self, image: ImageLike | None = None) -> Image.Image:
         """The image with its map as heat, the outline of what is unusual, the score, and a legend.

@@ -11,15 +11,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.input_spec import image_size_of
 from vlmad_core.pipeline.spec import PartSpec, PipelineSpec, override, read_spec
 from vlmad_core.registry.component import Config, Recipe
 from vlmad_core.registry.registry import CORE, Entry, Registry, default_registry
 from vlmad_core.registry.validate import validate
 
-__all__ = ["KEEP", "Part", "Resolved", "ResolvedPart", "changes_of", "is_file", "resolve", "resolve_part", "short_name"]
+__all__ = [
+    "KEEP",
+    "Part",
+    "Resolved",
+    "ResolvedPart",
+    "Size",
+    "changes_of",
+    "is_file",
+    "resolve",
+    "resolve_part",
+    "short_name",
+]
 
 Part = str | Mapping[str, Any] | PartSpec
 """A name, or ``{"use": name, "config": {...}}``."""
+
+Size = int | tuple[int, int] | str
+"""A side, ``(height, width)``, or a policy: ``"fit"``, ``"fit:1024"``, ``"stretch"``."""
 
 KEEP: Final[Any] = object()
 """Leave this part as the recipe has it."""
@@ -161,14 +176,31 @@ def changes_of(
     scorers: Any = KEEP,
     weights: str | Path | None = None,
     model: str | None = None,
-    image_size: int | tuple[int, int] | None = None,
+    image_size: Size | None = None,
+    scales: Sequence[int] | None = None,
+    tiles: int | str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What is exchanged in a recipe, as values at dotted paths; see :func:`vlmad_core.build` for the arguments."""
+    """What is exchanged in a recipe, as values at dotted paths; see :func:`vlmad_core.build` for the arguments.
+
+    Raises:
+        ConfigError: An ``image_size`` in words that is none.
+    """
     parts = {"backbone": backbone, "extractor": extractor, "prompts": prompts, "scorers": scorers}
     changes = {kind: part for kind, part in parts.items() if part is not KEEP}
-    options = {"pretrained": None if weights is None else str(weights), "model": model, "image_size": image_size}
+    try:
+        policy = image_size_of(image_size) if isinstance(image_size, str) else {}
+    except ValueError as error:
+        raise ConfigError(f"image_size: {error}, got {image_size!r}.") from error
+    sides = policy.get("size") if isinstance(image_size, str) else image_size
+    options = {"pretrained": None if weights is None else str(weights), "model": model, "image_size": sides}
     changes |= {f"backbone.config.{name}": value for name, value in options.items() if value is not None}
+    if isinstance(image_size, str) and sides is None:
+        changes["image_size"] = policy
+    if scales is not None:
+        changes["scales"] = list(scales)
+    if tiles is not None:
+        changes["tiles"] = tiles
     return changes | dict(overrides or {})
 
 

@@ -56,6 +56,7 @@ class Result:
         share_below: Share of the normals with a lower score, in [0, 1].
         confidence: In ``reject``, exactly 0.5 at the threshold.
         regions: From ``vlmad_core.run.verdicts.region_record``, highest score first; in ``results.csv`` their number.
+        tiles: In how many tiles it was read beside the whole image; None: in none.
     """
 
     path: str
@@ -75,6 +76,7 @@ class Result:
     share_below: float | None = None
     confidence: float | None = None
     regions: Sequence[Mapping[str, Any]] | None = None
+    tiles: int | None = None
 
     def to_json(self) -> str:
         """The line, without its end."""
