@@ -93,7 +93,7 @@ def build_unfitted(choice: Choice) -> Pipeline:
 def resolve_choice(choice: Choice) -> Resolved:
     """The recipe that was chosen, with what was exchanged in it; imports no part."""
     prefer = () if choice.recipe is not None else PREFERRED
-    return resolve(choice.recipe_or_default, choice.changes(), prefer=prefer)
+    return resolve(choice.recipe_or_default, choice.changes(), quality=choice.quality, prefer=prefer)
 
 
 def note_missing_name(pipeline: Pipeline, tell: Callable[[str], None]) -> None:
@@ -104,7 +104,15 @@ def note_missing_name(pipeline: Pipeline, tell: Callable[[str], None]) -> None:
 
 
 def _load(choice: Choice) -> Detector:
-    exchanged = [choice.recipe, choice.backbone, choice.extractor, choice.prompts, *choice.scorers, *choice.normals]
+    exchanged = [
+        choice.recipe,
+        choice.quality,
+        choice.backbone,
+        choice.extractor,
+        choice.prompts,
+        *choice.scorers,
+        *choice.normals,
+    ]
     if any(part is not None for part in exchanged):
         raise typer.BadParameter(
             "--detector has its parts and its normal images already; give only --set, --class-name, --device, "
