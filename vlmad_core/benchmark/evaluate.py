@@ -171,7 +171,8 @@ _NUMBERS = (
 
 def _fit(cell: Cell, pipeline: Pipeline, features: SharedFeatures, key: str, references: Sequence[int]) -> None:
     class_name = cell.category.class_name
-    if pipeline.rotations != "off":  # rotated copies are of this detector alone, so there is nothing to share
+    takes_rotations = all(scorer.takes_rotations for scorer in pipeline.memory_scorers)
+    if pipeline.rotations != "off" and takes_rotations:  # the copies are of this detector alone: nothing is shared
         pipeline.fit([sample.image for sample in cell.references], class_name)
         return
     scorers = pipeline.scorers_by_scale

@@ -12,7 +12,7 @@ from typer.core import TyperCommand
 
 from vlmad_core.cli import options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
-from vlmad_core.cli.detector import Detector, build, note_missing_name
+from vlmad_core.cli.detector import Detector, build, note_batch, note_missing_name
 from vlmad_core.cli.report import Report, bar
 from vlmad_core.errors import ConfigError
 
@@ -145,7 +145,9 @@ def predict_command(
     if not (asked and made.normals):  # otherwise the rule is known after the fit, and compared by the run
         decision = _decision(made, false_alarms, confidence)
         _refuse_mixing(out, made, {**files, **decision.settings()}, overwrite)
-    note_missing_name(made.pipeline, (lambda text: None) if quiet else terminal.note)
+    note = (lambda text: None) if quiet else terminal.note
+    note_missing_name(made.pipeline, note)
+    note_batch(choice, len(found), note)
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
         made.fit(batch_size=batch_size, progress=normals.reach, workers=workers, calibrate=asked)
     made.pipeline.check_ready()

@@ -149,6 +149,7 @@ class Pipeline(Calibrating):
         """
         done, contents, held = 0, hashlib.sha256(), list[ImageFeatures]()
         angles: list[float] | None = None
+        rotations = self.rotations if all(scorer.takes_rotations for scorer in self.memory_scorers) else "off"
         batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)
         with closing(batches):
             for pictures in batches:
@@ -157,7 +158,7 @@ class Pipeline(Calibrating):
                         raise ImageError(f"a normal image cannot be read: {picture.error}")
                     contents.update(picture.content)
                 if angles is None:
-                    angles = choose_angles(self.rotations, self.backbone, pictures)
+                    angles = choose_angles(rotations, self.backbone, pictures)
                 keeps = note is not None or may_hold(held, pictures[0])
                 found = []
                 for rows, views, pixels in view_batches(pictures):

@@ -1,4 +1,4 @@
-"""Accuracy on real images, without normal ones, with a few of them, and of whole folders: ``make accuracy DATA=FOLDER``.
+"""Accuracy on real images: no normal ones, a few of them, or whole folders: ``make accuracy DATA=FOLDER``.
 
 Detectors are fitted and predict as they do for a user. What the tower gave for an image is kept in files, and rows are
 appended to a JSONL file as they come, so a run that was stopped goes on. Image metrics are on raw scores; pixel metrics
