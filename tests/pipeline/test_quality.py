@@ -35,7 +35,7 @@ def test_a_size_beside_a_preset_is_refused():
 
 
 def test_a_recipe_without_presets_names_those_that_have_some():
-    with pytest.raises(ConfigError, match="'clip' has no presets of quality; these recipes have: .*pocket-few-shot"):
+    with pytest.raises(ConfigError, match=r"'clip' has no presets of quality; these recipes have: .*pocket-few-shot"):
         resolve("clip", quality="best")
 
 

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="*", help="only these")
     parser.add_argument("--quality", nargs="*", help="only these presets")
     parser.add_argument("--shots", nargs="*", type=int, help="only these numbers of normal images")
+    parser.add_argument("--sets", nargs="*", help="only these")
     parser.add_argument("--draws", type=int, default=3, help="of normal images, at 224 pixels")
     parser.add_argument("--large-draws", type=int, default=1, help="of normal images, at more pixels")
     parser.add_argument("--max-images", type=int, default=60, help="judged images of each label and set")
@@ -60,7 +61,7 @@ def main() -> None:
             continue
         for count in shots if not given.shots else [n for n in shots if n in given.shots]:
             for real in real_sets(given.data, given.max_images):
-                if (recipe, quality, count, real.name) in have:
+                if (recipe, quality, count, real.name) in have or (given.sets and real.name not in given.sets):
                     continue
                 started = time.perf_counter()
                 draws = 1 if not count else given.draws if quality in (None, "fast") else given.large_draws
