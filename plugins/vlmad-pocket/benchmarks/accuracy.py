@@ -31,7 +31,7 @@ PLAN = [
     ("pocket", "fast", (0,)),
     ("pocket", "balanced", (0,)),
     ("pocket", "best", (0,)),
-    ("pocket-batch", "fast", (0,)),
+    ("pocket-batch", None, (0,)),
     ("pocket-few-shot", "fast", (1, 2, 4, 16)),
     ("pocket-few-shot", "balanced", (4, 1)),
     ("pocket-few-shot", "best", (4, 1)),
