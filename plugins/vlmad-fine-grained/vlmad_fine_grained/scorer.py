@@ -43,6 +43,7 @@ class Parts(BankScorer):
     """
 
     maximum = 1.0
+    takes_rotations: ClassVar[bool] = False  # a turned product has its parts in other places
     known_failures: ClassVar[Mapping[str, str]] = {
         "memory_allows_gradients": "parts are counted and placed, and a count has no gradient",
         "fitted_images_score_lowest": "without parts before a background there is nothing to count",
