@@ -155,8 +155,9 @@ def test_an_ending_of_another_runtime_is_refused(
         export_detector(fitted(), tmp_path / name, to=to)
 
 
-def test_a_lower_precision_needs_images(fitted: Callable[[], Pipeline], tmp_path: Path, normals: Path) -> None:
-    detector = vlmad_core.build("patch-memory", backbone=tiny_backbone(), extractor=PATCHES).fit(normals)
+def test_a_lower_precision_needs_images(tmp_path: Path) -> None:
+    arrays = [np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8) for i in range(9)]  # which have no files
+    detector = vlmad_core.build("patch-memory", backbone=tiny_backbone(), extractor=PATCHES).fit(arrays)
     with pytest.raises(ConfigError, match="needs at least 8 images of good parts, and 0 were found"):
         export_detector(detector, tmp_path / "a.onnx", precision="int8")
 

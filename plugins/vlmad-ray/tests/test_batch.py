@@ -34,6 +34,7 @@ def _rows(out: Path) -> dict[str, str | None]:
 @pytest.fixture(autouse=True)
 def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # a busy machine would starve them otherwise
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
