@@ -25,7 +25,7 @@ from vlmad_core.inspection.temporal import Frame, TemporalFilter, TemporalState
 WEIGHT, K, N = 0.3, 4, 6
 ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Shares of the frames of good parts above the threshold."""
-SETS = ("PA_BRG01_RL",)
+SETS = ("PA_BRG01_RL", "PA_FVN02_RL")
 
 
 def main() -> None:
