@@ -13,7 +13,7 @@ from vlmad_core.registry.registry import Entry, default_registry
 
 DOCS = Path(__file__).parent
 KINDS = {"backbone": "Backbones", "extractor": "Extractors", "prompts": "Prompts", "scorer": "Scorers"}
-KINDS |= {"dataset": "Layouts of data sets", "recipe": "Recipes", "command": "Commands"}
+KINDS |= {"dataset": "Layouts of data sets", "recipe": "Recipes", "opinion": "Second opinions", "command": "Commands"}
 
 
 def pages() -> dict[Path, str]:

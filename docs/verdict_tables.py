@@ -55,13 +55,14 @@ def _line(cells: list[str]) -> str:
 
 def draw(rows: list[Row], out: Path) -> None:
     """Left: realised against promised rates. Right: what the usual rules realise on the same splits."""
-    from vlmad_core.report.canvas import FAINT, GRID, INK, figure, styles, write
+    from vlmad_core.report.canvas import GRID, INK, figure, styles, write
 
     sets = [name for name, _ in _sets(rows)]
     style = styles(sets)
     with figure(11, 4.6) as made:
         promised, others = made.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-        promised.plot([0.003, 0.3], [0.3, 30], color=FAINT, linestyle="--", linewidth=1, zorder=1)
+        for rate in RATES:
+            promised.plot([0.8 * rate, 1.25 * rate], [100 * rate] * 2, color=INK, linestyle="--", linewidth=1.2)
         for number, name in enumerate(sets):
             mine = [row for row in rows if row["set"] == name]
             looks = {"color": style[name].colour, "marker": style[name].marker, "markersize": 5, "linewidth": 1}
@@ -88,7 +89,7 @@ def draw(rows: list[Row], out: Path) -> None:
         promised.set_xscale("log")
         promised.set_xticks(RATES, [f"{rate:.0%}" for rate in RATES])
         promised.minorticks_off()
-        promised.set_xlim(0.006, 0.32)
+        promised.set_xlim(0.005, 0.3)
         for axes in (promised, others):
             axes.set_yscale("symlog", linthresh=1, linscale=0.5)
             axes.set_yticks([0, 1, 2, 5, 10, 20, 50, 100], ["0", "1", "2", "5", "10", "20", "50", "100"])
@@ -98,11 +99,11 @@ def draw(rows: list[Row], out: Path) -> None:
             axes.set_axisbelow(True)
         promised.set_xlabel("promised rate of false alarms")
         promised.set_ylabel("realised, % of good images")
-        promised.set_title("conformal: the mean is at or below the promise", fontsize=10, color=INK)
-        promised.text(0.2, 27, "promise", color=FAINT, ha="right", rotation=18, fontsize=9)
+        promised.set_title("conformal thresholds", fontsize=10, color=INK)
+        promised.text(0.0078, 1, "promised ", ha="right", va="center", fontsize=9)
         others.set_xticks(range(len(USUAL)), [_HEADS.get(rule, rule).replace(" of the", "\nof the") for rule in USUAL])
         others.tick_params(axis="x", labelsize=8)
-        others.set_title("usual rules: nobody chose the rate", fontsize=10, color=INK)
+        others.set_title("usual rules, on the same splits", fontsize=10, color=INK)
         made.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
         for path in write(made, out, "Promised and realised false-alarm rates"):
             if path.suffix == ".png":

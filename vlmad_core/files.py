@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
     "mark_written",
     "read_json_lines",
     "read_record",
+    "refuse_special",
     "write_record",
     "write_whole",
     "written_here",
@@ -59,6 +61,19 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+def refuse_special(path: Path) -> Path:
+    """The path, unless a pipe, a socket or a device stands there: reading one may never end.
+
+    Raises:
+        ConfigError: One does.
+    """
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ConfigError(f"{path}: is not a regular file, so it is neither read nor written to.")
+    return path
 
 
 def lock(file: Any, folder: Path) -> None:
@@ -153,7 +168,7 @@ def read_record(path: Path, *, format: int | None = None, advice: str = "use ano
         ConfigError: It cannot be read, or is not such a record.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(refuse_special(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -212,7 +227,7 @@ def read_json_lines(path: Path, parse: Callable[[bytes], T | None], what: str) -
         ConfigError: A whole line is no item.
         FileNotFoundError: There is no such file.
     """
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         for item, _ in _parsed(file, path, parse, what):
             yield item
 
@@ -237,7 +252,7 @@ class JsonLines(Generic[T]):
     def __init__(self, path: Path, parse: Callable[[bytes], T | None], dump: Callable[[T], str], what: str) -> None:
         self.path, self._dump = path, dump
         self.items: list[T] = []
-        self.file = path.open("ab", buffering=0)  # unbuffered, so that a line is one write
+        self.file = refuse_special(path).open("ab", buffering=0)  # unbuffered, so that a line is one write
         try:
             end = 0
             with path.open("rb") as file:

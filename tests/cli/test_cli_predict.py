@@ -228,3 +228,12 @@ def test_normal_image_that_is_a_pipe_is_refused(vlmad: Vlmad, pictures: Path, tm
 def test_more_workers_change_nothing(vlmad: Vlmad, pictures: Path, normals: Path) -> None:
     call = ("predict", pictures, "-r", "remember", "-n", normals, "-q")
     assert vlmad(*call, "--workers", 1).out == vlmad(*call, "--workers", 4).out
+
+
+def test_reasons_add_up_in_json_lines(vlmad: Vlmad, pictures: Path) -> None:
+    found = vlmad("predict", pictures, "-r", "words", "-c", "nut", "--explain", "--json")
+    assert found.code == 0
+    for line in map(json.loads, found.out.splitlines()):
+        assert sum(one["value"] for one in line["reasons"]) == pytest.approx(line["score"], abs=1e-5)
+        assert any("damaged nut" in one["label"] for one in line["reasons"])
+        assert line["nearest_normal"] is None

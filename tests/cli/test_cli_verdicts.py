@@ -123,6 +123,60 @@ def test_groups_count_once(vlmad: Vlmad, good: Path, tmp_path: Path):
     assert refused.code == 1 and "matches nothing" in refused.err and not (tmp_path / "e").exists()
 
 
+def test_a_manifest_says_which_images_are_of_one_object(vlmad: Vlmad, good: Path, tmp_path: Path):
+    rows = [f"good/{path.name};part {i // 5}" for i, path in enumerate(sorted(good.iterdir()))]
+    table = tmp_path / "parts.csv"
+    table.write_text("\n".join(["image;group", *rows]))
+    arguments = ["fit", good, "-r", "remember", "-c", "noise", "-o", tmp_path / "d", "--group", table]
+    done = vlmad(*arguments)
+    assert done.code == 0 and "4 leave-one-out" in done.out, done.err
+    assert {image.group for image in load(tmp_path / "d").calibration.references} == {f"part {i}" for i in range(4)}
+    table.write_text("\n".join(["image;group", *rows[1:]]))
+    assert "does not list" in vlmad(*arguments).err and "good-00.png" in vlmad(*arguments).err
+    table.write_text("\n".join(["image", *(row.split(";")[0] for row in rows)]))
+    assert "needs a column 'group'" in " ".join(vlmad(*arguments).err.split())
+
+
+def test_a_defect_among_the_normals_is_named_with_how_far_it_stands_out(vlmad: Vlmad, good: Path, tmp_path: Path):
+    (wrong,) = draw(tmp_path / "bad", 1, 3, defect=True).iterdir()
+    wrong.rename(good / "wrong.png")
+    done = vlmad("fit", good, "-r", "remember", "-c", "noise", "-o", tmp_path / "d")
+    (line,) = [line for line in done.out.splitlines() if line.startswith("look at")]
+    assert "wrong.png" in line and "robust standard deviations above the median" in line
+
+
+def test_constant_images_give_no_threshold_and_a_sentence(vlmad: Vlmad, tmp_path: Path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for i in range(20):  # all of one colour; comments in the files make them 20 files
+        Image.new("RGB", (40, 40), (90, 90, 90)).save(flat / f"{i}.jpg", comment=f"{i}".encode())
+    done = vlmad("fit", flat, "-r", "remember", "-c", "noise", "-o", tmp_path / "d")
+    assert done.code == 0 and "so no threshold can be set" in done.out and "blank" in done.out
+    assert {
+        json.loads(line)["verdict"] for line in vlmad("predict", flat, "-d", tmp_path / "d", "--json").out.splitlines()
+    } == {"uncalibrated"}
+
+
+def test_a_calibration_file_of_another_detector_is_refused(vlmad: Vlmad, detector: Path, parts: Path, tmp_path: Path):
+    other = draw(tmp_path / "other", 20, 9)
+    assert vlmad("fit", other, "-r", "remember", "-c", "noise", "-o", tmp_path / "b").code == 0
+    record = json.loads((tmp_path / "b" / "calibration.json").read_text())
+    for name in ("calibration.json", record["state"]["file"]):
+        (detector / name).write_bytes((tmp_path / "b" / name).read_bytes())
+    done = vlmad("predict", parts, "-d", detector, "--false-alarms", "0.1")
+    assert done.code == 1 and "belongs to another detector" in " ".join(done.err.split())
+
+
+def test_one_normal_image_is_no_calibration_and_none_is_refused(vlmad: Vlmad, good: Path, parts: Path, tmp_path: Path):
+    done = vlmad("fit", good / "good-00.png", "-r", "remember", "-c", "noise", "-o", tmp_path / "d")
+    assert done.code == 0 and "fewer than two normal images" in done.out
+    refused = vlmad("predict", parts, "-d", tmp_path / "d", "--false-alarms", "0.1")
+    assert refused.code == 1 and "has no calibration" in " ".join(refused.err.split())
+    (tmp_path / "empty").mkdir()
+    none = vlmad("fit", tmp_path / "empty", "-r", "remember", "-o", tmp_path / "e")
+    assert none.code == 1 and "no image" in none.err and not (tmp_path / "e").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [

@@ -21,6 +21,7 @@ from vlmad_core.errors import IncompatibleError
         ("57.5%-72.5%", 12, (7, 8)),
         ("57.5%-72.5%", 24, (14, 15, 16, 17)),
         ("57.5%-72.5%", 1, (1,)),
+        ("57.5%-72.5%,100%-100%", 12, (7, 8, 12)),  # several ranges
         ("60%-61%", 4, (2,)),  # none lies in it: the nearest to the middle
         ("0%-100%", 3, (1, 2, 3)),
     ],

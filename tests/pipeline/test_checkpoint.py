@@ -145,7 +145,8 @@ def test_folder_holds_two_plain_files_and_no_backbone(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["detector.json", state_of(folder).name]
     tensors = safetensors.torch.load_file(state_of(folder))
     banks = {f"scorers.1.bank_{level}{layer}" for level in ("block", "raw") for layer in (2, 3)}
-    assert set(tensors) == {"normal_range"} | banks
+    origins = {name.replace("bank_", "origins_") for name in banks}  # which normal image and region each row is of
+    assert set(tensors) == {"normal_range"} | banks | origins
 
 
 def test_detector_without_a_memory_is_saved_too(tmp_path):

@@ -130,7 +130,7 @@ def test_range_of_normal_images_is_measured_without_copies_of_the_banks(memory, 
     given, measure = [], module.normal_range
 
     def watched(scorers, *rest):
-        given.extend(len(scorer.bank("block3")) for scorer in scorers)
+        given.extend(len(scorer.bank("block3")) for of_scale in scorers for scorer in of_scale)
         return measure(scorers, *rest)
 
     monkeypatch.setattr(module, "normal_range", watched)

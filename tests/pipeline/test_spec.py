@@ -60,7 +60,7 @@ WRONG = {
     ),
     "unknown field of fuse": (
         {"fuse": {"imge": "mean"}},
-        "fuse.imge: no such option. Did you mean 'image'? Options: image, map.",
+        "fuse.imge: no such option. Did you mean 'image'? Options: image, map, scales.",
     ),
     "unknown field nothing like the others": ({"zzz": 1}, "zzz: no such option. Options: backbone, extractor, "),
     "choice": ({"fuse": {"image": "men"}}, "fuse.image: must be 'mean', 'sum', 'harmonic' or 'max', got 'men'."),

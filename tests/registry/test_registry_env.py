@@ -16,7 +16,16 @@ DATASETS = {
     *("mvtec-ad", "mvtec-ad-2", "mvtec-loco", "visa", "visa-converted", "btad", "mpdd", "real-iad"),
     *("kolektor-sdd", "kolektor-sdd2", "dagm", "elpv", "mvtec-layout", "folders", "manifest"),
 }
-BUILTINS = {"open-clip", "patches", "templates", "text-match", "memory", "clip", "patch-memory"} | DATASETS
+BUILTINS = {
+    "open-clip",
+    "patches",
+    "templates",
+    "text-match",
+    "memory",
+    "clip",
+    "patch-memory",
+    "anomaly-dino",
+} | DATASETS
 
 
 pytestmark = pytest.mark.usefixtures("forget_fakes")

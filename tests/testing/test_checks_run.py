@@ -34,9 +34,10 @@ def everything() -> list[Subject]:
     found: dict[str, Subject] = {}
     for plugin in default_registry().plugins:
         for subject in subjects(plugin.name):
-            if (
-                subject.kind == "command"
-            ):  # a function with Typer's annotations; see test_every_command_of_a_plugin_has_help
+            if subject.kind in (
+                "command",
+                "opinion",
+            ):  # tested by its plugin and test_every_command_of_a_plugin_has_help
                 continue
             config = WITH_WEIGHTS.get(subject.name)
             if config and subject.kind == "backbone":

@@ -14,7 +14,7 @@ from vlmad_core.benchmark.plan import BenchmarkPlan
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.datasets.content import known_hashes
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import LockedFolder, differences, read_record, write_record, write_whole
+from vlmad_core.files import LockedFolder, differences, mark_written, read_record, write_record, write_whole
 from vlmad_core.report.present import present
 from vlmad_core.report.rows import ROWS, Row, RowsFile, write_parquet
 from vlmad_core.report.speed import SPEED
@@ -53,6 +53,7 @@ class BenchmarkFolder:
             if overwrite:
                 for name in _FILES:
                     _remove(path / name)
+            mark_written(path, *_FILES)  # plots are no images of the user
             self._record = self._earlier_record(plan, extend)
             self._write_record()
             known_hashes.load(path / HASHES)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from vlmad_core.builtin.open_clip_config import OpenClipConfig
 from vlmad_core.contracts.layers import Layers
@@ -13,7 +13,7 @@ from vlmad_core.datasets.plugin import vlmad_datasets as vlmad_datasets
 from vlmad_core.registry.component import Component, Config, Recipe
 from vlmad_core.registry.hookspecs import hookimpl
 
-Combine = Literal["mean", "sum", "harmonic", "max"]
+Combine = Literal["mean", "sum", "harmonic", "geometric", "max"]
 
 
 class PatchesConfig(Config):
@@ -22,11 +22,14 @@ class PatchesConfig(Config):
     layers: Layers = Field(
         (-1,),
         description="Blocks whose output is taken: numbers from 1, with -1 for the last one; or quarters, the last of "
-        "each quarter of the tower; or a range of relative depth such as 57.5%-72.5%.",
+        "each quarter of the tower; or ranges of relative depth such as 57.5%-72.5%, separated by commas.",
     )
     space: Literal["auto", "joint", "raw", "both"] = Field(
         "auto",
         description="joint: projected, comparable with text; raw: not projected; auto: joint if there is text.",
+    )
+    raw_layers: Layers | None = Field(
+        None, description="Blocks whose tokens are taken raw, where they are others than 'layers'; empty: the same."
     )
     norm: bool = Field(True, description="Put raw tokens through the tower's last norm.")
 
@@ -83,6 +86,26 @@ class MemoryConfig(Config):
     top: float = Field(
         0.0, ge=0, le=1, description="Share of the cells whose mean is the image score; 0: the single highest cell."
     )
+    score_levels: tuple[str, ...] = Field(
+        (), description="Levels that the image score is of, where it is of others than the map; empty: of the same."
+    )
+    reach: int | None = Field(
+        None,
+        ge=0,
+        description="Compare a cell only with cells at most so many rows and columns away, for a camera and parts that "
+        "do not move; normal images are then better not rotated. Empty: with all.",
+    )
+    max_rows: int | None = Field(
+        None,
+        ge=1,
+        description="Vectors that a level keeps at most, those that are far from each other; empty: all of them.",
+    )
+
+    @model_validator(mode="after")
+    def _places_are_kept(self) -> Self:
+        if self.reach is not None and self.max_rows is not None:
+            raise ValueError("takes 'reach' or 'max_rows': of a reduced memory bank the places are not known")
+        return self
 
 
 @hookimpl
@@ -135,9 +158,12 @@ def vlmad_scorers() -> Iterable[Component]:
     )
 
 
+_ANOMALY_DINO = "Damm et al., AnomalyDINO, WACV 2025"
+
+
 @hookimpl
 def vlmad_recipes() -> Iterable[Recipe]:
-    """The two simplest detectors."""
+    """The simplest detectors."""
     yield Recipe(
         name="clip",
         spec={
@@ -153,10 +179,26 @@ def vlmad_recipes() -> Iterable[Recipe]:
         name="patch-memory",
         spec={
             "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
-            "extractor": {"use": "vlmad-core:patches", "config": {"layers": [-7, -4, -1], "space": "raw"}},
-            "scorers": [{"use": "vlmad-core:memory", "config": {"top": 0.01}}],
+            # As deep as SubspaceAD looks, 7 and 8 of 12: the last blocks tell what a thing is, and spoil the map.
+            "extractor": {"use": "vlmad-core:patches", "config": {"layers": "57.5%-72.5%", "space": "raw"}},
+            "scorers": [{"use": "vlmad-core:memory", "config": {"top": 0.01, "max_rows": 16_384}}],
+            "references": {"rotations": "auto"},
+            "output": {"smooth": 4.0},
         },
-        summary="Patches of three blocks against a memory of normal ones; no text; 1 or more normal images.",
-        paper="Damm et al., AnomalyDINO, WACV 2025",
+        summary="Patches of the middle blocks against a memory of normal ones; no text; 1 or more normal images.",
+        paper=_ANOMALY_DINO,
+        needs={"pocket": "vlmad-pocket"},
+    )
+    yield Recipe(
+        name="anomaly-dino",
+        spec={
+            "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False, "image_size": 448}},
+            "extractor": {"use": "vlmad-core:patches", "config": {"layers": [-1], "space": "raw"}},
+            "scorers": [{"use": "vlmad-core:memory", "config": {"top": 0.01, "halve": False}}],
+            "references": {"rotations": 8},
+            "output": {"smooth": 4.0},
+        },
+        summary="AnomalyDINO as published: the last block at 448 pixels, eight rotations of each normal image.",
+        paper=_ANOMALY_DINO,
         needs={"pocket": "vlmad-pocket"},
     )

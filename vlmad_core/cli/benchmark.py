@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmad_core.cli import options, planned, terminal
+from vlmad_core.cli.choice import Quality
 from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
 
@@ -96,6 +97,10 @@ def benchmark_command(
         str | None,
         typer.Option("--model", help="Architecture of the backbones; in place of the plan's.", rich_help_panel=_WHAT),
     ] = None,
+    quality: Annotated[
+        list[Quality] | None,
+        typer.Option("--quality", help="Each as a preset of each recipe; repeat it.", rich_help_panel=_WHAT),
+    ] = None,
     image_size: Annotated[
         str | None,
         typer.Option(
@@ -169,7 +174,8 @@ def benchmark_command(
 
     Features are computed once an image and backbone. The same command after a stop, whatever stopped it, goes on.
 
-    Exit codes: 0 all done; 1 refused or failed; 2 wrong usage; 3 some cells failed; 130 interrupted.
+    Exit codes: 0 all done; 1 refused or failed; 2 wrong usage; 3 some cells failed, or images could not be read;
+    130 interrupted.
     """
     asked: dict[str, Any] = {
         "data": [{"path": path, "layout": layout} for path in data or ()],
@@ -188,7 +194,9 @@ def benchmark_command(
         "bits": bits,
         "batch_size": batch_size,
         "workers": workers,
-        **planned.methods(recipe or (), detector or (), extractor or (), prompts or ()),
+        **planned.methods(
+            recipe or (), detector or (), extractor or (), prompts or (), [one.value for one in quality or ()]
+        ),
     }
     chosen = planned.chosen(plan, {name: value for name, value in asked.items() if value})
     if out is None and not plan_only:
@@ -278,7 +286,10 @@ def _report(results: BenchmarkResults, as_json: bool, quiet: bool) -> None:
         )
     elif not quiet:
         _print(results, counts)
-    if results.failed:
+    unread = {(row["dataset"], file["path"]) for row in results.rows for file in row["unreadable"]}
+    if unread:
+        terminal.complain(f"{terminal.counted(len(unread), 'image')} could not be read; the tables name them.")
+    if results.failed or unread:
         raise typer.Exit(3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from vlmad_core.cli import options, terminal
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import build, note_missing_name
 from vlmad_core.cli.report import bar
+from vlmad_core.cli.unquoted import QuotedCommand
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,10 +29,17 @@ Group = Annotated[
     str | None,
     typer.Option(
         "--group",
-        metavar="REGEX",
-        help="Images whose paths have the same first group, or the same match, are of one object and count once.",
+        metavar="REGEX|MANIFEST",
+        help="Images whose paths have the same first group, or the same match, are of one object and count once; or a "
+        "manifest (.csv, .tsv, .jsonl) with the columns image and group.",
     ),
 ]
+
+
+class CalibrateCommand(QuotedCommand):
+    """Knows a pattern that the shell took apart: the rest of its defects would be good parts."""
+
+    one_value = (("--defects",),)
 
 
 @takes_choice("class_name", "bits")
@@ -94,13 +103,16 @@ def calibrate_command(
 
 
 def grouped(pattern: str | None) -> Callable[[ImageLike], str] | None:
-    """A function from a path to its group: the first group of the pattern, or its whole match.
+    """A function from a path to its group: the first group of the pattern, or its whole match; or as a manifest says.
 
     Raises:
         typer.BadParameter: It is no regular expression.
+        ConfigError: The manifest cannot be read, or no image in it has a group.
     """
     if pattern is None:
         return None
+    if Path(pattern).suffix.lower() in (".csv", ".tsv", ".jsonl") and Path(pattern).is_file():
+        return _listed_groups(Path(pattern))
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -111,6 +123,24 @@ def grouped(pattern: str | None) -> Callable[[ImageLike], str] | None:
         if found is None:
             raise ConfigError(f"--group '{pattern}' matches nothing in '{source}'; it must match every path.")
         return found[1] if compiled.groups else found[0]
+
+    return group
+
+
+def _listed_groups(manifest: Path) -> Callable[[ImageLike], str]:
+    from vlmad_core.datasets.manifest import Manifest
+    from vlmad_core.datasets.plugin import ManifestConfig
+
+    samples = Manifest(ManifestConfig()).read(manifest).samples
+    groups = {os.path.realpath(str(sample.image)): sample.group for sample in samples}
+    if not any(groups.values()):
+        raise ConfigError(f"--group {manifest}: no image has a group; the manifest needs a column 'group'.")
+
+    def group(source: ImageLike) -> str:
+        place = os.path.realpath(str(source))
+        if place not in groups:
+            raise ConfigError(f"--group {manifest}: does not list '{source}'; it must list every image.")
+        return groups[place]
 
     return group
 

@@ -28,6 +28,8 @@ SINGULAR = {
     "recipes": "recipe",
     "dataset": "dataset",
     "datasets": "dataset",
+    "opinion": "opinion",
+    "opinions": "opinion",
 }
 """What people type, to the kind that is meant."""
 
@@ -55,6 +57,7 @@ def complete_setting(ctx: typer.Context, incomplete: str) -> list[tuple[str, str
 def _settings(typed: dict[str, Any]) -> Iterator[tuple[str, str]]:
     from vlmad_core.cli.choice import Choice
     from vlmad_core.cli.detector import resolve_choice
+    from vlmad_core.pipeline.input_spec import ImageSizeSpec, TilesSpec
     from vlmad_core.pipeline.spec import FuseSpec, OutputSpec
 
     names = ("recipe", "backbone", "extractor", "prompts", "scorers", "weights", "model")
@@ -65,6 +68,8 @@ def _settings(typed: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _fields(f"{part.where}.config", type(part.config))
     yield from _fields("fuse", FuseSpec)
     yield from _fields("output", OutputSpec)
+    yield from _fields("image_size", ImageSizeSpec)
+    yield from _fields("tiles", TilesSpec)
 
 
 def _fields(where: str, model: type[BaseModel]) -> Iterator[tuple[str, str]]:
@@ -88,6 +93,6 @@ Kind = Annotated[
         metavar="[KIND]",
         callback=_kind,
         autocompletion=_complete_kind,
-        help="backbone, extractor, prompts, scorer, recipe or dataset; all if left out.",
+        help="backbone, extractor, prompts, scorer, recipe, dataset or opinion; all if left out.",
     ),
 ]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-import yaml
 
 from vlmad_core.cli.options import parse_size
+from vlmad_core.documents import parse_yaml
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,15 +37,20 @@ def chosen(path: Path | None, asked: Mapping[str, Any]) -> BenchmarkPlan:
 
 
 def methods(
-    recipes: Sequence[str], detectors: Sequence[str], extractors: Sequence[str], prompts: Sequence[str]
+    recipes: Sequence[str],
+    detectors: Sequence[str],
+    extractors: Sequence[str],
+    prompts: Sequence[str],
+    qualities: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Recipes as methods, or as a grid where parts are exchanged; detectors beside them."""
-    if (extractors or prompts) and not recipes:
-        raise typer.BadParameter("--extractor and --prompts exchange parts of a recipe; name it with --recipe.")
+    """Recipes as methods, or as a grid where parts or presets are chosen; detectors beside them."""
+    if (extractors or prompts or qualities) and not recipes:
+        raise typer.BadParameter("--quality, --extractor and --prompts are of a recipe; name it with --recipe.")
     named: list[Any] = [{"detector": folder} for folder in detectors]
-    if not extractors and not prompts:
+    if not extractors and not prompts and not qualities:
         return {"methods": [*recipes, *named]}
-    return {"methods": named, "grid": {"recipe": recipes, "extractor": extractors, "prompts": prompts}}
+    grid = {"recipe": recipes, "quality": qualities, "extractor": extractors, "prompts": prompts}
+    return {"methods": named, "grid": grid}
 
 
 def numbers(option: str, text: str | None) -> list[int] | None:
@@ -60,15 +65,24 @@ def numbers(option: str, text: str | None) -> list[int] | None:
 
 def sizes(text: str | None) -> list[int | tuple[int, int]] | None:
     """``224,448x672`` as sides, or heights and widths."""
-    return None if text is None else [parse_size(word.strip()) for word in text.split(",")]
+    if text is None:
+        return None
+    found = [parse_size(word.strip()) for word in text.split(",")]
+    numbers = [size for size in found if not isinstance(size, str)]
+    if len(numbers) < len(found):
+        raise typer.BadParameter(
+            "--image-size of a benchmark takes sides; give fit as an override of a method in a plan: "
+            "{recipe: pocket, overrides: {image_size: fit}}."
+        )
+    return numbers
 
 
 def value(option: str, text: str | None) -> Any:
     """A number, a word or a list, as YAML has them."""
     try:
-        return None if text is None else yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise typer.BadParameter(f"{option}: '{text}' is not a YAML value.") from None
+        return None if text is None else parse_yaml(text, option)
+    except ConfigError as error:
+        raise typer.BadParameter(f"{option}: '{text}' is not a YAML value ({error})") from None
 
 
 def names(pairs: Sequence[str]) -> dict[str, str]:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-from vlmad_core.cli import options, terminal, verdicts
+from vlmad_core.cli import opinions, options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
-from vlmad_core.cli.detector import Detector, build, note_missing_name
+from vlmad_core.cli.detector import Detector, build, note_batch, note_missing_name
 from vlmad_core.cli.page import page_command
 from vlmad_core.cli.report import Report, bar
+from vlmad_core.cli.unquoted import QuotedCommand
 from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from vlmad_core.contracts.find import Found
     from vlmad_core.run.drift import DriftMonitor
+    from vlmad_core.run.opinion import SecondOpinion
     from vlmad_core.run.predict import Summary
     from vlmad_core.run.results import Result
     from vlmad_core.run.verdicts import Decision
@@ -35,31 +36,10 @@ def _check_scale(scale: tuple[float, float] | None) -> tuple[float, float] | Non
     return scale
 
 
-class PredictCommand(TyperCommand):
-    """Looks at what was typed, in its order, before it is taken apart."""
+class PredictCommand(QuotedCommand):
+    """Knows a pattern that the shell took apart."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As usual, after a pattern that the shell took apart was refused.
-
-        Raises:
-            typer.BadParameter: A file follows the file given to --normal, and lies in the same folder.
-        """
-        _refuse_unquoted(args)
-        return super().parse_args(ctx, args)
-
-
-def _refuse_unquoted(args: Sequence[str]) -> None:
-    """``--normal good/*.png`` without quotes reaches vlmad as one normal image, with the others to be judged."""
-    for i, word in enumerate(args[:-2]):
-        if word in ("--normal", "-n") and not args[i + 2].startswith("-"):
-            first, second = Path(args[i + 1]), Path(args[i + 2])
-            if first.parent == second.parent and first.is_file() and second.is_file():
-                raise typer.BadParameter(
-                    f"takes one file, folder or pattern, and '{second}' follows '{first}'. If the shell took a pattern "
-                    f"apart, quote it: --normal '{first.parent}/*{first.suffix}'; for several files repeat --normal. "
-                    f"Images to judge go before --normal, or after another option.",
-                    param_hint="--normal",
-                )
+    one_value = (("--normal", "-n"),)
 
 
 class MapKind(StrEnum):
@@ -137,6 +117,8 @@ def predict_command(
     false_discoveries: verdicts.FalseDiscoveries = None,
     fail_on: verdicts.FailOn = None,
     drift: verdicts.Drift = None,
+    judge: opinions.Judge = None,
+    judge_set: opinions.JudgeSetting = None,
 ) -> None:
     """Judge images: a score each, a verdict where the detector is calibrated, and with --out maps and pictures.
 
@@ -156,6 +138,7 @@ def predict_command(
     files = {"maps": maps.value, "overlays": overlays, "scale": scale, "max_side": max_side}
     wanted = False if quiet else progress
     started = time.perf_counter()
+    second = opinions.make_opinion(judge, judge_set)
     searched, made = _prepare(paths, choice, quiet, threads)
     found = searched.images
     if searched.passed_over:
@@ -164,9 +147,16 @@ def predict_command(
     decision = None
     if not (asked and made.normals):  # otherwise the rule is known after the fit, and compared by the run
         decision = _decision(made, false_alarms, confidence)
-        about = {**decision.settings(), **({"explain": True} if explain else {})}
-        _refuse_mixing(out, made, {**files, **about}, overwrite)
-    note_missing_name(made.pipeline, (lambda text: None) if quiet else terminal.note)
+        more = {
+            **({"explain": True} if explain else {}),
+            **({} if second is None else {"opinion": dict(second.settings())}),
+        }
+        _refuse_mixing(out, made, {**files, **decision.settings(), **more}, overwrite)
+    if second is not None:
+        terminal.note(second.notice)
+    note = (lambda text: None) if quiet else terminal.note
+    note_missing_name(made.pipeline, note)
+    note_batch(choice, len(found), note)
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
         made.fit(batch_size=batch_size, progress=normals.reach, workers=workers, calibrate=asked)
     made.pipeline.check_ready()
@@ -174,12 +164,14 @@ def predict_command(
     if asked and decision.rule is None:
         raise ConfigError(decision.reason)
     monitor = verdicts.drift_monitor(decision, drift)
+    votes = opinions.OpinionTally()
     tally = verdicts.Tally(keeps_p_values=false_discoveries is not None)
     with bar("images", len(found), wanted) as images:
 
         def tell(result: Result) -> None:
             report.add(result)
             tally.add(result)
+            votes.add(result)
             images.advance()
 
         summary = _judge(
@@ -188,6 +180,7 @@ def predict_command(
             out,
             tell,
             decision,
+            second,
             batch_size=batch_size,
             workers=workers,
             files=files,
@@ -197,10 +190,12 @@ def predict_command(
         )
     if sheet and out is not None:
         _draw_sheet(out, report.judged)
+    if not (as_json or quiet):
+        votes.show()
     report.show(f"in {out / 'results.csv'}." if out else "(--out keeps them all, --json lists them).")
     if not quiet:
         terminal.note(_closing(summary, report, searched, made, time.perf_counter() - started, out))
-        for text in verdicts.summarise(decision, tally, asked):
+        for text in (*verdicts.summarise(decision, tally, asked), *(votes.summarise() if second is not None else ())):
             terminal.note(text)
     if monitor is not None and monitor.message:
         terminal.note(monitor.message)
@@ -217,6 +212,8 @@ def predict_command(
 def _closing(summary: Summary, report: Report, found: Found, made: Detector, seconds: float, out: Path | None) -> str:
     """What was done, in a sentence: every image that was asked for is counted once."""
     parts = [f"{terminal.counted(report.judged, 'image')} judged"]
+    if report.tiled:
+        parts.append(f"{report.tiled} of them also in tiles (--tiles off: not)")
     if summary.skipped:
         parts.append(f"{summary.skipped} results are of an earlier run")
     if summary.changed:
@@ -277,6 +274,7 @@ def _judge(
     out: Path | None,
     tell: Callable[[Result], None],
     decision: Decision,
+    second: SecondOpinion | None,
     *,
     batch_size: int,
     workers: int,
@@ -287,8 +285,10 @@ def _judge(
 ) -> Summary:
     """Judge, with or without files."""
     from vlmad_core.run import Summary, judge, run
+    from vlmad_core.run.opinion import add_opinions
     from vlmad_core.run.verdicts import decide_all
 
+    reference = Path(made.normals[0]) if made.normals else None
     if out is not None:
         return run(
             made.pipeline,
@@ -301,12 +301,16 @@ def _judge(
             decision=decision,
             drift=drift,
             explain=explain,
+            second=second,
+            reference=reference,
             progress=tell,
             **files,
         )
     started, failed = time.perf_counter(), 0
     batches = judge(made.pipeline, found, batch_size=batch_size, workers=workers, explain=explain)
-    for batch in decide_all(batches, decision):
+    decided = decide_all(batches, decision)
+    name, bits = made.pipeline.class_name, made.pipeline.bits
+    for batch in add_opinions(decided, second, class_name=name, reference=reference, bits=bits):
         for result, _ in batch:
             tell(result)
             failed += result.error is not None

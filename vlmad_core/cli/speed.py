@@ -11,9 +11,16 @@ import typer
 from vlmad_core.cli import options, terminal
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import build, note_missing_name
+from vlmad_core.cli.unquoted import QuotedCommand
 
 if TYPE_CHECKING:
     from vlmad_core.pipeline.pipeline import Pipeline
+
+
+class SpeedCommand(QuotedCommand):
+    """Knows a pattern that the shell took apart."""
+
+    one_value = (("--normal", "-n"),)
 
 
 @takes_choice("detector", "class_name", "normals", "bits")

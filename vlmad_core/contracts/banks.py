@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from vlmad_core.contracts.data import LevelSpec
+from vlmad_core.contracts.data import Features, LevelSpec
 from vlmad_core.contracts.origins import Origins
 from vlmad_core.contracts.parts import Scorer
 from vlmad_core.errors import IncompatibleError, VlmadError
@@ -53,6 +53,7 @@ class BankScorer(Scorer):
         self._waiting: dict[str, list[Tensor]] = {}
         self._names = tuple(level.name for level in levels)
         self._origins = Origins()
+        self._regions_before: dict[str, Tensor] | None = None
         for level in levels:
             self.register_buffer(f"{prefix}_{level.name}", torch.empty(*[0] * (ndim - 1), level.dim))
 
@@ -78,7 +79,19 @@ class BankScorer(Scorer):
 
     def next_origins(self, name: str, images: int, regions: int) -> Tensor:
         """For :meth:`remember` of every region of the next images, in order: ``[images * regions, 2]``."""
-        return self._origins.next_of(name, images, regions)
+        if self._regions_before is None:
+            return self._origins.next_of(name, images, regions)
+        return self._origins.again(name, images, regions, self._regions_before.get(name))
+
+    def fit_rotated(self, features: Features, regions_before: Callable[[tuple[int, int]], Tensor]) -> None:
+        """As :meth:`fit`; the rows are noted as those of the images before they were rotated."""
+        self._regions_before = {
+            level.spec.name: regions_before(level.grid) for level in features.levels if level.cover is None
+        }
+        try:
+            self.fit(features)
+        finally:
+            self._regions_before = None
 
     def remember(self, name: str, rows: Tensor, origins: Tensor | None = None) -> None:
         """Add rows to the bank of a level.
@@ -101,6 +114,16 @@ class BankScorer(Scorer):
             )
         self._waiting.setdefault(name, []).append(rows.detach())
         self._origins.add(name, len(rows), origins)
+
+    def held(self, name: str) -> int:
+        """How many rows the bank of a level has, those among them that are not joined yet."""
+        return len(self._buffer(name)) + sum(len(rows) for rows in self._waiting.get(name, ()))
+
+    def keep(self, name: str, index: Tensor) -> None:
+        """Keep these rows of a bank alone, in this order: ``[n]`` of integers."""
+        rows = BankScorer.bank(self, name)
+        self._origins.keep(name, index, len(rows))
+        setattr(self, f"{self._prefix}_{name}", rows[index])
 
     def forget(self) -> None:
         """Empty every bank."""

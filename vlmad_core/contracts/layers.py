@@ -23,7 +23,7 @@ _RANGE = r"(\d+(?:\.\d+)?)%-(\d+(?:\.\d+)?)%"
 def _check_form(given: object) -> object:
     """One error for all forms."""
     if isinstance(given, str):
-        is_known = given == "quarters" or re.fullmatch(_RANGE, given) is not None
+        is_known = given == "quarters" or all(re.fullmatch(_RANGE, part.strip()) for part in given.split(","))
     else:
         is_known = isinstance(given, list | tuple) and len(given) > 0 and all(type(number) is int for number in given)
     if not is_known:
@@ -41,7 +41,7 @@ def resolve_layers(layers: Sequence[int] | str, depth: int, *, option: str = "la
     Args:
         layers: Numbers from 1, or from the end with -1 for the last block; or ``"quarters"``, the last block of each
             quarter of the tower, rounded up; or a range such as ``"57.5%-72.5%"``, every block whose number divided by
-            the depth lies in it (at least one: the nearest to its middle).
+            the depth lies in it (at least one: the nearest to its middle); or several ranges, separated by commas.
         depth: Number of blocks in the tower.
         option: What the option is called, for the error.
 
@@ -54,6 +54,8 @@ def resolve_layers(layers: Sequence[int] | str, depth: int, *, option: str = "la
     (6, 12, 18, 24)
     >>> resolve_layers("57.5%-72.5%", 40)
     (23, 24, 25, 26, 27, 28, 29)
+    >>> resolve_layers("57.5%-72.5%, 100%-100%", 12)
+    (7, 8, 12)
     """
     if isinstance(layers, str):
         return _relative(layers, depth, option)
@@ -86,6 +88,9 @@ def _beyond(chosen: str, depth: int) -> IncompatibleError:
 def _relative(layers: str, depth: int, option: str) -> tuple[int, ...]:
     if layers == "quarters":
         return tuple(sorted({math.ceil(depth * quarter / 4) for quarter in (1, 2, 3, 4)}))
+    if "," in layers:
+        parts = (_relative(part.strip(), depth, option) for part in layers.split(","))
+        return tuple(sorted({number for part in parts for number in part}))
     found = re.fullmatch(_RANGE, layers)
     low, high = (float(found[1]) / 100, float(found[2]) / 100) if found else (1.0, 0.0)
     if not 0 <= low <= high <= 1:

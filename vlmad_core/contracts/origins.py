@@ -29,6 +29,25 @@ class Origins:
         numbers = torch.arange(first, first + images, dtype=torch.int32).repeat_interleave(regions)
         return torch.stack([numbers, torch.arange(regions, dtype=torch.int32).repeat(images)], 1)
 
+    def again(self, level: str, images: int, regions: int, before: Tensor | None) -> Tensor:
+        """For rotated copies of the last images: as `next_of`, with other regions.
+
+        Args:
+            level: Of the bank.
+            images: How many, the last ones that `next_of` counted.
+            regions: Of each.
+            before: ``[images, regions]``, the region of the image that a region of the copy shows; None: not known.
+        """
+        first = self._images.get(level, images) - images
+        numbers = torch.arange(first, first + images, dtype=torch.int32).repeat_interleave(regions)
+        known = before is not None and before.shape == (images, regions)
+        places = before.flatten().to("cpu", torch.int32) if known and before is not None else None
+        return torch.stack([numbers, torch.full_like(numbers, _UNKNOWN) if places is None else places], 1)
+
+    def keep(self, level: str, index: Tensor, rows: int) -> None:
+        """Keep some of so many rows, in the order of an index."""
+        self._parts[level] = [self.of(level, rows)[index.cpu()]]
+
     def add(self, level: str, rows: int, origins: Tensor | None) -> None:
         """Note rows that are added to a bank; None, or another number of rows: not known."""
         known = origins is not None and origins.shape == (rows, 2)

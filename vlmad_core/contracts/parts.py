@@ -8,7 +8,7 @@ saved.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import ClassVar, Literal
@@ -163,17 +163,32 @@ class Scorer(nn.Module, ABC):
         needs_fit: True: it compares features with those of normal images, which :meth:`fit` must have received.
         is_monotone: True: another normal image can only lower its scores. What is proved of a threshold from remembered
             images depends on it.
+        takes_rotations: False: it must not be fitted on rotated copies of images, as where images are compared one by
+            one.
         maximum: The highest value that its maps can have; None: no bound. Set it in the constructor where options
             decide. Maps saved as 16-bit PNG use it as their scale.
+        no_export: Why it cannot be a fixed function of one image, as a sentence; empty: it can, and `vlmad export`
+            writes it into a file.
     """
 
     needs_text: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
-    is_monotone: ClassVar[bool] = False
+    is_monotone: bool = False
+    takes_rotations: ClassVar[bool] = True
     maximum: float | None = None
+    no_export: ClassVar[str] = ""
 
     def fit(self, features: Features) -> None:
         """Add the features of normal images; called once a batch, accumulates. Does nothing unless ``needs_fit``."""
+
+    def fit_rotated(self, features: Features, regions_before: Callable[[tuple[int, int]], Tensor]) -> None:
+        """Add rotated copies of the images of the last :meth:`fit`.
+
+        Args:
+            features: Of the copies.
+            regions_before: From the grid of a level to ``[B, h * w]``, the cell of the image that each cell shows.
+        """
+        self.fit(features)
 
     def forget(self) -> None:
         """Drop what :meth:`fit` added."""

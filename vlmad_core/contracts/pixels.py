@@ -30,6 +30,7 @@ _STRIP = 4_000_000
 _BITS_SAMPLES, _PHOTOMETRIC, _SAMPLE_COUNT, _SAMPLE_FORMAT, _WHITE_IS_ZERO = 258, 262, 277, 339, 0
 _USUAL_BITS = (8, 10, 12, 14)
 _MOST_PAGES = 100
+_HIGHEST_16 = 65535
 _PAGES = re.compile(r"holds (?:more than )?(\d+) pages or frames")
 
 
@@ -65,11 +66,21 @@ def kind_of(image: Image.Image, bits: int | None = None) -> PixelKind:
             f"has 16 bits a channel in colour, of which the upper 8 are read, so {bits} bits cannot be honoured; "
             "save it with 8 bits a channel."
         )
+    if _is_scaled(image):
+        bits = 16
     tags = getattr(image, "tag_v2", {})
     if bits is None and image.mode.startswith("I;16"):
         stored = tags.get(_BITS_SAMPLES, (16,))[0]
         bits = stored if 8 < stored < 16 else 16
     return PixelKind(bits or 16, deep and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, cut)
+
+
+def _is_scaled(image: Image.Image) -> bool:
+    """Whether the decoder brings the values to 16 bits: a PGM says its highest value itself, such as 4095."""
+    return any(
+        str(tile[0]).startswith("ppm") and _HIGHEST_16 not in np.atleast_1d(tile[3]).tolist()
+        for tile in getattr(image, "tile", ())
+    )
 
 
 def _is_deep(image: Image.Image) -> bool:

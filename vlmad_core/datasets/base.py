@@ -30,6 +30,7 @@ class Sample:
         split: Where the data set puts it.
         kind: Kind of defect as the data set calls it; ``"good"`` for a normal image.
         masks: Where it is defective: files or ``[H, W]`` arrays whose pixels above 0 are; several are joined.
+        group: Images of one object share it; "" for an image by itself.
     """
 
     image: ImageLike
@@ -38,6 +39,7 @@ class Sample:
     split: Split
     kind: str = ""
     masks: tuple[ImageLike, ...] = ()
+    group: str = ""
 
     @property
     def class_name(self) -> str:

@@ -17,7 +17,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from vlmad_core.files import write_whole
+from vlmad_core.errors import ConfigError
+from vlmad_core.files import refuse_special, write_whole
 
 if TYPE_CHECKING:
     from vlmad_core.contracts.images import ImageLike
@@ -73,8 +74,8 @@ class FileHashes:
 
     def load(self, path: Path) -> None:
         """Take over what :meth:`save` wrote; a file that is not there or damaged is passed over."""
-        with suppress(OSError, ValueError, TypeError, AttributeError):
-            saved: Mapping[str, Known] = json.loads(path.read_text(encoding="utf-8"))
+        with suppress(OSError, ValueError, TypeError, AttributeError, ConfigError):
+            saved: Mapping[str, Known] = json.loads(refuse_special(path).read_text(encoding="utf-8"))
             found = {str(name): (int(one[0]), int(one[1]), str(one[2])) for name, one in saved.items()}
             with self._lock:
                 self._known = {**found, **self._known}

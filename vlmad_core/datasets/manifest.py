@@ -2,8 +2,9 @@
 
 Columns: ``image`` (a path relative to the file, needed), ``label`` (good or defective, and what means the same; empty:
 unknown), ``category``, ``split`` (train, validation, test), ``kind``, ``mask`` (a path; several as a list, or in CSV
-with semicolons or vertical bars between them). The separator of CSV may be a comma, a semicolon or a tab; the text may
-be UTF-8 or UTF-16, with a byte order mark or without; names of columns may have capitals.
+with semicolons or vertical bars between them), ``group`` (images of one object share it). The separator of CSV may be
+a comma, a semicolon or a tab; the text may be UTF-8 or UTF-16, with a byte order mark or without; names of columns may
+have capitals.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from vlmad_core.errors import ConfigError, did_you_mean
 __all__ = ["Manifest"]
 
 _ENDINGS = (".csv", ".tsv", ".jsonl")
-_COLUMNS = ("image", "label", "category", "split", "kind", "mask")
+_COLUMNS = ("image", "label", "category", "split", "kind", "mask", "group")
 _LABELS = {
     **dict.fromkeys(("good", "normal", "ok", "0", "false"), False),
     **dict.fromkeys(("defective", "defect", "bad", "anomaly", "anomalous", "abnormal", "ng", "ko", "1", "true"), True),
@@ -84,7 +85,8 @@ class Manifest(DatasetReader):
         category = row.get("category") or self.category or path.stem
         masks = tuple(_place(path, mask, where, problems) for mask in _masks(where, row.get("mask")))
         place = _place(path, image.strip(), where, problems)
-        return Sample(place, defective, str(category), _SPLITS[split], str(kind), masks)
+        group = "" if row.get("group") is None else str(row["group"]).strip()
+        return Sample(place, defective, str(category), _SPLITS[split], str(kind), masks, group)
 
 
 def _place(manifest: Path, name: str, where: str, problems: list[str]) -> Path:

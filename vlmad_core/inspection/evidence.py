@@ -7,7 +7,7 @@ Plain numbers and text; `vlmad_core.pipeline.explain` computes them. What a cont
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 __all__ = ["Box", "Cause", "Contribution", "Evidence", "NearestNormal", "Place", "Reason", "SentenceShare", "Split"]
@@ -193,7 +193,22 @@ class Evidence:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data for JSON."""
-        return asdict(self)
+        split = [
+            {
+                "value": one.value,
+                "contributions": [dict(vars(part)) for part in one.contributions],
+                "sentences": [dict(vars(part)) for part in one.sentences],
+            }
+            for one in (self.score, self.peak)
+        ]
+        return {  # by hand: dataclasses.asdict copies every number, which takes as long as the picture
+            "score": split[0],
+            "peak": split[1],
+            "place": dict(vars(self.place)),
+            "nearest": None if self.nearest is None else dict(vars(self.nearest)),
+            "score_without_place": self.score_without_place,
+            "path": self.path,
+        }
 
 
 def _key(one: Contribution) -> tuple[Cause, str, bool]:

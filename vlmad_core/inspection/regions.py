@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vlmad_core.errors import ConfigError
+from vlmad_core.inspection.labelling import label
 from vlmad_core.inspection.outline import Ring, outline
 
-__all__ = ["Region", "Regions", "find_regions"]
+__all__ = ["Region", "Regions", "find_regions", "region_record"]
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,14 @@ def find_regions(anomaly_map: ArrayLike, threshold: float, *, min_area: int = 1,
     if min_area < 1 or max_regions < 1:
         raise ConfigError(f"min_area ({min_area}) and max_regions ({max_regions}) must be at least 1.")
     flagged = values > threshold
-    from scipy import ndimage  # takes a while, so only where it is used
-
-    labels, count = ndimage.label(flagged, structure=np.ones((3, 3)))
+    labels, boxes = label(flagged)
+    count = len(boxes)
     regions = labels[flagged] - 1
     areas = np.bincount(regions, minlength=count)
     scores = np.full(count, -np.inf)
     np.maximum.at(scores, regions, values[flagged])
     large = np.flatnonzero(areas >= min_area)
     listed = large[np.argsort(-scores[large], kind="stable")][:max_regions].tolist()
-    boxes = ndimage.find_objects(labels)
     found = []
     for i in listed:
         rows, columns = boxes[i]
@@ -109,3 +109,22 @@ def find_regions(anomaly_map: ArrayLike, threshold: float, *, min_area: int = 1,
         n_more=large.size - len(found),
         threshold=float(threshold),
     )
+
+
+def region_record(region: Region, shape: tuple[int, ...], size: tuple[int, int]) -> dict[str, Any]:
+    """A region of the detector's map as JSON, in pixels of the image as it was given.
+
+    Args:
+        region: In pixels of the map.
+        shape: ``(h, w)`` of the map.
+        size: ``(height, width)`` of the image.
+    """
+    down, right = size[0] / shape[0], size[1] / shape[1]
+    left, top, end, bottom = region.box
+    return {
+        "box": [left * right, top * down, end * right, bottom * down],
+        "polygon": [[[x * right, y * down] for x, y in ring] for ring in region.rings],
+        "area_px": region.area * down * right,
+        "area_share": region.area / (shape[0] * shape[1]),
+        "score": region.score,
+    }

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlmad_core.errors import VlmadError
-from vlmad_core.inspection.conformal import Numbers
 
 __all__ = ["Label", "Verdict", "confidences", "labels", "uncalibrated"]
 
@@ -26,7 +25,7 @@ def labels(scores: ArrayLike, threshold: ArrayLike, review_threshold: ArrayLike 
     return np.where(scores > threshold, "reject", above)
 
 
-def confidences(scores: ArrayLike, threshold: ArrayLike, scale: ArrayLike) -> Numbers:
+def confidences(scores: ArrayLike, threshold: ArrayLike, scale: ArrayLike) -> NDArray[np.float64]:
     """Confidence in ``reject``, in [0, 1]: ``sigmoid((score - threshold) / scale)``.
 
     Exactly 0.5 at the threshold and never 0.5 elsewhere, whatever the rounding. It is a monotone display of the score,
@@ -37,11 +36,11 @@ def confidences(scores: ArrayLike, threshold: ArrayLike, scale: ArrayLike) -> Nu
         threshold: Of ``reject``, in units of the score.
         scale: Above 0, in units of the score.
     """
-    from scipy.special import expit  # takes half a second, so only where it is used
-
     scores, threshold = np.asarray(scores, dtype=np.float64), np.asarray(threshold, dtype=np.float64)
     with np.errstate(over="ignore", under="ignore"):
-        values = expit((scores - threshold) / scale)
+        distance = (scores - threshold) / scale
+        small = np.exp(-np.abs(distance))  # never overflows
+        values = np.where(distance >= 0, 1 / (1 + small), small / (1 + small))
     values = np.where(scores > threshold, np.maximum(values, _JUST_ABOVE), np.minimum(values, _JUST_BELOW))
     return np.where(scores == threshold, 0.5, values)
 

@@ -114,7 +114,8 @@ def score_without(
                 continue
             values = _values(terms_of, b, own, changed, text, terms.size)
             scores.append(terms_of.scorer.combine_regions(values, changed, terms.size))
-        return float(fuse(scores, [one.label for one in terms.scorers]).image)
+        unsmoothed = replace(fuse, smooth=0.0)  # no image score depends on it
+        return float(unsmoothed(scores, [one.label for one in terms.scorers]).image)
 
 
 def _values(

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
 from vlmad_core.version import __version__
 
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
 __all__ = ["CORE", "GROUP", "Point", "check_range", "compatible_range", "field", "is_version", "points", "version"]
 
 CORE = "vlmad-core"
 GROUP = "vlmad"
+_PLAIN = re.compile(r"([A-Za-z0-9][\w.-]*)((?:\s*,?\s*[<>=!~]=?\s*[\w.*+!-]+)*)")
 
 
 @dataclass(frozen=True)
@@ -52,24 +59,49 @@ def check_range(distribution: metadata.Distribution | None) -> None:
     Raises:
         RuntimeError: They do not fit.
     """
+    running = version(CORE)
+    for line in _requires(distribution):
+        wanted = _range_of_core(line)
+        if wanted is not None and not wanted.contains(running, prereleases=True):
+            raise RuntimeError(f"needs {CORE}{wanted}, this is {running}; upgrade one of the two")
+
+
+def _requires(distribution: metadata.Distribution | None) -> Sequence[str]:
+    if distribution is None:
+        return ()
+    return _metadata(distribution).get_all("Requires-Dist") or distribution.requires or ()
+
+
+def _range_of_core(line: str) -> SpecifierSet | None:
+    """The versions of the core that a requirement asks for; None where it is of something else, or does not apply."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    plain = _PLAIN.fullmatch(line)
+    if plain is not None:  # the usual form, without the parser of all forms, which takes long to import
+        try:
+            return SpecifierSet(plain[2]) if canonicalize_name(plain[1]) == CORE else None
+        except InvalidSpecifier:  # of no known form, so it asks for nothing
+            return None
     from packaging.requirements import InvalidRequirement, Requirement
 
-    running = version(CORE)
-    for line in (distribution.requires if distribution else None) or ():
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if canonicalize_name(requirement.name) != CORE or (requirement.marker and not requirement.marker.evaluate()):
-            continue
-        if not requirement.specifier.contains(running, prereleases=True):
-            raise RuntimeError(f"needs {CORE}{requirement.specifier}, this is {running}; upgrade one of the two")
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement:
+        return None
+    applies = requirement.marker is None or requirement.marker.evaluate()
+    return requirement.specifier if applies and canonicalize_name(requirement.name) == CORE else None
+
+
+@cache
+def _metadata(distribution: metadata.Distribution) -> Any:
+    """Its METADATA; :mod:`importlib.metadata` parses the file each time that it is asked."""
+    return distribution.metadata
 
 
 def field(distribution: metadata.Distribution | None, name: str) -> str:
     """A line of its METADATA, or nothing: an uninstall that was stopped leaves a distribution without."""
     try:
-        return (distribution.metadata[name] if distribution else None) or ""
+        return (_metadata(distribution)[name] if distribution else None) or ""
     except (KeyError, OSError, DeprecationWarning):
         return ""
 

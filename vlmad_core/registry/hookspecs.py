@@ -53,5 +53,10 @@ def vlmad_datasets() -> Iterable[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
+def vlmad_opinions() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Second opinions on decided images, for ``vlmad predict --judge``: ``target(config) -> SecondOpinion``."""
+
+
+@hookspec
 def vlmad_commands() -> Iterable[Command]:  # type: ignore[empty-body]
     """Commands of the command line, imported when called: ``vlmad NAME`` runs ``target``, a function or a Typer app."""

@@ -36,6 +36,7 @@ _HOOKS = {
     "scorer": "vlmad_scorers",
     "recipe": "vlmad_recipes",
     "dataset": "vlmad_datasets",
+    "opinion": "vlmad_opinions",
     "command": "vlmad_commands",
 }
 
@@ -123,7 +124,8 @@ class Registry:
         """Every entry, or those of one kind.
 
         Args:
-            kind: ``backbone``, ``extractor``, ``prompts``, ``scorer``, ``recipe``, ``dataset`` or ``command``.
+            kind: ``backbone``, ``extractor``, ``prompts``, ``scorer``, ``recipe``, ``dataset``, ``opinion`` or
+                ``command``.
         """
         for plugin in self.plugins:
             yield from (entry for entry in plugin.entries if kind in (None, entry.kind))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmad_core.errors import ConfigError, did_you_mean
+from vlmad_core.files import refuse_special
 from vlmad_core.metrics.image import auroc, average_precision, f1max
 from vlmad_core.metrics.interval import auroc_interval
 from vlmad_core.metrics.paired import Paired, delong, paired_bootstrap
@@ -249,7 +250,7 @@ def _scores(folder: Path, row: Row) -> dict[str, tuple[float, int]]:
     """Path to score and label."""
     path = folder / "scores" / f"{row['cell']}.jsonl"
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in refuse_special(path).read_text(encoding="utf-8").splitlines()]
         return {line["path"]: (float(line["score"]), int(line["label"])) for line in lines}
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: is missing; run the benchmark again, it makes what is not there.") from error

@@ -10,10 +10,12 @@ from vlmad_core.run.compare import comparison
 from vlmad_core.run.maps import read_map
 from vlmad_core.run.overlay import Scale, draw
 from vlmad_core.run.predict import Summary, judge, run
+from vlmad_core.run.predictor import Predictor
 from vlmad_core.run.results import Result, read_results
 from vlmad_core.run.sheet import contact_sheet
 
 __all__ = [
+    "Predictor",
     "Result",
     "Scale",
     "Summary",

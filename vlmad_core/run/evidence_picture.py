@@ -12,12 +12,12 @@ from vlmad_core.contracts.data import Prediction
 from vlmad_core.contracts.memory import budget
 from vlmad_core.inspection.evidence import Evidence, Reason
 from vlmad_core.run.explain import MOST_REASONS, NormalCrop, crop_around, evidence_json, normal_crop
-from vlmad_core.run.overlay import Scale, heated, panel, printable
+from vlmad_core.run.overlay import Scale, heated, panel, picture_box, printable
 from vlmad_core.run.results import Result, evidence_names
 
 __all__ = ["draw_evidence", "evidence_files"]
 
-_WIDTH, _PHOTO, _PAD, _CROP, _LINE = 1040, 520, 16, 228, 27
+_WIDTH, _PHOTO, _PHOTO_HEIGHT, _PAD, _CROP, _LINE = 1040, 520, 640, 16, 228, 27
 _INK, _FAINT, _TRACK = (238, 238, 240), (160, 160, 168), (44, 44, 52)
 _RAISES, _LOWERS, _PLACE = (252, 103, 31), (86, 160, 255), (64, 224, 208)
 _DRAWING_BYTES = 12_000_000
@@ -30,6 +30,7 @@ def draw_evidence(
     normal: NormalCrop,
     scale: Scale | None = None,
     title: str = "",
+    drawn: Image.Image | None = None,
 ) -> Image.Image:
     """The image with heat and its top region, that region beside the nearest normal one, and what adds to the score.
 
@@ -40,11 +41,16 @@ def draw_evidence(
         normal: The nearest normal place.
         scale: Colours; None: from this map alone.
         title: Beside the score, such as the name of the file.
+        drawn: The overlay from `vlmad_core.run.overlay.draw`, where there is one: its heat is used again.
     """
-    scale = scale or Scale.of_picture(prediction.raw_map)
-    share = min(_PHOTO / image.width, 640 / image.height)
+    share = min(_PHOTO / image.width, _PHOTO_HEIGHT / image.height)
     width, height = max(1, round(image.width * share)), max(1, round(image.height * share))
-    photo = heated(image.resize((width, height), Image.Resampling.BICUBIC), prediction.map_at((height, width)), scale)
+    if drawn is None:
+        scale = scale or Scale.of_picture(prediction.raw_map)
+        resized = image.resize((width, height), Image.Resampling.BICUBIC)
+        photo = heated(resized, prediction.map_at((height, width)), scale)
+    else:
+        photo = drawn.resize((width, height), Image.Resampling.BILINEAR, _photo_box(drawn, image.width / image.height))
     by = width / prediction.size[1], height / prediction.size[0]
     _outline(photo, evidence, by)
     reasons = evidence.reasons(MOST_REASONS)
@@ -72,6 +78,7 @@ def evidence_files(
     scale: Scale | None,
     title: str = "",
     *,
+    drawn: Image.Image | None = None,
     bits: int | None = None,
 ) -> tuple[Result, dict[str, bytes]]:
     """The files about the reasons for one image, by name, and its result with these names.
@@ -82,6 +89,7 @@ def evidence_files(
         image: As it was given, 8-bit RGB, perhaps smaller.
         scale: Colours.
         title: Beside the score.
+        drawn: The overlay, where there is one.
         bits: Of the values in 16-bit grey of the normal images.
     """
     evidence = prediction.evidence()
@@ -89,7 +97,7 @@ def evidence_files(
     picture, numbers, crop = evidence_names(result.path)
     files = {numbers: evidence_json(evidence)}
     with budget.reserve(_DRAWING_BYTES):
-        files[picture] = _jpeg(draw_evidence(image, prediction, evidence, normal, scale, title))
+        files[picture] = _jpeg(draw_evidence(image, prediction, evidence, normal, scale, title, drawn))
         if normal.image is not None:
             files[crop] = _jpeg(normal.image)
     nearest = result.nearest_normal
@@ -104,6 +112,14 @@ def _jpeg(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
+
+
+def _photo_box(drawn: Image.Image, aspect: float) -> tuple[float, float, float, float]:
+    """Where the photograph lies in an overlay: between the bands, in the middle."""
+    left, top, right, bottom = picture_box(drawn.size)
+    half = min(right - left, (bottom - top) * aspect) / 2
+    middle = (left + right) / 2
+    return middle - half, top, middle + half, bottom
 
 
 def _outline(photo: Image.Image, evidence: Evidence, by: tuple[float, float]) -> None:

@@ -210,11 +210,15 @@ class RunFolder:
             if self.overlays or self._explain:
                 image = self._image(result, prediction)
                 title = Path(result.path).name
+                drawn = None
                 if self.overlays:
                     overlay = overlay_name(result.path)
-                    self._put(overlay, draw_jpeg(image, prediction, self.scale, title))
+                    data, drawn = draw_jpeg(image, prediction, self.scale, title)
+                    self._put(overlay, data)
                 if self._explain:
-                    result, files = evidence_files(result, prediction, image, self.scale, title, bits=self._bits)
+                    result, files = evidence_files(
+                        result, prediction, image, self.scale, title, drawn=drawn, bits=self._bits
+                    )
                     for name, data in files.items():
                         self._put(name, data)
         except Exception as error:

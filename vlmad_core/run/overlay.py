@@ -6,16 +6,18 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from vlmad_core.contracts.data import Prediction
 from vlmad_core.contracts.memory import budget
 from vlmad_core.errors import ConfigError
-from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.colour import colours
+
+if TYPE_CHECKING:
+    from vlmad_core.contracts.data import Prediction
+    from vlmad_core.pipeline.pipeline import Pipeline
 
 __all__ = [
     "Scale",
@@ -142,12 +144,15 @@ def scale_of(record: Mapping[str, Any]) -> Scale | None:
     return None if record["scale"] is None else Scale(**record["scale"])
 
 
-def draw_jpeg(image: Image.Image, prediction: Prediction, scale: Scale | None, title: str = "") -> bytes:
-    """:func:`draw` as the bytes of a JPEG, within the memory that all writers share."""
+def draw_jpeg(
+    image: Image.Image, prediction: Prediction, scale: Scale | None, title: str = ""
+) -> tuple[bytes, Image.Image]:
+    """:func:`draw` as the bytes of a JPEG and as it is, within the memory that all writers share."""
     buffer = io.BytesIO()
     with budget.reserve(_DRAWING_BYTES):
-        draw(image, prediction, scale, title).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
+        drawn = draw(image, prediction, scale, title)
+        drawn.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue(), drawn
 
 
 def printable(text: str) -> str:

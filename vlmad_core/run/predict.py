@@ -14,12 +14,13 @@ from typing import Any
 from vlmad_core.contracts.data import Prediction
 from vlmad_core.contracts.find import search
 from vlmad_core.contracts.images import WORKERS, Picture, read
-from vlmad_core.errors import VlmadError
+from vlmad_core.errors import ImageError, VlmadError
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.drift import DRIFT, DriftMonitor
 from vlmad_core.run.explain import explained
 from vlmad_core.run.folder import Judged, RunFolder
 from vlmad_core.run.maps import MapFormat
+from vlmad_core.run.opinion import SecondOpinion, add_opinions
 from vlmad_core.run.results import Result
 from vlmad_core.run.settings import settings_of
 from vlmad_core.run.verdicts import Decision, decide_all, make_decision
@@ -84,7 +85,8 @@ def judge(
                     path=str(picture.source),
                     milliseconds=share,
                     error=picture.error,
-                    note=" ".join(picture.notes) or None,
+                    note=" ".join(filter(None, [*picture.notes, picture.tile_note])) or None,
+                    tiles=picture.tile_count or None,
                     sha256=picture.sha256 or None,
                     stamp=picture.stamp,
                 )
@@ -104,12 +106,14 @@ def _predictions(pipeline: Pipeline, pictures: Sequence[Picture], *, explain: bo
         if explain:
             return [prediction for prediction, _ in pipeline.explain_batch(pictures)]
         return list(pipeline.predict_batch(pictures))
-    except VlmadError:
-        raise
     except Exception as error:
-        if len(pictures) == 1:
-            return [f"{pictures[0].path}: cannot be judged ({type(error).__name__}: {error})."]
-        return [found for picture in pictures for found in _predictions(pipeline, [picture], explain=explain)]
+        if isinstance(error, VlmadError) and not isinstance(error, ImageError):
+            raise
+        if len(pictures) > 1:
+            return [found for picture in pictures for found in _predictions(pipeline, [picture], explain=explain)]
+        text = str(error) if isinstance(error, ImageError) else f"cannot be judged ({type(error).__name__}: {error})."
+        path = str(pictures[0].path)
+        return [text if text.startswith(path) else f"{path}: {text}"]
 
 
 def _judged(result: Result, prediction: Prediction | str, *, explain: bool) -> Judged:
@@ -138,6 +142,8 @@ def run(
     decision: Decision | None = None,
     drift: DriftMonitor | None = None,
     explain: bool = False,
+    second: SecondOpinion | None = None,
+    reference: Path | None = None,
     progress: Callable[[Result], None] | None = None,
 ) -> Summary:
     """Judge images and write ``results.jsonl``, ``results.csv``, ``run.json``, maps and overlays.
@@ -161,6 +167,8 @@ def run(
         drift: Takes in each score; it is written to ``drift.json``, and to its own file where it has one. With its own
             file it takes in only images that were not scored in an earlier part of the run.
         explain: Also write why: fields of the results, and for each image a picture and JSON in ``evidence/``.
+        second: Who gives a second opinion on the decided images; nobody if None.
+        reference: A normal image that the second opinion may compare with.
         progress: Called with each result once it is safe; those of an earlier part of the run come first.
 
     Raises:
@@ -175,12 +183,15 @@ def run(
         warnings.warn(found.message, UserWarning, stacklevel=2)
     decision = decision or make_decision(pipeline)
     about = {**(about or {}), **decision.settings(), **({"explain": True} if explain else {})}
+    if second is not None:
+        about["opinion"] = dict(second.settings())
     settings = settings_of(pipeline, maps=maps, overlays=overlays, scale=scale, max_side=max_side, **about)
     with RunFolder(Path(out), pipeline, settings, resume=resume, decision=decision) as folder:
         waiting = folder.want(found.images)
         count, failed, failed_now, started = 0, 0, 0, time.perf_counter()
         judged = judge(pipeline, waiting, batch_size=batch_size, workers=workers, explain=explain)
-        batches = decide_all(judged, decision)
+        decided = decide_all(judged, decision)
+        batches = add_opinions(decided, second, class_name=pipeline.class_name, reference=reference, bits=pipeline.bits)
         earlier = len(found.images) - len(waiting)
         try:
             for result in chain(folder.earlier(), _save(folder, batches)):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vlmad_core.errors import ConfigError
+from vlmad_core.files import refuse_special
 from vlmad_core.run.disk import file_name, lock
 
 __all__ = ["Result", "ResultsFile", "evidence_names", "map_names", "overlay_name", "read_results"]
@@ -20,7 +21,7 @@ __all__ = ["Result", "ResultsFile", "evidence_names", "map_names", "overlay_name
 JSONL, CSV = "results.jsonl", "results.csv"
 CSV_COLUMNS = (
     *("path", "score", "height", "width", "milliseconds", "anomaly_map", "overlay", "error", "note", "sha256"),
-    *("verdict", "threshold", "p_value", "share_below", "confidence", "regions"),
+    *("verdict", "threshold", "p_value", "share_below", "confidence", "regions", "opinion"),
     *("reasons", "nearest_normal", "score_without_region", "evidence"),
 )
 
@@ -62,13 +63,15 @@ class Result:
         p_value: ``(1 + #{normals >= score}) / (n + 1)``.
         share_below: Share of the normals with a lower score, in [0, 1].
         confidence: In ``reject``, exactly 0.5 at the threshold.
-        regions: From ``vlmad_core.run.verdicts.region_record``, highest score first; in ``results.csv`` their number.
+        regions: From ``vlmad_core.inspection.regions.region_record``, highest first; in ``results.csv`` their number.
         reasons: With ``--explain``: ``label`` and ``value``, in units of the score; the values add up to it.
         nearest_normal: With ``--explain`` and a memory: ``path`` and ``sha256`` of the normal image, ``box`` in its
             pixels, ``region`` in those of this image, ``crop``, a picture of the place; in ``results.csv`` the path.
         score_without_region: With ``--explain`` and a memory: the score if the area around the highest value of the map
             were its nearest normals.
         evidence: With ``--explain``: file of the picture of the reasons; the numbers are beside it as JSON.
+        opinion: A second opinion, from :class:`vlmad_core.run.opinion.Opinion`; in ``results.csv`` in short.
+        tiles: In how many tiles it was read beside the whole image; None: in none.
     """
 
     path: str
@@ -88,10 +91,12 @@ class Result:
     share_below: float | None = None
     confidence: float | None = None
     regions: Sequence[Mapping[str, Any]] | None = None
+    tiles: int | None = None
     reasons: Sequence[Mapping[str, Any]] | None = None
     nearest_normal: Mapping[str, Any] | None = None
     score_without_region: float | None = None
     evidence: str | None = None
+    opinion: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """The line, without its end."""
@@ -115,7 +120,7 @@ def read_results(folder: str | Path) -> Iterator[Result]:
     """
     path = Path(folder) / JSONL
     try:
-        with path.open("rb") as file:
+        with refuse_special(path).open("rb") as file:
             yield from (result for result, _ in _lines(file, path))
     except FileNotFoundError as error:
         raise ConfigError(f"{folder}: holds no results ({JSONL} is missing).") from error
@@ -139,7 +144,7 @@ class ResultsFile:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / JSONL
-        self._file = path.open("ab", buffering=0)  # unbuffered, so that a line is one write
+        self._file = refuse_special(path).open("ab", buffering=0)  # unbuffered, so that a line is one write
         try:
             lock(self._file, self.folder)
             if os.fstat(self._file.fileno()).st_ino != path.stat().st_ino:  # replaced by another run a moment ago
@@ -233,6 +238,8 @@ def _csv_row(result: Result) -> dict[str, Any]:
         row["reasons"] = "; ".join(f"{one['label']}: {one['value']:.4g}" for one in result.reasons)
     if result.nearest_normal is not None:
         row["nearest_normal"] = result.nearest_normal.get("path") or "unknown"
+    if result.opinion is not None:
+        row["opinion"] = ": ".join(filter(None, (str(result.opinion[key]) for key in ("outcome", "sentence"))))
     for name, value in row.items():
         if isinstance(value, str):
             # Bytes of a name that the system could not decode: they are UTF-8 as a rule, and spelt out where not.

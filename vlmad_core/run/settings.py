@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import differences, write_whole
+from vlmad_core.files import differences, refuse_special, write_whole
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.version import __version__
 
@@ -43,7 +43,7 @@ def read_run_record(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / RUN
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(refuse_special(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -12,14 +12,14 @@ import numpy as np
 from vlmad_core.contracts.data import Prediction
 from vlmad_core.errors import ConfigError
 from vlmad_core.inspection.pixel_rule import PixelRule
-from vlmad_core.inspection.regions import Region, find_regions
+from vlmad_core.inspection.regions import find_regions, region_record
 from vlmad_core.inspection.risk_control import TAIL_SHARES
 from vlmad_core.inspection.rule import DecisionRule
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.overlay import Scale
 from vlmad_core.run.results import Result
 
-__all__ = ["Decision", "decide_all", "make_decision", "region_record"]
+__all__ = ["Decision", "decide_all", "make_decision"]
 
 _HALF = bisect(TAIL_SHARES, 0.5) - 1
 """Place in a map's tail of the largest share that is at most a half."""
@@ -140,22 +140,3 @@ def decide_all(
             (result if prediction is None else decision.decide(result, prediction), prediction)
             for result, prediction in batch
         ]
-
-
-def region_record(region: Region, shape: tuple[int, ...], size: tuple[int, int]) -> dict[str, Any]:
-    """A region of the detector's map as JSON, in pixels of the image as it was given.
-
-    Args:
-        region: In pixels of the map.
-        shape: ``(h, w)`` of the map.
-        size: ``(height, width)`` of the image.
-    """
-    down, right = size[0] / shape[0], size[1] / shape[1]
-    left, top, end, bottom = region.box
-    return {
-        "box": [left * right, top * down, end * right, bottom * down],
-        "polygon": [[[x * right, y * down] for x, y in ring] for ring in region.rings],
-        "area_px": region.area * down * right,
-        "area_share": region.area / (shape[0] * shape[1]),
-        "score": region.score,
-    }

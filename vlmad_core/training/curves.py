@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import write_whole
+from vlmad_core.files import mark_written, write_whole
 
 __all__ = ["Curves"]
 
@@ -57,6 +57,7 @@ class Curves:
         """Both files, whole."""
         for name, rows in ((_LOSSES, self.steps), (_EPOCHS, self.epochs)):
             write_whole(self.folder / name, _table(rows))
+        mark_written(self.folder, _PLOT)
         if self._board is not None:
             self._board.flush()
 

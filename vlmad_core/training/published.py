@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from vlmad_core.errors import ConfigError
+from vlmad_core.files import refuse_special
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.registry.component import Recipe
 from vlmad_core.registry.registry import Registry, default_registry
@@ -36,7 +37,7 @@ def read_published(path: Path) -> Any:
         ConfigError: It cannot be read, is damaged, or holds more than tensors.
     """
     try:
-        content = path.read_bytes()
+        content = refuse_special(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     try:
@@ -100,7 +101,7 @@ def import_checkpoint(
     item, reader = find_reader(recipe, registry)
     path = Path(file)
     try:
-        content = path.read_bytes()
+        content = refuse_special(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     tensors = reader(path)

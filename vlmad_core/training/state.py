@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import differences, read_record, write_record, write_whole
+from vlmad_core.files import differences, read_record, refuse_special, write_record, write_whole
 from vlmad_core.pipeline.tensor_file import hashed_name, remove_orphans
 
 __all__ = ["RECORD", "Position", "optimizer_state", "read_state", "restore_optimizer", "with_prefix", "write_state"]
@@ -96,7 +96,7 @@ def read_state(folder: Path, settings: Mapping[str, Any]) -> tuple[Position, dic
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{path}: is not a record of this vlmad; use another --out, or remove it.") from error
     try:
-        data = state.read_bytes()
+        data = refuse_special(state).read_bytes()
     except OSError as error:
         raise ConfigError(f"{state}: cannot be read ({error.strerror}); remove {path} to start afresh.") from error
     if hashlib.sha256(data).hexdigest() != digest:

@@ -11,6 +11,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from vlmad_core.documents import parse_yaml, read_limited
+from vlmad_core.errors import ConfigError
+
 __all__ = ["States", "read_states", "read_templates"]
 
 Kinds = dict[str, list[str]]
@@ -60,14 +63,12 @@ def read_templates(given: object) -> list[str]:
 def _named(name: str, what: str) -> Any:
     """A list that ships with the plugin, or the content of a file."""
     if Path(name).suffix in _FILES:
-        import yaml  # here: listing what is installed reads no list
-
         try:
-            return yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+            return parse_yaml(read_limited(Path(name)), name)
         except OSError as error:
             raise ValueError(f"{name} cannot be read ({error.strerror})") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{name} is neither YAML nor JSON") from error
+        except ConfigError as error:
+            raise ValueError(str(error).rstrip(".")) from error
     ours = _ours(what)
     if name not in ours:
         raise ValueError(

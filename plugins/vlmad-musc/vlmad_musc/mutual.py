@@ -51,9 +51,14 @@ class Musc(BankScorer):
         IncompatibleError: A pattern that matches no level.
     """
 
+    takes_rotations: ClassVar[bool] = False
     known_failures: ClassVar[Mapping[str, str]] = {
         "fit_accumulates": "an image of the bank is left out when it is scored itself (MuSc)"
     }
+    no_export: ClassVar[str] = (
+        "it compares the images of a batch with each other, so a score depends on which others are there. "
+        "Export a detector with a memory of normal images, such as 'pocket-few-shot'."
+    )
 
     def __init__(self, config: MuscConfig, levels: Sequence[LevelSpec], dim: int | None) -> None:
         chosen = select_levels(levels, config.levels)

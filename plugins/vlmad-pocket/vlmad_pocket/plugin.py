@@ -46,13 +46,20 @@ def vlmad_backbones() -> Iterator[Component]:
 
 
 _NEEDS = {"compositional": "vlmad-compositional"}
+_QUALITY: dict[str, dict[str, Any]] = {
+    "fast": {},
+    "balanced": {"backbone.config.image_size": 448},
+    "best": {"scales": [224, 448]},
+}
+"""The sizes at which the methods page has measured both recipes."""
 
 
 def _spec(*, few_shot: bool) -> dict[str, Any]:
-    """Patches of the last block against words; few-shot: also the published blocks against a memory."""
-    words = {"use": "vlmad-core:text-match", "config": {"levels": ["block9"], "image": "both"}}
-    memory = {"use": "vlmad-core:memory", "config": {"levels": ["raw6", "raw9"], "top": 0.01}}
-    layers = {"layers": [6, 9], "space": "both"} if few_shot else {"layers": [9]}
+    """Patches of the last block against words; few-shot: also those of two middle blocks against a memory."""
+    words = {"use": "vlmad-core:text-match", "config": {"levels": ["block*"], "image": "both"}}
+    memory = {"use": "vlmad-core:memory", "config": {"levels": ["raw*"], "top": 0.01, "max_rows": 16_384}}
+    # Of the nine blocks that lead to the words: blocks 7 and 8, as deep in the published twelve as SubspaceAD looks.
+    layers = {"layers": [-1], "space": "both", "raw_layers": "75%-90%"} if few_shot else {"layers": [-1]}
     return {
         "backbone": "vlmad-pocket:pocket",
         "extractor": {"use": "vlmad-core:patches", "config": layers},
@@ -63,6 +70,7 @@ def _spec(*, few_shot: bool) -> dict[str, Any]:
         "scorers": [words, memory] if few_shot else [words],
         # Probabilities and distances have different scales; the harmonic mean asks that both are high.
         "fuse": {"image": "harmonic", "map": "harmonic"} if few_shot else {},
+        "references": {"rotations": "auto"} if few_shot else {},
         "output": {"smooth": 4.0},
     }
 
@@ -76,10 +84,12 @@ def vlmad_recipes() -> Iterator[Recipe]:
         summary="Patches of pocket against words for normal and damaged; zero-shot, no download.",
         few_shot="pocket-few-shot",
         needs=_NEEDS,
+        quality=_QUALITY,
     )
     yield Recipe(
         name="pocket-few-shot",
         spec=_spec(few_shot=True),
         summary="The words of 'pocket' and a memory of 1 or more normal images, fused; no download.",
         needs=_NEEDS,
+        quality=_QUALITY,
     )

@@ -140,7 +140,8 @@ def _filled(half: type[_Half], prefix: str, tensors: Mapping[str, Tensor], *size
     with torch.device("meta"):
         made = half(*sizes, **options)
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    own = {name: tensor for name, tensor in own.items() if name in made.state_dict()}  # blocks that words do not need
+    known = made.state_dict().keys()
+    own = {name: tensor for name, tensor in own.items() if name in known}  # not the blocks that words do not need
     made.load_state_dict(own, assign=True)
     return made
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vlmad_core.errors import ConfigError, VlmadError
-from vlmad_core.files import write_whole
+from vlmad_core.files import mark_written, write_whole
 from vlmad_core.inspection.verdict import labels
 from vlmad_core.run.overlay import Scale
 from vlmad_core.version import __version__
@@ -122,11 +122,13 @@ def write_report(
 
 def _pictures(source: Source, places: list[Path], scale: Scale, max_side: int) -> Iterator[Pictures]:
     """In the order of the rows, a few ahead of what is written, so that memory stays flat."""
+    settings = source.record.get("settings")
+    bits = settings.get("bits") if isinstance(settings, dict) else None
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="vlmad-report") as pool:
         step = 8 * _THREADS
         for start in range(0, len(source.rows), step):
             yield from pool.map(
-                lambda row: make_pictures(row, source.folder, places, scale, max_side=max_side),
+                lambda row: make_pictures(row, source.folder, places, scale, max_side=max_side, bits=bits),
                 source.rows[start : start + step],
             )
 
@@ -154,6 +156,7 @@ class _Files:
         if self._is_used:
             self._put(self.folder / _INDEX, json.dumps(sorted(self._names), indent=0).encode())
         self._put(page, content)
+        mark_written(page.parent, page.name, self.folder.name)
         root = self.folder.resolve()
         for name in set(earlier) - set(self._names):
             path = self.folder / name

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from vlmad_core.errors import ConfigError
+from vlmad_core.files import refuse_special
 from vlmad_report.calibration import CalibrationRecord
 
 __all__ = ["Box", "Label", "Nearest", "Reason", "Region", "Row", "Source", "read_source"]
@@ -211,7 +212,7 @@ def read_source(folder: Path) -> Source:
 
 
 def _read_rows(path: Path, notes: list[str]) -> Iterator[Row]:
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 value = json.loads(line)
@@ -225,7 +226,7 @@ def _read_rows(path: Path, notes: list[str]) -> Iterator[Row]:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(refuse_special(path).read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

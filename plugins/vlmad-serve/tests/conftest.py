@@ -47,7 +47,7 @@ def settings(tmp_path: Path) -> Callable[..., ServerSettings]:
 
 @pytest.fixture
 def serve(vlmad_registry, settings) -> Iterator[Callable[..., TestClient]]:
-    """Start a server in this process: ``client = serve(api_key=...)``, with ``client.app.state.services``."""
+    """Start a server in this process: ``serve(api_key=...)``; its services are ``client.app.state.services``."""
     with ExitStack() as stack:
 
         def start(*paths: Path, **changes: Any) -> TestClient:

@@ -61,6 +61,7 @@ def test_scores_examples_and_costs_are_of_the_bits_of_the_study(grey, tmp_path, 
     assert "--bits 12" in report.markdown.read_text()
 
 
+@pytest.mark.filterwarnings("ignore:.*fits in 12 of its 16 bits")
 def test_without_bits_the_file_decides(grey, tmp_path, registry, bits_used):
     study(grey[0], tmp_path / "out", registry=registry, sections=("alignment",), **ASKED)
     assert bits_used == {0}

@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_cut_and_named_and_completed_by_a_call_with_more_ti
     slow = [Timing({}, 0.0)]  # of section shots; whatever else there is takes too long
     with monkeypatch.context() as patch:
         patch.setattr(running, "TimeLimit", Hurried)
-        patch.setattr(planning, "time_cells", lambda *_: slow.pop() if slow else Timing({}, 1e4))
+        patch.setattr(planning, "time_cells", lambda *_, **__: slow.pop() if slow else Timing({}, 1e4))
         short = study(data, out, registry=registry, minutes=0.5, **asked)
     cuts = json.loads((out / "study-plan.json").read_text())["scope"]["cuts"]
     assert set(cuts) == {"features, time", "prompts, time"}

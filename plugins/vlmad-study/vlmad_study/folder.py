@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.files import write_whole
+from vlmad_core.files import mark_written, refuse_special, write_whole
 from vlmad_core.report import ROWS, read_rows
 from vlmad_core.run.disk import lock
 from vlmad_core.run.settings import differences
@@ -19,6 +19,8 @@ from vlmad_study.settings import Scope, StudySettings
 __all__ = ["PLAN", "StudyFolder", "check_rows", "drop_partial_rows"]
 
 PLAN = "study-plan.json"
+_PICTURES = ("images", "trained")
+"""Folders with pictures that are no images of the user; sections mark their own."""
 _FREE = {"minutes", "batch_size", "workers", "device"}
 """What may change from one call to the next: more time completes what was cut."""
 
@@ -46,6 +48,7 @@ class StudyFolder:
         try:
             lock(self._lock, path)
             self.record = self._read(settings)
+            mark_written(path, *_PICTURES)
         except BaseException:
             self._lock.close()
             raise
@@ -93,7 +96,7 @@ class StudyFolder:
         asked = {"vlmad": __version__, "study": settings.model_dump(mode="json", exclude=_FREE)}
         path = self.path / PLAN
         try:
-            before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            before: dict[str, Any] = json.loads(refuse_special(path).read_text(encoding="utf-8"))
             changed = differences(before["asked"], asked)
         except FileNotFoundError:
             return {"asked": asked}

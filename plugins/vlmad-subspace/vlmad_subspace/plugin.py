@@ -46,13 +46,16 @@ def vlmad_recipes() -> Iterable[Recipe]:
     yield Recipe(
         name="subspace",
         spec={
-            "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
+            "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False, "image_size": 448}},
             # The paper averages blocks 23 to 29 of 40, without the last norm; these are as deep, 7 and 8 of 12.
             "extractor": {
                 "use": "vlmad-core:patches",
                 "config": {"layers": "57.5%-72.5%", "space": "raw", "norm": False},
             },
             "scorers": [{"use": "vlmad-subspace:subspace", "config": {"average": True, "unit": False}}],
+            # The paper takes 30 rotations at equal steps; quarter turns where they are safe did better here.
+            "references": {"rotations": "auto"},
+            "output": {"smooth": 4.0},
         },
         summary="SubspaceAD: patches outside the principal components of normal ones; 1 or more normal images.",
         paper=PAPER,

@@ -147,7 +147,7 @@ class Subspace(Scorer):
     def _level(self, features: Features, name: str) -> Level:
         """The input of one subspace, in float32: a level, or the mean of several."""
         levels = [features[part] for part in self.groups[name]]
-        if len({level.vectors.shape for level in levels}) > 1:
+        if len({level.vectors.shape[1] for level in levels}) > 1:
             counts = ", ".join(f"{level.spec.name} {level.vectors.shape[1]}" for level in levels)
             raise IncompatibleError(f"averages levels, and these differ in regions: {counts}. Use average false.")
         vectors = torch.stack([level.vectors.float() for level in levels]).mean(0)

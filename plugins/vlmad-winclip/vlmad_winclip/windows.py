@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vlmad_core.contracts import Backbone, Extractor, Features, Level, LevelSpec, VisionTower, forward_blocks
-from vlmad_core.errors import IncompatibleError
+from vlmad_core.errors import ImageError, IncompatibleError
 
 if TYPE_CHECKING:
     from vlmad_winclip.plugin import WindowsConfig
@@ -47,8 +47,17 @@ class Windows(Extractor):
         )
 
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
-        """``[B, 3, H, W]`` to the levels, in the order of ``levels``."""
+        """``[B, 3, H, W]`` to the levels, in the order of ``levels``.
+
+        Raises:
+            ImageError: A window is larger than the grid of these images, whose aspect ratio was kept.
+        """
         x, grid = vision.embed(images)
+        if max(self.config.scales) > min(grid):
+            raise ImageError(
+                f"a window of {max(self.config.scales)} patches is larger than the grid of {grid[0]} x {grid[1]} "
+                f"patches of this image; take more tokens or image_size 'stretch', or scales up to {min(grid)}."
+            )
         full, _ = forward_blocks(vision.blocks, x)
         image = vision.pool(full)
         patches = full[:, vision.prefix :]
@@ -58,7 +67,7 @@ class Windows(Extractor):
         shared = vision.blocks[0].qkv(x)
         for spec, side in zip(self.levels[1:-1], self.config.scales, strict=True):
             cells = window_cells(grid, side, self.config.stride).to(x.device)
-            parts = [self._through(vision, x, shared, part) for part in cells.split(self._chunk(len(x)))]
+            parts = [self._through(vision, x, shared, part) for part in self._split(cells, x)]
             levels.append(Level(spec, torch.cat(parts, dim=1), grid, _cover(cells, grid)))
         levels.append(Level(self.levels[-1], vision.norm(patches) if self.config.patch_norm else patches, grid))
         return Features(tuple(levels), image if vision.joint else None)
@@ -81,8 +90,11 @@ class Windows(Extractor):
             y = last(y)
         return vision.pool(y).reshape(len(x), len(cells), -1)
 
-    def _chunk(self, images: int) -> int:
-        return max(1, self.config.chunk // images)
+    def _split(self, cells: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        if torch.compiler.is_compiling():  # the number of parts must not depend on the number of images
+            return (cells,)
+        parts: tuple[Tensor, ...] = cells.split(max(1, self.config.chunk // len(x)))
+        return parts
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,1 @@
+"""A detector over millions of images: Ray Data distributes the work, the core judges."""
