@@ -13,7 +13,7 @@ from vlmad_core.contracts.data import Scores, TextEmbeddings
 from vlmad_core.contracts.ops import l2_normalize
 from vlmad_core.contracts.parts import Prompts, Scorer
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError, VlmadError
-from vlmad_core.pipeline import pipeline as module
+from vlmad_core.pipeline import calibrating as module
 from vlmad_core.registry import Component, Config
 from vlmad_core.testing import memory_registry, tiny_backbone
 

@@ -336,7 +336,7 @@ def test_reasons_are_given_where_the_aspect_ratio_is_kept(registry, tmp_path):
     detector = few_shot(registry, image_size="fit:64").fit(files)
     found = detector.predict(files[1])
     evidence = found.evidence()
-    assert evidence.score.total == pytest.approx(found.score, abs=1e-6)
+    assert evidence.score.value == pytest.approx(found.score, abs=1e-6)
     assert evidence.nearest.path == str(files[1])  # itself, although images of one size are fitted together
     assert evidence.nearest.normal_box is None
 

@@ -85,6 +85,12 @@ def test_options_are_refused_where_they_are_given(options: dict[str, object], to
         Predictor("nut.vlmad", **options)  # type: ignore[arg-type]
 
 
+def test_a_detector_without_thresholds_says_why(folder: Path, images: list[Path], tmp_path: Path) -> None:
+    assert Predictor(folder).reason == ""
+    bare = vlmad_core.build("patch-memory", image_size=56).fit(images[:2]).save(tmp_path / "bare")
+    assert Predictor(bare).reason.startswith("the detector has no calibration")
+
+
 def test_a_batch_without_paths_is_refused() -> None:
     with pytest.raises(ConfigError, match="a batch needs the column 'path'; it has uri"):
         Predictor("nut.vlmad")({"uri": np.array(["a"])})

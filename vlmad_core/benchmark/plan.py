@@ -104,7 +104,7 @@ class Method(Config):
         if self.detector is not None:
             return self.detector.resolve().name
         named = Path(self.recipe).stem if isinstance(self.recipe, str) else "pipeline"
-        exchanged = [self.quality] if self.quality else []
+        exchanged: list[str] = [self.quality] if self.quality else []
         exchanged += [part.use for part in (self.extractor, self.prompts) if part is not None]
         scorers = " + ".join(str(scorer.get("use")) for scorer in self.scorers)
         settings = [f"{path}={value}" for path, value in self.overrides.items()]

@@ -75,6 +75,11 @@ class Predictor:
         """
         return self._open()[0]
 
+    @property
+    def reason(self) -> str:
+        """Why every verdict will be ``uncalibrated``, in a sentence; empty where thresholds are known. Opens it."""
+        return self._open()[1].reason
+
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Judge a batch.
 

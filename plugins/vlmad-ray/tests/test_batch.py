@@ -43,6 +43,7 @@ def test_a_run_goes_on_with_images_that_came_since(tmp_path: Path, detector: Pat
     (folder / "00003.png").write_bytes(b"broken")
     first = run_batch(str(folder), detector, tmp_path / "out", BatchOptions(batch_size=4))
     assert (first.images, first.judged, first.failed, first.done_now) == (12, 11, 1, 12)
+    assert len(list((tmp_path / "out" / "manifest").iterdir())) == 1
     write_images(tmp_path / "more", 15)
     for i in range(12, 15):
         (tmp_path / "more" / f"{i:05}.png").rename(folder / f"{i:05}.png")
@@ -90,8 +91,15 @@ def test_killed_workers_and_drivers_lose_and_double_nothing(
 
 
 def _actors(driver: int) -> list[int]:
-    """Processes of the driver's cluster that hold a detector."""
-    listed = subprocess.run(["ps", "-eo", "pid,sid,args"], capture_output=True, text=True, check=True).stdout
+    """Processes that hold a detector and descend from the driver."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
-    session = str(os.getsid(driver)) if Path(f"/proc/{driver}").exists() else ""
-    return [int(pid) for pid, sid, args in rows if sid == session and "MapWorker" in args]
+    parents = {int(pid): int(parent) for pid, parent, _ in rows}
+    found = []
+    for pid in (int(row[0]) for row in rows if "MapWorker" in row[2]):
+        above = pid
+        while above in parents and above != driver:
+            above = parents[above]
+        if above == driver:
+            found.append(pid)
+    return found

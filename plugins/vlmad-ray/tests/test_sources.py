@@ -13,7 +13,7 @@ import pytest
 
 from vlmad_core.errors import ConfigError, ImageError
 from vlmad_ray.batch import BatchOptions, run_batch
-from vlmad_ray.sources import find_addresses
+from vlmad_ray.sources import find_addresses, write_manifest
 from vlmad_ray.worker import Worker
 
 
@@ -64,6 +64,15 @@ def test_a_remote_folder_and_pattern_are_listed(bucket: str) -> None:
     assert found == [f"memory:///bucket/parts/{i:05}.png" for i in range(3)]
     assert note == "passed over: 1 files with the ending of no image."
     assert find_addresses(f"{bucket}/*1.png")[0] == found[1:2]
+
+
+def test_a_manifest_is_cut_into_pieces_and_replaced(tmp_path: Path) -> None:
+    addresses = [f"s3://a/{i}.png" for i in range(25)]
+    assert write_manifest(addresses, tmp_path / "m", 4) == 7
+    assert write_manifest(addresses, tmp_path / "m", 10) == 3
+    pieces = [pq.read_table(path)["path"].to_pylist() for path in sorted((tmp_path / "m").iterdir())]
+    assert [len(piece) for piece in pieces] == [10, 10, 5]
+    assert [path for piece in pieces for path in piece] == addresses
 
 
 def test_an_unknown_protocol_is_refused() -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as pads
-import pyarrow.parquet as pq
 
 from vlmad_core.errors import ConfigError, VlmadError
 from vlmad_core.files import differences, folder_lock, mark_written, write_whole
@@ -26,7 +25,10 @@ from vlmad_ray.worker import Worker
 
 __all__ = ["BatchOptions", "BatchSummary", "run_batch"]
 
-RESULTS, CHECKPOINT, MANIFEST, RUN, SUMMARY = "results", ".checkpoint", "manifest.parquet", "run.json", "summary.json"
+RESULTS, CHECKPOINT, MANIFEST, RUN, SUMMARY = "results", ".checkpoint", "manifest", "run.json", "summary.json"
+
+_BATCHES, _PIECES = 8, 10_000
+"""A piece of work is so many batches, so that a stop loses little; more where there would be too many pieces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,11 @@ def run_batch(
         "max_side": options.max_side,
         "threads": max(1, int(options.cpus)),
     }
-    Worker(**{**worker, "device": "cpu" if options.gpus else options.device})  # refused here, not in every actor
+    first = Worker(
+        **{**worker, "device": "cpu" if options.gpus else options.device}
+    )  # refused here, not in every actor
+    if first.predictor.reason:
+        tell(f"without verdicts: {first.predictor.reason}")
     addresses, note = find_addresses(source, column)
     if note:
         tell(note)
@@ -129,11 +135,13 @@ def run_batch(
     _prepare(out, _settings(detector, worker))
     with folder_lock(out):
         known = _rows(out)
-        write_manifest(addresses, out / MANIFEST)
+        pieces = write_manifest(
+            addresses, out / MANIFEST, max(options.batch_size * _BATCHES, len(addresses) // _PIECES)
+        )
         if known:
             tell(f"{known} images have their rows already")
         started = time.perf_counter()
-        _run(out, worker, options, progress)
+        _run(out, worker, options, pieces, progress)
         seconds = time.perf_counter() - started
         summary = _summary(out, set(addresses), known, seconds)
         write_whole(out / SUMMARY, (json.dumps(asdict(summary), indent=1) + "\n").encode())
@@ -176,7 +184,7 @@ def _check_access(address: str) -> None:
         raise ConfigError(f"{error} Nothing was started; give credentials in the environment of every worker.")
 
 
-def _run(out: Path, worker: Mapping[str, Any], options: BatchOptions, progress: bool) -> None:
+def _run(out: Path, worker: Mapping[str, Any], options: BatchOptions, pieces: int, progress: bool) -> None:
     import ray
     from ray.data import ActorPoolStrategy, DataContext
     from ray.data.checkpoint import CheckpointConfig
@@ -193,13 +201,14 @@ def _run(out: Path, worker: Mapping[str, Any], options: BatchOptions, progress: 
             ) from error
     context = DataContext.get_current()
     context.enable_progress_bars = progress
+    context.use_datasource_v2 = False  # which packs small files together, so that a stop would lose all of them
     if not progress:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.checkpoint_config = CheckpointConfig(
         id_column="path", checkpoint_path=str((out / CHECKPOINT).absolute()), delete_checkpoint_on_success=False
     )
     try:
-        data = ray.data.read_parquet(str((out / MANIFEST).absolute()), override_num_blocks=_blocks(out, options))
+        data = ray.data.read_parquet(str((out / MANIFEST).absolute()), override_num_blocks=pieces)
         judged = data.map_batches(
             Worker,
             fn_constructor_kwargs=dict(worker),
@@ -235,12 +244,6 @@ def _connect(options: BatchOptions) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
-
-
-def _blocks(out: Path, options: BatchOptions) -> int:
-    """So many that each is a few batches: a block is what is written, remembered, and done again after a stop."""
-    rows: int = pq.read_metadata(out / MANIFEST).num_rows
-    return max(1, min(rows, max(options.workers * 2, rows // (options.batch_size * 8))))
 
 
 def _dataset(out: Path) -> Any:

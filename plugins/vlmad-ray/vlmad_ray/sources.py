@@ -1,4 +1,4 @@
-"""From a folder, a pattern or a list to the addresses of images, as a Parquet file that a run reads."""
+"""From a folder, a pattern or a list to the addresses of images, as Parquet files that a run reads."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ __all__ = ["find_addresses", "is_remote", "open_filesystem", "write_manifest"]
 
 COLUMNS = ("uri", "path", "url", "image")
 """Names of the column with addresses that are tried in a list."""
-
-_ROWS = 100_000
 
 
 def is_remote(address: str) -> bool:
@@ -67,11 +65,25 @@ def find_addresses(source: str, column: str | None = None) -> tuple[list[str], s
     return addresses, note
 
 
-def write_manifest(addresses: Sequence[str], path: Path) -> None:
-    """The addresses as Parquet, in row groups that readers can share."""
-    part = path.with_suffix(".part")
-    pq.write_table(pa.table({"path": pa.array(addresses, pa.string())}), part, row_group_size=_ROWS)
-    part.replace(path)
+def write_manifest(addresses: Sequence[str], folder: Path, rows: int) -> int:
+    """The addresses as Parquet files of at most so many rows, each of which becomes one piece of work.
+
+    Args:
+        addresses: Each once.
+        folder: Of the files; those of an earlier run are replaced.
+        rows: In a file.
+
+    Returns:
+        The number of files.
+    """
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("part-*.parquet"):
+        old.unlink()
+    starts = range(0, len(addresses), rows)
+    for number, start in enumerate(starts):
+        table = pa.table({"path": pa.array(addresses[start : start + rows], pa.string())})
+        pq.write_table(table, folder / f"part-{number:06}.parquet")
+    return len(starts)
 
 
 def _listed(source: str, column: str | None) -> Iterator[str]:

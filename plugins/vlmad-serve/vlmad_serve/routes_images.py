@@ -20,9 +20,7 @@ __all__ = ["NameInPath", "Rate", "images_body", "router"]
 
 router = APIRouter(prefix="/v1", tags=["images"])
 NameInPath = Annotated[str, Path(pattern=NAME, description="Name of the product.")]
-Rate = Annotated[
-    float | None, Query(ge=1e-4, le=0.9999, description="In place of the detector's own false-alarm rate.")
-]
+Rate = Annotated[float | None, Query(ge=1e-4, le=0.9999, description="In place of the detector's own rate.")]
 
 
 def images_body(fields: dict[str, Any], *, raw: bool = True) -> dict[str, Any]:
