@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 PLUGINS = $(wildcard plugins/vlmad-*)
 CODE    = vlmad_core plugins tests docs benchmarks
 
-.PHONY: help demo test test-all browser venv check lint types layers unit format wheels docs gallery pages parity wheelhouse runtime sbom licences release benchmark accuracy verdicts learned clean
+.PHONY: help demo test test-all browser venv check lint types layers unit format wheels docs gallery pages parity wheelhouse runtime sbom licences release benchmark accuracy verdicts line learned clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -115,6 +115,11 @@ verdicts:  ## promised and realised false-alarm rates on the same real pictures,
 	$(BIN)/python plugins/vlmad-pocket/benchmarks/verdicts.py --data $(DATA)
 	$(BIN)/python docs/build_tables.py
 	$(BIN)/python docs/verdict_tables.py
+
+line:  ## false alarms of a moving line with and without a filter over time, into the docs; scores are kept in .line
+	$(BIN)/python plugins/vlmad-watch/benchmarks/temporal.py --data $(DATA)/piped
+	$(BIN)/python docs/build_tables.py
+	$(BIN)/python docs/line_tables.py
 
 GENERATED = .generated
 learned:  ## what training brings: generated pictures, five seeds, across domains; goes on after a stop

@@ -21,6 +21,7 @@ DOCS = Path(__file__).parent
 RESULTS = DOCS / "results"
 _BETWEEN = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _VERDICTS = runpy.run_path(str(DOCS / "verdict_tables.py"))
+_LINE = runpy.run_path(str(DOCS / "line_tables.py"))
 _BENCHMARKS = runpy.run_path(str(DOCS.parent / "plugins" / "vlmad-pocket" / "benchmarks" / "table.py"))
 
 Row = dict[str, Any]
@@ -30,6 +31,7 @@ def pages() -> dict[Path, str]:
     """Every page that has a table, with tables that are up to date."""
     every = [
         *DOCS.glob("inspection.md"),
+        *DOCS.glob("howto/watch.md"),
         *sorted(DOCS.glob("methods/*.md")),
         *sorted(DOCS.parent.glob("plugins/*/README.md")),
     ]
@@ -63,6 +65,33 @@ def few_shot(name: str, shots: tuple[int, ...], beside: str = "") -> Iterator[st
         yield _line([real, _counts(at[4]), *values, _interval(at[4]), _pixels(at[4]), *_other(beside, real)])
     means = [f"{_mean_at(name, n):.3f}" for n in shots]
     yield _line(["**mean**", "", *means, "", "", *_other_mean(beside)])
+
+
+def presets(name: str) -> Iterator[str]:
+    """A row for each set; a column for each recipe, preset and number of normal images; `*`: used to choose."""
+    ways = list(dict.fromkeys((row["recipe"], row["quality"], row["shots"]) for row in rows(name)))
+    labels = [f"{recipe}, {quality or 'as it is'}" + (f", {n} normal" if n else "") for recipe, quality, n in ways]
+    yield from _head(["set", "good + defective", *labels])
+    for real, mine in _by(rows(name), "set"):
+        at = {(row["recipe"], row["quality"], row["shots"]): row for row in mine}
+        yield _line([real + _CHOSEN.get(real, ""), _counts(mine[0]), *(_preset(at.get(way)) for way in ways)])
+    sets = len(_by(rows(name), "set"))
+    means = []
+    for way in ways:
+        mine = [row for row in rows(name) if (row["recipe"], row["quality"], row["shots"]) == way]
+        value = f"{mean(row['auroc'] for row in mine):.3f}"
+        means.append(f"**{value}**" if len(mine) == sets else f"{value} of {len(mine)} sets")
+    yield _line(["**mean**", "", *means])
+
+
+_CHOSEN = {"cookies/cookie": " \\*", "elpv/mono": " \\*"}
+"""Sets that settings were chosen with."""
+
+
+def _preset(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return f"{row['auroc']:.3f} ({_interval(row)})" + (f"; {row['aupro']:.3f}" if "aupro" in row else "")
 
 
 def unlabelled(name: str, beside: str) -> Iterator[str]:
@@ -189,6 +218,7 @@ def _line(cells: list[str]) -> str:
 
 TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "pocket": lambda: _BENCHMARKS["accuracy"](rows("pocket")),
+    "presets": partial(presets, "presets"),
     "pocket-extractors": partial(side_by_side, "pocket-extractors"),
     "learned": lambda: _BENCHMARKS["learned"](rows("learned")),
     "patch-memory": partial(few_shot, "patch-memory", (1, 2, 4, 16)),
@@ -197,6 +227,8 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "verdicts": lambda: _VERDICTS["kept"](rows("verdicts"), "conformal"),
     "verdicts few-shot": lambda: _VERDICTS["kept"](rows("verdicts"), "leave-one-out"),
     "verdicts of usual rules": lambda: _VERDICTS["usual"](rows("verdicts")),
+    "line": lambda: _LINE["alarms"](rows("line")),
+    "line, frames that depend": lambda: _LINE["dependence"](rows("line")),
     "foreground": partial(equal_rows_joined, "foreground"),
     **{f"parity {table}": partial(parity, table) for table in STAGES},
 }

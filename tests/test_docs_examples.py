@@ -87,7 +87,9 @@ class Block:
     def is_slow(self) -> bool:
         """Whether it learns, or measures."""
         return bool(re.search(r"\b(train|benchmark|study)\(", self.code)) or any(
-            words[1] in ("train", "benchmark", "study", "speed") for words in self.commands if words[0] == "vlmad"
+            words[1] in ("train", "benchmark", "study", "speed", "export", "batch")
+            for words in self.commands
+            if words[0] == "vlmad"
         )
 
 

@@ -234,3 +234,24 @@ def test_a_row_of_a_benchmark_with_an_unread_image_is_not_a_clean_exit(tmp_path)
     with pytest.raises(Exception) as left:
         _report(results, as_json=False, quiet=True)
     assert getattr(left.value, "exit_code", None) == 3
+
+
+def test_a_picture_of_a_result_shows_the_pixels_that_were_scored(tmp_path):
+    """A 12-bit image is bright in the scores and must not be nearly black in the overlay of Python or in a report."""
+    values = np.random.default_rng(0).integers(2000, 4096, (48, 48)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    detector = build(MEMORY, registry=memory_registry())
+    detector.bits = 12
+    detector.fit([tmp_path / "a.png"])
+    prediction = detector.predict(tmp_path / "a.png")
+    assert prediction.bits == 12
+    expected = np.asarray(decode(tmp_path / "a.png", bits=12).image).mean()
+    shown = np.asarray(prediction.overlay().convert("L"))
+    assert shown.max() > 100 and expected > 180
+    dark = np.asarray(Image.fromarray(values).point(lambda v: v / 257).convert("L")).mean()
+    assert abs(np.median(shown[: shown.shape[0] // 3]) - dark) > 40
+    report = pytest.importorskip("vlmad_report.report")
+    run(detector, [tmp_path / "a.png"], tmp_path / "out", overlays=False)
+    report.write_report(tmp_path / "out")
+    photos = [Image.open(path).convert("L") for path in (tmp_path / "out/report-files").rglob("*.jpg")]
+    assert max(float(np.asarray(photo).mean()) for photo in photos) > 150

@@ -106,3 +106,21 @@ def test_name_of_an_exception_never_reaches_a_user(
     assert seen.code == 1
     assert type(error).__name__ not in seen.err
     assert len(seen.err.split()) > 5
+
+
+def test_a_command_that_cannot_be_imported_says_why_and_leaves_the_others(
+    vlmad: Vlmad, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (
+        "from vlmad_core.registry import Command, hookimpl\n@hookimpl\ndef vlmad_commands():\n"
+        "    yield Command(name='watch', target='vlmad_gone:watch', summary='Not there.')\n"
+    )
+    add(site, "broken", source)
+    monkeypatch.setenv("VLMAD_PLUGINS", "vlmad-tinytest vlmad-broken")
+    seen = vlmad("--help")
+    assert seen.code == 0
+    assert "predict" in seen.out and "watch" in seen.out
+    for arguments in (["watch"], ["watch", "folder", "--fps", "3"]):
+        seen = vlmad(*arguments)
+        assert seen.code == 1
+        assert "command 'vlmad-broken:watch' cannot be imported from vlmad_gone:watch" in seen.err

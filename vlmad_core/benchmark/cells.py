@@ -217,7 +217,7 @@ def _variant(
         changed = validate(PipelineSpec, override(saved.model_dump(), {**changes, **method.overrides}))
         resolved = resolve(changed, prefer=plugins, registry=registry)
     else:
-        resolved = resolve(method.recipe, {**changes, **method.changes()}, registry=registry)
+        resolved = resolve(method.recipe, {**changes, **method.changes()}, quality=method.quality, registry=registry)
         if shots:
             resolved = take_few_shot(resolved, registry=registry)
         recipe = resolved.recipe

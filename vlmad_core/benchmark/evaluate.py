@@ -168,8 +168,10 @@ _NUMBERS = (
 
 
 def _fit(cell: Cell, pipeline: Pipeline, features: SharedFeatures, key: str, references: Sequence[int]) -> None:
-    if pipeline.rotations != "off":  # rotated copies are of this detector alone, so there is nothing to share
-        pipeline.fit([sample.image for sample in cell.references], cell.category.class_name)
+    class_name = cell.category.class_name
+    takes_rotations = all(scorer.takes_rotations for scorer in pipeline.memory_scorers)
+    if pipeline.rotations != "off" and takes_rotations:  # the copies are of this detector alone: nothing is shared
+        pipeline.fit([sample.image for sample in cell.references], class_name)
         return
     scorers = pipeline.scorers_by_scale
     for scorer in (scorer for of_scale in scorers for scorer in of_scale if scorer.needs_fit):

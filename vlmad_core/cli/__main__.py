@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from keyword import iskeyword
 from typing import Annotated, Any, NoReturn
@@ -51,14 +51,17 @@ class _Lazy(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in self.commands:
             return self.commands[cmd_name]
-        kind = None
+        kind, settings = None, None
         if cmd_name in _COMMANDS:
             word = cmd_name.replace("-", "_")
             module = import_module(f"vlmad_core.cli.{word}{'_' * iskeyword(word)}")  # none can be called "import"
             command = getattr(module, f"{word}_command")
             kind = getattr(module, f"{cmd_name.title().replace('-', '')}Command", None)
         elif cmd_name in _plugin_commands():
-            command = default_registry().get("command", cmd_name).load()
+            try:
+                command = default_registry().get("command", cmd_name).load()
+            except VlmadError as error:  # one broken plugin must not take the list of all commands with it
+                command, settings = _broken(error), {"ignore_unknown_options": True, "allow_extra_args": True}
         else:
             for name in self.list_commands(ctx):  # Click suggests the nearest of the names in self.commands
                 self.get_command(ctx, name)
@@ -66,7 +69,7 @@ class _Lazy(TyperGroup):
         app = command
         if not isinstance(command, typer.Typer):  # one command, not a group of them
             app = typer.Typer(add_completion=False)
-            app.command(cmd_name, cls=kind)(command)
+            app.command(cmd_name, cls=kind, context_settings=settings)(command)
         self.commands[cmd_name] = _without_flag_types(typer.main.get_command(app))
         return self.commands[cmd_name]
 
@@ -79,6 +82,16 @@ class _Lazy(TyperGroup):
         except KeyboardInterrupt as error:
             terminal.complain(str(error) or "stopped.")
             raise typer.Exit(130) from None
+
+
+def _broken(error: VlmadError) -> Callable[[], None]:
+    """In place of a command that cannot be imported: says why when it is called."""
+
+    def command() -> None:
+        """Cannot be used: its plugin cannot be imported; call it to see why."""
+        raise error
+
+    return command
 
 
 def _without_flag_types(command: Any) -> Any:

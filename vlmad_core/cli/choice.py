@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -15,7 +16,15 @@ from vlmad_core.cli.options import Bits, parse_scales, parse_settings, parse_siz
 from vlmad_core.pipeline.defaults import default_recipe
 from vlmad_core.pipeline.resolve import KEEP, changes_of
 
-__all__ = ["Choice", "takes_choice"]
+__all__ = ["Choice", "Quality", "takes_choice"]
+
+
+class Quality(StrEnum):
+    """Presets of a recipe."""
+
+    fast = "fast"
+    balanced = "balanced"
+    best = "best"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +43,7 @@ class Choice:
     model: str | None = None
     image_size: str | None = None
     scales: str | None = None
+    quality: str | None = None
     tiles: str | None = None
     device: str = "auto"
     settings: Sequence[str] = ()
@@ -68,7 +78,17 @@ class Choice:
     def words(self) -> list[str]:
         """As on a command line."""
         words = ["--recipe", self.recipe_or_default]
-        for name in ("backbone", "extractor", "prompts", "weights", "model", "image_size", "scales", "tiles"):
+        for name in (
+            "quality",
+            "backbone",
+            "extractor",
+            "prompts",
+            "weights",
+            "model",
+            "image_size",
+            "scales",
+            "tiles",
+        ):
             value = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", value] if value is not None else []
         words += [word for name in self.scorers for word in ("--scorer", name)]
@@ -124,6 +144,9 @@ _OPTIONS: dict[str, Any] = {
             metavar="SIDE",
             autocompletion=lambda incomplete: _offered(incomplete, "fit", "fit:1024", "stretch"),
         ),
+    ],
+    "quality": Annotated[
+        Quality | None, _value("fast, balanced or best: the size of the input that the recipe names.", "--quality")
     ],
     "scales": Annotated[
         str | None,

@@ -56,9 +56,9 @@ def feedback_command(
     if undo:
         if feedback is not None:
             raise typer.BadParameter("--undo takes the detector alone.")
-        former = restore_former(detector)
+        newer = restore_former(detector)
         if not quiet:
-            terminal.note(f"{detector}: the former version is in force again; the newer one is in {former}.")
+            terminal.note(f"{detector}: the former version is in force again; the newer one is in {newer}.")
         return
     if feedback is None:
         raise typer.BadParameter("give the file that the page exported: vlmad feedback nut.vlmad feedback.json")

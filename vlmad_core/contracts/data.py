@@ -194,6 +194,7 @@ class Prediction:
         normal_range: Median of the maps of normal images, and what 99.5 % of their cells do not exceed; None where the
             detector has fewer than two normal images.
         class_token: ``[D]`` float32 of unit length, the image as a whole; None where the extractor gives none.
+        bits: Of the values in the file, where the detector was given them: :meth:`overlay` shows the same pixels.
         tiles: In how many tiles the image was also read; 0: as a whole alone.
         explainer: What `evidence` calls; it keeps the detector, and a copy in another process has none.
     """
@@ -204,6 +205,7 @@ class Prediction:
     path: str | None = None
     normal_range: tuple[float, float] | None = None
     class_token: np.ndarray | None = None
+    bits: int | None = None
     tiles: int = 0
     explainer: Callable[[Prediction, ImageLike | None], Evidence] | None = field(default=None, compare=False)
 
@@ -251,7 +253,8 @@ class Prediction:
             raise ImageError("this prediction is of an image in memory; give it: result.overlay(image).")
         # Imported by name when asked for: drawing uses predictions, and they know nothing of it otherwise.
         overlay = import_module("vlmad_core.run.overlay")
-        picture = import_module("vlmad_core.contracts.decode").decode(source, smallest=self.raw_map.shape).image
+        decode = import_module("vlmad_core.contracts.decode").decode
+        picture = decode(source, smallest=self.raw_map.shape, bits=self.bits).image
         drawn: Image.Image = overlay.draw(
             picture, self, overlay.Scale.of_range(self.normal_range), Path(self.path or "").name
         )

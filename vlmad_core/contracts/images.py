@@ -117,6 +117,7 @@ class Picture:
         notes: What a person should know of it, such as that only the first of several pages was read.
         sha256: Of the file, where :func:`read` was asked for it.
         stamp: Its size and times when it was read, likewise.
+        bits: Of its values, where they were given.
         views: What is made of it: the whole image at one or several sizes, then tiles.
         others: ``[3, H, W]`` each, of the further views of the whole image.
         tiles: What the pixels of tiles are cut from; None where there are none.
@@ -129,6 +130,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     sha256: str = ""
     stamp: str = ""
+    bits: int | None = None
     views: tuple[View, ...] = ()
     others: tuple[Tensor, ...] = ()
     tiles: _LargeImage | None = None
@@ -308,6 +310,7 @@ def _load(source: ImageLike, preprocess: Preprocess, digest: bool) -> Picture:
         sha256=seen.sha256,
         stamp=seen.stamp,
         views=views,
+        bits=preprocess.bits,
         others=tuple(others),
         tiles=large,
     )

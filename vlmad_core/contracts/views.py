@@ -28,6 +28,12 @@ class View:
     is_tile: bool = False
 
     @property
+    def aspect(self) -> float:
+        """Width over height of this part of the image as it was given."""
+        top, left, bottom, right = self.box
+        return (right - left) / (bottom - top)
+
+    @property
     def reduction(self) -> tuple[float, float]:
         """Pixels of the image to one of the input, down and across."""
         top, left, bottom, right = self.box

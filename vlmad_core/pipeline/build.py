@@ -46,6 +46,7 @@ def build(
     image_size: Size | None = None,
     scales: Sequence[int] | None = None,
     tiles: int | str | None = None,
+    quality: str | None = None,
     device: str = AUTO,
     few_shot: bool = False,
     overrides: Mapping[str, Any] | None = None,
@@ -69,6 +70,7 @@ def build(
         scales: Several sides, such as ``[224, 448]``: the same parts at each of them, scores and maps fused.
         tiles: Large images in overlapping tiles too: ``"auto"`` (more than 36 times the pixels of the input), a number
             along the longer side, ``"512px"``, or ``"off"``.
+        quality: ``"fast"``, ``"balanced"`` or ``"best"``: the size of the input that the recipe names for it.
         device: Where it runs, such as ``"cuda:1"``; ``"auto"``: cuda, else mps, else cpu.
         few_shot: It will be fitted on normal images: where the recipe has no memory bank, its few-shot counterpart
             takes over.
@@ -84,11 +86,12 @@ def build(
     """
     shared = backbone if isinstance(backbone, Backbone) else None
     sides = None if isinstance(image_size, str) else image_size
-    given = [name for name, value in {"weights": weights, "model": model, "image_size": sides}.items() if value]
+    chosen = {"weights": weights, "model": model, "image_size": sides, "quality": quality}
+    given = [name for name, value in chosen.items() if value]
     if shared is not None and (given or device != AUTO):
         raise ConfigError(
             f"{', '.join(given) or 'device'}: the backbone is built already; give its name to choose "
-            "weights, model, image_size and device."
+            "weights, model, image_size, quality and device."
         )
     prefer = () if recipe is not None else PREFERRED
     if recipe is None:
@@ -107,7 +110,7 @@ def build(
         overrides=overrides,
     )
     made_from = None if shared is None else _made_from(shared)
-    resolved = resolve(recipe, changes, shared=made_from, prefer=prefer, registry=registry)
+    resolved = resolve(recipe, changes, shared=made_from, quality=quality, prefer=prefer, registry=registry)
     if few_shot:
         resolved = take_few_shot(resolved, registry=registry)
     return assemble(resolved, backbone=shared, device=device, registry=registry)

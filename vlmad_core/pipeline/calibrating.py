@@ -248,6 +248,6 @@ def predictions_of(pictures: Sequence[Picture], features: Features, scores: Scor
     """One prediction for each image of a batch."""
     maps, tokens = scores.anomaly_map.float().cpu().numpy(), _tokens(features)
     return [
-        Prediction(float(score), map_, picture.size or map_.shape, picture.path, class_token=token)
+        Prediction(float(score), map_, picture.size or map_.shape, picture.path, class_token=token, bits=picture.bits)
         for score, map_, picture, token in zip(scores.image.tolist(), maps, pictures, tokens, strict=True)
     ]

@@ -104,7 +104,7 @@ def _batches(images: Sequence[ImageFeatures]) -> Iterator[tuple[list[View], Feat
 
 
 def add_scores(into: ViewScores, image: ImageFeatures, scorers: ScorersByScale, score: ScoreViews) -> ViewScores:
-    """Score all views of an image."""
+    """Score all views of an image, none of their rotated copies."""
     for view, features in zip(image.views, image.features, strict=True):
         scores = score(features.select(slice(0, 1)), scorers[view.scale], view.size)
         into.add(view, float(scores.image[0]), scores.anomaly_map[0].float().cpu().numpy())

@@ -156,6 +156,7 @@ class Pipeline(Explaining):
         """
         done, contents, held, images = 0, hashlib.sha256(), list[ImageFeatures](), list[tuple[str, str]]()
         angles: list[float] | None = None
+        rotations = self.rotations if all(scorer.takes_rotations for scorer in self.memory_scorers) else "off"
         batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)
         with closing(batches):
             for pictures in batches:
@@ -163,16 +164,15 @@ class Pipeline(Explaining):
                     if picture.error:
                         raise ImageError(f"a normal image cannot be read: {picture.error}")
                     contents.update(picture.content)
+                if angles is None:
+                    angles = choose_angles(rotations, self.backbone, pictures)
                 keeps = note is not None or may_hold(held, pictures[0])
                 found = []
                 for rows, views, pixels in view_batches(pictures):
-                    pixels = pixels.to(self.backbone.device, self.backbone.dtype)
-                    aspects = [(v.box[3] - v.box[1]) / (v.box[2] - v.box[0]) for v in views]
-                    if angles is None:
-                        angles = choose_angles(self.rotations, self.backbone.vision, pixels, aspects)
-                    features = self._finite_features(pixels)
+                    aspects = [view.aspect for view in views]
                     used = angles if done < MAX_ROTATED else []
-                    rotated = [self.extractor(self.backbone.vision, rotate(pixels, each, aspects)) for each in used]
+                    features = self._finite_features(pixels)
+                    rotated = [self._finite_features(rotate(pixels, angle, aspects)) for angle in used]
                     fit_views(scorers, views, features)
                     for angle, copies in zip(used, rotated, strict=True):
                         fit_rotated_views(scorers, views, copies, partial(regions_before, angle, aspects))

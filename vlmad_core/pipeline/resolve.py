@@ -13,7 +13,7 @@ from typing import Any, Final
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline.input_spec import image_size_of
 from vlmad_core.pipeline.spec import PartSpec, PipelineSpec, override, read_spec
-from vlmad_core.registry.component import Config, Recipe
+from vlmad_core.registry.component import QUALITIES, Config, Recipe
 from vlmad_core.registry.registry import CORE, Entry, Registry, default_registry
 from vlmad_core.registry.validate import validate
 
@@ -75,6 +75,7 @@ class Resolved:
         recipe: Name of the recipe, or path of the file, that it comes from; empty: a mapping.
         few_shot: The recipe that takes over where normal images are given; empty: none.
         changes: What was exchanged in the recipe.
+        quality: The preset that was chosen; None: none.
         prefer: Distributions that win where several offer a short name: those that the recipe comes from and needs.
     """
 
@@ -86,6 +87,7 @@ class Resolved:
     recipe: str = ""
     few_shot: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
+    quality: str | None = None
     prefer: tuple[str, ...] = ()
 
     @property
@@ -106,6 +108,7 @@ def resolve(
     changes: Mapping[str, Any] | None = None,
     *,
     shared: PartSpec | None = None,
+    quality: str | None = None,
     prefer: Collection[str] = (),
     registry: Registry | None = None,
 ) -> Resolved:
@@ -118,6 +121,7 @@ def resolve(
         recipe: Name of a recipe, path of a pipeline file, or a spec.
         changes: Values at dotted paths, put in place of the recipe's.
         shared: What a backbone that is built already was made from: it is taken as it is and not looked up.
+        quality: A preset of the recipe.
         prefer: Distributions that win where several offer a short name.
         registry: Where to look; the installed plugins by default.
 
@@ -128,6 +132,7 @@ def resolve(
     registry = registry or default_registry()
     changes = dict(changes or {})
     few_shot, data = "", None
+    item: Recipe | None = None
     if isinstance(recipe, PipelineSpec):
         data = recipe.model_dump()
     elif isinstance(recipe, Mapping):
@@ -140,13 +145,17 @@ def resolve(
     else:
         entry = registry.get("recipe", str(recipe), prefer=prefer)
         assert isinstance(entry.item, Recipe)
-        data, few_shot = dict(entry.item.spec), entry.item.few_shot
+        item = entry.item
+        data, few_shot = dict(item.spec), item.few_shot
         prefer = (*prefer, entry.plugin, CORE)
     named = "" if isinstance(recipe, PipelineSpec | Mapping) else str(recipe)
-    spec = validate(PipelineSpec, override(data, _with_own_options(data, changes, registry)))
+    data = override(data, _with_own_options(data, changes, registry))
+    if quality is not None:  # of the size alone, so a backbone that was exchanged takes it too
+        data = override(data, _preset(quality, item, changes, registry))
+    spec = validate(PipelineSpec, data)
     if shared is not None:
         spec = spec.model_copy(update={"backbone": shared})
-    about = {"recipe": named, "few_shot": few_shot, "changes": changes, "prefer": tuple(prefer)}
+    about = {"recipe": named, "few_shot": few_shot, "changes": changes, "quality": quality, "prefer": tuple(prefer)}
     return _resolved(spec, registry, shared is None, about)
 
 
@@ -202,6 +211,28 @@ def changes_of(
     if tiles is not None:
         changes["tiles"] = tiles
     return changes | dict(overrides or {})
+
+
+_SIZES = ("image_size", "scales", "backbone.config.image_size")
+
+
+def _preset(quality: str, recipe: Recipe | None, changes: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
+    """What a preset changes.
+
+    Raises:
+        ConfigError: There is none of this name, or the size of the input is chosen twice.
+    """
+    if quality not in QUALITIES:
+        raise ConfigError(f"quality must be one of {', '.join(QUALITIES)}; got {quality!r}.")
+    if recipe is None or not recipe.quality:
+        recipes = (entry.item for entry in registry.entries("recipe"))
+        those = ", ".join(sorted(one.name for one in recipes if isinstance(one, Recipe) and one.quality)) or "none"
+        named = "a pipeline file" if recipe is None else f"recipe '{recipe.name}'"
+        raise ConfigError(f"{named} has no presets of quality; these recipes have: {those}. Give image_size or scales.")
+    twice = [path for path in _SIZES if path in changes]
+    if twice:
+        raise ConfigError(f"quality chooses the size of the input, and so does {twice[0]}; give one of them.")
+    return recipe.quality[quality]
 
 
 def is_file(recipe: str | Path) -> bool:

@@ -31,7 +31,7 @@ __all__ = [
 _MAX_BYTES = 1_000_000
 """Of a pipeline file: a hundred times what one has."""
 
-_Combine = Literal["mean", "sum", "harmonic", "max"]
+_Combine = Literal["mean", "sum", "harmonic", "geometric", "max"]
 
 Rotations = Literal["auto", "off"] | Annotated[int, Field(ge=2, le=72)]
 """How normal images are rotated; see :func:`vlmad_core.pipeline.rotations.choose_angles`."""
@@ -145,7 +145,7 @@ class PipelineSpec(Config):
 
     @model_serializer(mode="wrap")
     def _plain(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_defaults(self, dump(self), ("image_size", "scales", "tiles"))
+        return _without_defaults(self, dump(self), ("references", "image_size", "scales", "tiles"))
 
     @property
     def is_plain(self) -> bool:

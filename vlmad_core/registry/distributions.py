@@ -74,11 +74,14 @@ def _requires(distribution: metadata.Distribution | None) -> Sequence[str]:
 
 def _range_of_core(line: str) -> SpecifierSet | None:
     """The versions of the core that a requirement asks for; None where it is of something else, or does not apply."""
-    from packaging.specifiers import SpecifierSet
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     plain = _PLAIN.fullmatch(line)
     if plain is not None:  # the usual form, without the parser of all forms, which takes long to import
-        return SpecifierSet(plain[2]) if canonicalize_name(plain[1]) == CORE else None
+        try:
+            return SpecifierSet(plain[2]) if canonicalize_name(plain[1]) == CORE else None
+        except InvalidSpecifier:  # of no known form, so it asks for nothing
+            return None
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:

@@ -39,6 +39,7 @@ def comparison(
     top = _MARGIN + (2 if title else 0) * _LINE
     rows = max(map(len, groups.values()))
     floor = top + 2 * _LINE + rows * (_CELL + _LINE + _GAP)
+    bits = next((_bits(Path(folder)) for folder in runs.values()), None)
     paper = panel(width, floor + _LINE + _LEGEND)
     pen = ImageDraw.Draw(paper)
     pen.text((_MARGIN, _MARGIN), printable(title), _INK, font(960))
@@ -49,7 +50,7 @@ def comparison(
             pen.text((left + j * (_CELL + _GAP), top + _LINE), printable(head), _FAINT, font(600))
         for row, path in enumerate(paths):
             y = top + 2 * _LINE + row * (_CELL + _LINE + _GAP)
-            _paste(paper, (left, y), open_image(path))
+            _paste(paper, (left, y), open_image(path, bits=bits))
             for j, (folder, found) in enumerate(zip(runs.values(), seen, strict=True), start=1):
                 x, result = left + j * (_CELL + _GAP), found[path]
                 with Image.open(Path(folder) / (result.overlay or ""), formats=["JPEG"]) as overlay:
@@ -87,3 +88,9 @@ def _paste(paper: Image.Image, corner: tuple[int, int], picture: Image.Image) ->
     size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
     picture = picture.resize(size, Image.Resampling.LANCZOS)
     paper.paste(picture, (corner[0] + (_CELL - size[0]) // 2, corner[1] + (_CELL - size[1]) // 2))
+
+
+def _bits(folder: Path) -> int | None:
+    """Of the values in 16-bit grey files, as the run read them."""
+    bits: int | None = ((read_run_record(folder) or {}).get("settings") or {}).get("bits")
+    return bits

@@ -47,8 +47,8 @@ def draw_evidence(
     width, height = max(1, round(image.width * share)), max(1, round(image.height * share))
     if drawn is None:
         scale = scale or Scale.of_picture(prediction.raw_map)
-        small = image.resize((width, height), Image.Resampling.BICUBIC)
-        photo = heated(small, prediction.map_at((height, width)), scale)
+        resized = image.resize((width, height), Image.Resampling.BICUBIC)
+        photo = heated(resized, prediction.map_at((height, width)), scale)
     else:
         photo = drawn.resize((width, height), Image.Resampling.BILINEAR, _photo_box(drawn, image.width / image.height))
     by = width / prediction.size[1], height / prediction.size[0]

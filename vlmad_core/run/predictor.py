@@ -133,7 +133,7 @@ class Predictor:
         from vlmad_core.run.verdicts import decide_all
 
         pipeline, decision = self._open()
-        rows = []
+        rows: list[dict[str, Any]] = []
         for judged in decide_all(judge(pipeline, files, batch_size=self.batch_size), decision):
             for result, prediction in judged:
                 result = _renamed(result, names[len(rows)])

@@ -17,9 +17,9 @@ from vlmad_core.errors import ConfigError, IncompatibleError, VlmadError
 from vlmad_core.pipeline import Pipeline
 from vlmad_core.run import read_results
 from vlmad_core.testing import tiny_backbone
-from vlmad_export import ExportedPipeline, export_detector, pipeline_export
+from vlmad_export import ExportedPipeline, export_detector, exporting
+from vlmad_export.exporting import ExportReport
 from vlmad_export.parity import Limits
-from vlmad_export.pipeline_export import ExportReport
 
 PATCHES = {"use": "patches", "config": {"layers": [2, 3], "space": "raw"}}
 
@@ -149,13 +149,38 @@ def test_an_unfitted_detector_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "to"), [("a.xml", "onnx"), ("a.onnx", "openvino"), ("a", "onnx")])
 def test_an_ending_of_another_runtime_is_refused(
-    name: str, to: pipeline_export.Runtime, fitted: Callable[[], Pipeline], tmp_path: Path
+    name: str, to: exporting.Runtime, fitted: Callable[[], Pipeline], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="give that as --out"):
         export_detector(fitted(), tmp_path / name, to=to)
 
 
-def test_a_lower_precision_needs_images(fitted: Callable[[], Pipeline], tmp_path: Path, normals: Path) -> None:
-    detector = vlmad_core.build("patch-memory", backbone=tiny_backbone(), extractor=PATCHES).fit(normals)
+def test_a_lower_precision_needs_images(tmp_path: Path) -> None:
+    arrays = [np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8) for i in range(9)]  # which have no files
+    detector = vlmad_core.build("patch-memory", backbone=tiny_backbone(), extractor=PATCHES).fit(arrays)
     with pytest.raises(ConfigError, match="needs at least 8 images of good parts, and 0 were found"):
         export_detector(detector, tmp_path / "a.onnx", precision="int8")
+
+
+def test_the_core_refuses_a_file_without_its_record_in_a_sentence(
+    exported: tuple[Pipeline, ExportReport], normals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lonely = tmp_path / "plate.onnx"
+    lonely.write_bytes(exported[1].model.read_bytes())
+    with pytest.raises(SystemExit) as left:
+        main(["predict", str(normals), "--detector", str(lonely)])
+    assert left.value.code == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert "plate.json is missing beside it" in error
+    assert "an error inside vlmad" not in error
+
+
+def test_without_the_plugin_the_core_says_what_to_install(
+    exported: tuple[Pipeline, ExportReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("vlmad_core.pipeline.build.import_module", missing)
+    with pytest.raises(ConfigError, match="pip install vlmad-export"):
+        vlmad_core.load(exported[1].model)

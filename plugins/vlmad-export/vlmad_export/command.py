@@ -60,7 +60,7 @@ def export_command(
     `vlmad predict --detector nut.onnx`.
     """
     from vlmad_core.pipeline.build import build, load
-    from vlmad_export.pipeline_export import export_detector
+    from vlmad_export.exporting import export_detector
 
     pipeline = load(detector, device="cpu") if detector.exists() else build(str(detector), device="cpu")
     pipeline.class_name = class_name or pipeline.class_name

@@ -17,17 +17,21 @@ from vlmad_core.contracts import (
     Features,
     Level,
     LevelSpec,
+    Prediction,
     Preprocess,
     Scorer,
     Scores,
     TextEmbeddings,
 )
+from vlmad_core.contracts.images import Picture
 from vlmad_core.errors import ConfigError
 from vlmad_core.inspection.calibration import Calibration, Fingerprint
+from vlmad_core.inspection.evidence import Evidence
 from vlmad_core.pipeline import Pipeline
 from vlmad_core.pipeline.decisions import StoredCalibration
 from vlmad_edge.record import Record, decode_tokens, read_record
 from vlmad_edge.session import open_session
+from vlmad_export.edge_errors import as_core_errors
 from vlmad_export.record_file import exported_fingerprint
 
 __all__ = ["ExportedPipeline", "load_exported"]
@@ -124,6 +128,15 @@ class ExportedPipeline(Pipeline):
             f" pixels, {known}\nmade from  {', '.join(parts)}"
         )
 
+    def explain_batch(
+        self, pictures: Sequence[Picture], class_names: Sequence[str] | None = None
+    ) -> list[tuple[Prediction, Evidence]]:
+        """Refused: the parts that would give the reasons are constants of the file."""
+        raise ConfigError(
+            f"{self.record.model}: is an exported detector, which gives scores, maps and verdicts and no evidence. Ask "
+            "the detector that it was exported from."
+        )
+
     def save(self, folder: str | Path) -> NoReturn:
         """Refused: the file is the detector already."""
         raise ConfigError(
@@ -152,4 +165,5 @@ def load_exported(path: str | Path, *, threads: int | None = None, device: str =
     Raises:
         ConfigError: A file is missing, changed or of another model, or the runtime is not installed.
     """
-    return ExportedPipeline(read_record(path), threads=threads, device=device)
+    with as_core_errors():
+        return ExportedPipeline(read_record(path), threads=threads, device=device)

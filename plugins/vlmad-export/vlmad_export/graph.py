@@ -17,7 +17,7 @@ from vlmad_core.pipeline.spec import PipelineSpec
 __all__ = ["DetectorGraph", "check_exportable"]
 
 _PREPROCESS = {"size", "mean", "std", "interpolation", "bits"}
-_SPEC = {"backbone", "extractor", "prompts", "scorers", "fuse", "output"}
+_SPEC = {"backbone", "extractor", "prompts", "scorers", "fuse", "references", "output"}
 
 
 def check_exportable(pipeline: Pipeline) -> None:

@@ -30,6 +30,7 @@ def to_fp16(model: ModelProto, boundary: Sequence[str]) -> ModelProto:
         boundary: Names of these outputs.
     """
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     inside = {node.name for node in tower_nodes(model, boundary)}
     outside = [node.name for node in model.graph.node if node.name not in inside]
@@ -38,6 +39,7 @@ def to_fp16(model: ModelProto, boundary: Sequence[str]) -> ModelProto:
         converted = convert_float_to_float16(
             model, keep_io_types=True, op_block_list=DEFAULT_OP_BLOCK_LIST, node_block_list=outside
         )
+    OnnxModel(converted).topological_sort()  # the conversions between types were put at the end
     return checked(converted)
 
 

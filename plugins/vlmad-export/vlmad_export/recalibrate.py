@@ -118,19 +118,20 @@ def _references(
     scorers = [scorer for scorer in pipeline.scorers if isinstance(scorer, Scorer)]
     trials = [[empty_copy(scorer) if scorer.needs_fit else scorer for scorer in scorers]]
     found = [runs[image.digest] for image in images]
+    folds = fold_of(images, is_monotone=all(scorer.is_monotone for scorer in scorers if scorer.needs_fit))
+    # The order in which they are scored: fold by fold.
+    turns = iter([i for fold in dict.fromkeys(folds) for i, own in enumerate(folds) if own == fold])
     size = pipeline.preprocess.size
     whole = View(0, (0, 0, *size), size)
     originals = [ImageFeatures(size, (whole,), (run.original,)) for run in found]
-    replaced = {id(original): run.found for original, run in zip(originals, found, strict=True)}
 
     with torch.no_grad():
         text = pipeline.text_embeddings([pipeline.class_name or "object"])
 
     def score(image: ImageFeatures, fitted: ScorersByScale) -> Scores:
-        one = replaced[id(image)]
+        one = found[next(turns)].found  # in place of the features of the original, which the others are fitted with
         return pipeline.fuse([scorer(one, text, size) for scorer in fitted[0]], pipeline.labels)
 
-    folds = fold_of(images, is_monotone=all(scorer.is_monotone for scorer in scorers if scorer.needs_fit))
     with torch.no_grad():
         scores = scores_without_own_fold(trials, score, originals, folds, 8)
     measured = []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -182,9 +184,17 @@ def _run(out: Path, worker: Mapping[str, Any], options: BatchOptions, progress: 
 
     own = not ray.is_initialized()
     if own:
-        _connect(options)
+        try:
+            _connect(options)
+        except Exception as error:  # Ray raises classes of its own and plain ones
+            reason = " ".join(str(error).split())
+            raise VlmadError(
+                f"Ray could not be started or reached ({reason}). Nothing was judged; try again."
+            ) from error
     context = DataContext.get_current()
     context.enable_progress_bars = progress
+    if not progress:
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.checkpoint_config = CheckpointConfig(
         id_column="path", checkpoint_path=str((out / CHECKPOINT).absolute()), delete_checkpoint_on_success=False
     )
@@ -217,9 +227,13 @@ def _connect(options: BatchOptions) -> None:
     if address:
         ray.init(address=address, log_to_driver=False)
         return
-    needed = options.workers * options.cpus + 1  # one for reading and writing
+    # Beside the workers one task lists, one reads, one filters and one writes, each of which asks for a whole CPU.
     ray.init(
-        address="local", num_cpus=max(int(needed), os.cpu_count() or 1), include_dashboard=False, log_to_driver=False
+        address="local",
+        num_cpus=ceil(options.workers * options.cpus) + 4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
     )
 
 

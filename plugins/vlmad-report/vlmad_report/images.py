@@ -44,7 +44,9 @@ class Pictures:
     problems: tuple[str, ...] = ()
 
 
-def make_pictures(row: Row, folder: Path, places: Sequence[Path], scale: Scale, *, max_side: int = 1024) -> Pictures:
+def make_pictures(
+    row: Row, folder: Path, places: Sequence[Path], scale: Scale, *, max_side: int = 1024, bits: int | None = None
+) -> Pictures:
     """Read the image of a row, its map and its evidence, and encode what the page needs.
 
     An image that is no longer there is replaced by the picture in its overlay, where there is one.
@@ -55,13 +57,14 @@ def make_pictures(row: Row, folder: Path, places: Sequence[Path], scale: Scale, 
         places: Folders from which relative paths of images may start; the first that has the file is used.
         scale: Colours of the heat.
         max_side: Longer side of the photograph, in pixels.
+        bits: Of the values in 16-bit grey files, as they were scored.
     """
     name, files, problems, photo, sha256 = file_name(row.path), {}, [], None, None
     path = _find(row.path, places)
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        photo = open_image(path)
+        photo = open_image(path, bits=bits)
     except (OSError, ValueError, ImageError):
         if row.error is None:
             problems.append("the image is not there or cannot be read")
@@ -79,7 +82,7 @@ def make_pictures(row: Row, folder: Path, places: Sequence[Path], scale: Scale, 
         except (ConfigError, OSError):
             problems.append("the anomaly map is not there or cannot be read")
     if row.nearest_normal is not None:
-        normal = _nearest(row, folder, places)
+        normal = _nearest(row, folder, places, bits)
         if normal is None:
             why = row.nearest_normal.problem or "the nearest normal image is not there or cannot be read"
             problems.append(why.rstrip("."))
@@ -116,14 +119,14 @@ def _from_overlay(path: Path) -> Image.Image | None:
     return overlay.crop((left, top, right, bottom)) if bottom > top else None
 
 
-def _nearest(row: Row, folder: Path, places: Sequence[Path]) -> Image.Image | None:
+def _nearest(row: Row, folder: Path, places: Sequence[Path], bits: int | None) -> Image.Image | None:
     assert row.nearest_normal is not None
     nearest = row.nearest_normal
     tries: list[Callable[[], Image.Image]] = []
     if nearest.crop:
         tries.append(lambda: open_image(folder / str(nearest.crop)))
     if nearest.path:
-        tries.append(lambda: _crop(open_image(_find(nearest.path, places)), nearest.box))
+        tries.append(lambda: _crop(open_image(_find(nearest.path, places), bits=bits), nearest.box))
     for attempt in tries:
         try:
             return attempt()

@@ -122,11 +122,13 @@ def write_report(
 
 def _pictures(source: Source, places: list[Path], scale: Scale, max_side: int) -> Iterator[Pictures]:
     """In the order of the rows, a few ahead of what is written, so that memory stays flat."""
+    settings = source.record.get("settings")
+    bits = settings.get("bits") if isinstance(settings, dict) else None
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="vlmad-report") as pool:
         step = 8 * _THREADS
         for start in range(0, len(source.rows), step):
             yield from pool.map(
-                lambda row: make_pictures(row, source.folder, places, scale, max_side=max_side),
+                lambda row: make_pictures(row, source.folder, places, scale, max_side=max_side, bits=bits),
                 source.rows[start : start + step],
             )
 

@@ -169,7 +169,7 @@ def test_a_plan_of_20_minutes_costs_about_20_minutes_for_100_images():
 def test_rates_have_exact_intervals_and_areas_ignore_what_is_missing():
     rate = Rate(0, 20)
     assert rate.interval == pytest.approx((0, 0.168), abs=1e-3)
-    only_normal = summarise(Measured("x", [0, 1], [0.1, 0.2], [False, True]), np.array([False, False]))
+    only_normal = summarise(Measured("x", [0, 1], [0.1, 0.2], [False, True], [False, True]), np.array([False, False]))
     assert np.isnan(only_normal.auroc)
     assert (only_normal.false_alarms.count, only_normal.misses.total) == (1, 0)
 
@@ -177,9 +177,9 @@ def test_rates_have_exact_intervals_and_areas_ignore_what_is_missing():
 def test_sanity_fails_where_noise_beats_the_gradient():
     plan = Plan(epsilons=(8,), steps=5, restarts=1)
     measured = {
-        "attack:random:raise:8": Measured("attack:random:raise:8", [0], [0.9], [True]),
-        "attack:pgd:raise:8": Measured("attack:pgd:raise:8", [0], [0.5], [False]),
-        "attack:pgd:raise:64": Measured("attack:pgd:raise:64", [0], [0.5], [False]),
+        "attack:random:raise:8": Measured("attack:random:raise:8", [0], [0.9], [True], [True]),
+        "attack:pgd:raise:8": Measured("attack:pgd:raise:8", [0], [0.5], [False], [False]),
+        "attack:pgd:raise:64": Measured("attack:pgd:raise:64", [0], [0.5], [False], [False]),
     }
     failed = [check.text for check in sanity(measured, plan) if check.passed is False]
     assert any("random noise" in text for text in failed)

@@ -69,6 +69,7 @@ def attack(subject: Subject, cell: Cell, plan: Plan, images: Images, chosen: Seq
         list(chosen),
         [one.score for one in judged],
         [one.alarm for one in judged],
+        [one.above for one in judged],
         more={"trace": trace},
     )
 
@@ -115,6 +116,7 @@ def learn_and_apply(
         list(indices),
         [one.score for one in judged],
         [one.alarm for one in judged],
+        [one.above for one in judged],
         more={"learned_on": len(learn)},
     )
 
@@ -129,6 +131,7 @@ def transfer(other: Subject, cell: Cell, images: Images, chosen: Sequence[int], 
         list(chosen),
         [one.score for one in judged],
         [one.alarm for one in judged],
+        [one.above for one in judged],
         more={
             "clean_scores": [one.score for one in clean],
             "clean_alarms": [one.alarm for one in clean],

@@ -37,6 +37,7 @@ class Measured:
         images: Which of the test images, in the order of the scores.
         scores: Of these.
         alarms: Whether the verdict on each is an alarm.
+        above: Whether the score of each is above the threshold; ``not this part`` is an alarm at any score.
         seconds: That it took.
         pixel_auroc: Of the maps; None where not all defects have masks, or where pixels do not correspond.
         aupro: Likewise, up to a false-positive rate of 0.3.
@@ -47,6 +48,7 @@ class Measured:
     images: list[int]
     scores: list[float]
     alarms: list[bool]
+    above: list[bool]
     seconds: float = 0.0
     pixel_auroc: float | None = None
     aupro: float | None = None
@@ -63,7 +65,8 @@ class Measured:
             made = cls(**record)
         except TypeError:
             return None
-        return made if len(made.images) == len(made.scores) == len(made.alarms) else None
+        lengths = {len(column) for column in (made.images, made.scores, made.alarms, made.above)}
+        return made if len(lengths) == 1 else None
 
 
 def measure(subject: Subject, cell: Cell, images: Images, indices: Sequence[int]) -> Measured:
@@ -89,6 +92,7 @@ def measure(subject: Subject, cell: Cell, images: Images, indices: Sequence[int]
         list(indices),
         [one.score for one in judged],
         [one.alarm for one in judged],
+        [one.above for one in judged],
         pixel_auroc=auroc,
         aupro=aupro,
     )
@@ -136,6 +140,7 @@ def _worst(subject: Subject, cell: Cell, chosen: Images, indices: Sequence[int])
         list(indices),
         [one.score for one in judged],
         [one.alarm for one in judged],
+        [one.above for one in judged],
         pixel_auroc=auroc,
         aupro=aupro,
         more={"values": values},

@@ -86,4 +86,5 @@ class Averaged(Subject):
             raw = np.stack([one.prediction.raw_map for one in judged]).mean(0, dtype=np.float32)
             distance = self.pipeline.distance_to_normals(first, self.rule)
             verdict = self.rule.verdict(score, distance)
-            yield Judged(score, verdict.label in ALARMS, replace(first, score=score, raw_map=raw))
+            above = score > self.rule.threshold
+            yield Judged(score, verdict.label in ALARMS, above, replace(first, score=score, raw_map=raw))

@@ -77,9 +77,9 @@ def _attacks(summaries: Mapping[str, Summary], outcome: Outcome, checks: list[Ch
     rows = []
     for direction in DIRECTIONS:
         for epsilon in [*sorted(outcome.plan.epsilons), LARGE]:
-            found = [summaries.get(Cell("attack", name, epsilon, direction).id) for name in ("random", "pgd", "apgd")]
-            if any(found):
-                counts = [_wrong(summary, direction) for summary in found]
+            ids = [Cell("attack", name, epsilon, direction).id for name in ("random", "pgd", "apgd")]
+            if any(name in summaries for name in ids):
+                counts = [_wrong(summaries.get(name), direction) + _by_score(outcome, name) for name in ids]
                 rows.append(f"| {direction} | {epsilon} | {' | '.join(counts)} |")
     if not rows:
         return ["## Adversarial images", "Not measured yet."]
@@ -88,7 +88,8 @@ def _attacks(summaries: Mapping[str, Summary], outcome: Outcome, checks: list[Ch
         "Attacks on the image score by its true gradient, in the ball of the maximum norm around the image at the "
         "detector's size, saved as 8-bit pictures and judged as every other image. Only images that were decided "
         "rightly are attacked: *raise* turns a pass into a false alarm, *hide* turns an alarm into a miss. Wrong "
-        "decisions after the attack, of the images attacked:",
+        "decisions after the attack, of the images attacked; where the score alone would have decided otherwise, since "
+        "an image with such noise is *not this part*, that count follows:",
         "\n".join(
             [
                 "| direction | epsilon / 255 | random noise, best of all tries | PGD | APGD |",
@@ -113,6 +114,15 @@ def _attacks(summaries: Mapping[str, Summary], outcome: Outcome, checks: list[Ch
             "nearest) are common reasons."
         )
     return lines
+
+
+def _by_score(outcome: Outcome, name: str) -> str:
+    """How many the score alone would have decided wrongly, where that is another number."""
+    measured = outcome.measured.get(name)
+    if measured is None or measured.above == measured.alarms:
+        return ""
+    wanted = ":hide:" in name
+    return f"; by the score alone {sum(above is not wanted for above in measured.above)}/{len(measured.above)}"
 
 
 def _universal(summaries: Mapping[str, Summary], outcome: Outcome) -> list[str]:

@@ -30,11 +30,13 @@ class Judged:
     Args:
         score: Of the image.
         alarm: Whether the verdict is ``reject`` or ``not this part``.
+        above: Whether the score by itself is above the threshold.
         prediction: With the map.
     """
 
     score: float
     alarm: bool
+    above: bool
     prediction: Prediction
 
 
@@ -64,7 +66,8 @@ class Subject:
         for prediction in self.pipeline.stream(images, batch_size=self.batch_size):
             distance = self.pipeline.distance_to_normals(prediction, self.rule)
             verdict = self.rule.verdict(prediction.score, distance)
-            yield Judged(prediction.score, verdict.label in ALARMS, prediction)
+            above = prediction.score > self.rule.threshold
+            yield Judged(prediction.score, verdict.label in ALARMS, above, prediction)
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """``[B, 3, H, W]`` in [0, 1] at the detector's size, resized as the detector does it."""

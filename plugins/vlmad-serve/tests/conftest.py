@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from vlmad_serve.app import create_app
+from vlmad_serve.server import bind, make_server
 from vlmad_serve.services import Services
 from vlmad_serve.settings import ServerSettings
 
@@ -81,3 +85,27 @@ def enrol() -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def inspect() -> Callable[..., dict[str, Any]]:
     return _inspect
+
+
+@pytest.fixture
+def live(vlmad_registry, settings) -> Iterator[Callable[..., str]]:
+    """Start a server on a port of this machine, in a thread; gives its address."""
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(*paths: Path, **changes: Any) -> str:
+        made = settings(port=0, **changes)
+        sock = bind(made)
+        server = make_server(Services(made, paths))
+        thread = threading.Thread(target=lambda: server.run(sockets=[sock]), daemon=True)
+        thread.start()
+        running.append((server, thread))
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        return f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()

@@ -158,18 +158,19 @@ def test_the_nearest_normal_is_shown(serve, enrol, inspect, picture):
     assert client.get(nearest["image"]).content == picture(6)
 
 
-def test_evidence_that_the_core_does_not_give_is_answered_with_a_sentence(serve, enrol, inspect, picture, monkeypatch):
+def test_the_evidence_adds_up_to_the_score_and_names_the_nearest_place(serve, enrol, inspect, picture):
     client = serve()
     enrol(client)
-    link = inspect(client, picture(6))["links"]["evidence"]
-    monkeypatch.delattr("vlmad_core.contracts.data.Prediction.evidence", raising=False)
-    assert client.get(link).status_code == 501 and "vlmad-core" in client.get(link).json()["error"]
-    monkeypatch.setattr(
-        "vlmad_core.contracts.data.Prediction.evidence",
-        lambda self: {"reasons": [("memory", self.score)]},
-        raising=False,
-    )
-    assert client.get(link).json()["reasons"][0][0] == "memory"
+    found = inspect(client, picture(6, spot=True))
+    evidence = client.get(found["links"]["evidence"]).json()
+    assert sum(reason["value"] for reason in evidence["reasons"]) == pytest.approx(found["score"], abs=1e-5)
+    assert evidence["score_without_place"] < found["score"]
+    left, top, right, bottom = evidence["nearest"]["region"]
+    assert left < 24 and right > 10 and top < 20 and bottom > 8  # where the spot is
+    for side in ("image", "normal"):
+        answer = client.get(f"/v1/results/{found['id']}/nearest.jpg", params={"side": side})
+        assert answer.status_code == 200 and Image.open(io.BytesIO(answer.content)).format == "JPEG"
+    assert "/data/" not in json.dumps(evidence)  # no path of the machine
 
 
 def test_results_are_listed_filtered_and_exported(serve, enrol, inspect, picture):

@@ -6,17 +6,19 @@ The detector in use is never touched. A copy is changed, saved, warmed and compa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from vlmad_core.contracts.images import read
-from vlmad_core.errors import ConfigError, ImageError
-from vlmad_core.pipeline.calibrate import Measured, add_held_out, described, measure, start
+from vlmad_core.errors import ConfigError, ImageError, VlmadError
+from vlmad_core.inspection.calibration import ImageScore
+from vlmad_core.inspection.feedback import Feedback, FeedbackImage
+from vlmad_core.pipeline.calibrate import Measured, add_held_out, start
 from vlmad_core.pipeline.decisions import StoredCalibration
+from vlmad_core.pipeline.feedback import apply_feedback
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_serve.archive import Archive
 from vlmad_serve.detectors import Detectors, Version
-from vlmad_serve.normals import NormalImage, keep_normals, list_normals
+from vlmad_serve.normals import Kind, NormalImage, keep_normals, list_normals
 from vlmad_serve.refusal import Refusal
 from vlmad_serve.settings import ServerSettings
 from vlmad_serve.shadow import compare
@@ -103,11 +105,7 @@ class Changes:
         return _summary(version, compared)
 
     def apply_feedback(self, name: str, by: str, progress: Progress) -> dict[str, Any]:
-        """Let confirmed good images join memory and calibration, and confirmed defects the list of known defects.
-
-        Where the normal images of the product are here, the detector is fitted on all of them again, so that each is
-        scored without itself. Where they are not, as for a detector that was loaded, good images join the calibration
-        as held-out images.
+        """Let what people said join memory and calibration; see `vlmad_core.pipeline.feedback.apply_feedback`.
 
         Args:
             name: Of the product.
@@ -116,40 +114,49 @@ class Changes:
 
         Raises:
             Refusal: 409; nobody said anything new.
+            ImageError: The detector was loaded, and the normal images that it remembers are not here any more.
         """
         rows = self.store.rows(
-            "SELECT id, file, name, label FROM results WHERE detector = ? AND label IS NOT NULL AND applied IS NULL "
-            "AND has_files = 1 ORDER BY id",
+            "SELECT id, file, name, label, verdict FROM results WHERE detector = ? AND label IS NOT NULL "
+            "AND applied IS NULL AND has_files = 1 ORDER BY id",
             [name],
         )
         if not rows:
             raise Refusal(409, f"there is no new feedback for '{name}'.")
-        known = list_normals(self.store, name)
-        said = {row["file"]: row for row in rows}
-        references = [each for each in known if each.kind == "reference" and each.file not in said]
-        good = [NormalImage(f, r["name"], "", "reference") for f, r in said.items() if r["label"] == "good"]
-        defects = [NormalImage(f, r["name"], "", "defect") for f, r in said.items() if r["label"] == "defect"]
-        others = [each for each in known if each.kind != "reference" and each.file not in said]
-        former = self.detectors.current(name)
-        if len(references) >= 2 and former.pipeline.memory_scorers:
-            pipeline = self.detectors.empty()
-            self._fit(pipeline, former.pipeline.class_name, [*references, *good], progress)
-        else:
-            pipeline = self.detectors.copy(name)
-            good = [replace(each, kind="held-out") for each in good]
-            others = [*others, *good]
-        known_digests = _digests(pipeline)
-        held_out = [each for each in others if each.kind == "held-out" and each.file[:64] not in known_digests]
-        bad = [each for each in (*others, *defects) if each.kind == "defect" and each.file[:64] not in known_digests]
-        if held_out or bad:
-            self._extend(pipeline, held_out, bad, progress)
+        pipeline = self.detectors.copy(name)
+        self._find_images(name, pipeline)
+        latest = {row["file"]: row for row in rows}
+        labels = Feedback(
+            tuple(
+                FeedbackImage(str(self.archive.image_path(file)), file[:64], row["label"], row["verdict"])
+                for file, row in latest.items()
+            )
+        )
+        named = [NormalImage(file, row["name"], "", "reference") for file, row in latest.items()]
+        try:
+            report = apply_feedback(
+                pipeline,
+                labels,
+                batch_size=self.settings.batch_size,
+                progress=progress,
+                workers=self.settings.workers,
+            )
+        except VlmadError as error:
+            raise Refusal(422, self._named(str(error), [*named, *list_normals(self.store, name)])) from error
         version, compared = self._add(name, pipeline, "feedback", by)
+        kind: Kind = "reference" if report.is_refitted else "held-out"
+        kinds: dict[str, Kind] = {"good": kind, "defect": "defect"}
+        known = [
+            replace(each, kind=kinds[row["label"]]) for each in named if (row := latest[each.file])["label"] in kinds
+        ]
         with self.store.writing() as connection:
-            keep_normals(self.store, name, [*good, *defects], replace=False)
+            keep_normals(self.store, name, known, replace=False)
             connection.executemany(
                 "UPDATE results SET applied = ? WHERE id = ?", [(version.number, row["id"]) for row in rows]
             )
-        return {**_summary(version, compared), "good": len(good), "defects": len(defects)}
+        counts = {"good": len(report.joined), "defects": len(report.defects), "forgotten": len(report.forgotten)}
+        errors = {"before": asdict(report.before), "after": asdict(report.after)}
+        return {**_summary(version, compared), **counts, "errors": errors, "notes": list(report.notes)}
 
     # -- insides
 
@@ -195,33 +202,34 @@ class Changes:
         pipeline.stored_calibration = add_held_out(stored, *measured)
 
     def _measured(self, pipeline: Pipeline, images: Sequence[NormalImage], progress: Progress) -> list[Measured]:
+        if not images:
+            return []
         paths = [each.path(self.archive) for each in images]
         groups = [each.group for each in images]
-        found: list[Measured] = []
-        batches = read(
-            paths, pipeline.preprocess, batch_size=self.settings.batch_size, workers=self.settings.workers, digest=True
-        )
-        for pictures in batches:
-            for picture in pictures:
-                if picture.error:
-                    raise Refusal(422, self._named(f"an image cannot be read: {picture.error}", images))
-            for picture, prediction in zip(pictures, pipeline.predict_batch(pictures), strict=True):
-                found.append(measure(described(picture, groups, len(found)), prediction))
-            progress(len(found))
-        return found
+        try:
+            return pipeline.measured(paths, groups, self.settings.batch_size, progress, 0, self.settings.workers)
+        except ImageError as error:
+            raise Refusal(422, self._named(str(error), images)) from error
+
+    def _find_images(self, name: str, pipeline: Pipeline) -> None:
+        """Have the calibration name the files as they lie now; the data folder may have been moved."""
+        stored = pipeline.stored_calibration
+        if stored is None:
+            return
+        paths = {each.file[:64]: str(each.path(self.archive)) for each in list_normals(self.store, name)}
+
+        def found(images: tuple[ImageScore, ...]) -> tuple[ImageScore, ...]:
+            return tuple(replace(image, name=paths.get(image.digest, image.name)) for image in images)
+
+        old = stored.calibration
+        moved = replace(old, held_out=found(old.held_out), references=found(old.references), defects=found(old.defects))
+        pipeline.stored_calibration = replace(stored, calibration=moved)
 
     def _named(self, text: str, images: Sequence[NormalImage]) -> str:
         """A message with the names of the client in place of paths of this machine."""
         for each in images:
             text = text.replace(str(each.path(self.archive)), each.name or "an image")
         return text
-
-
-def _digests(pipeline: Pipeline) -> set[str]:
-    calibration = pipeline.calibration
-    if calibration is None:
-        return set()
-    return {image.digest for image in (*calibration.held_out, *calibration.references, *calibration.defects)}
 
 
 def _summary(version: Version, compared: dict[str, Any]) -> dict[str, Any]:

@@ -1,58 +1,61 @@
-"""Evidence of a stored result: asked of the core, where this version of it has evidence."""
+"""Evidence of a stored result: the image is scored once more, this time with reasons."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
+import io
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
-
-from vlmad_core.contracts.data import Prediction
+from vlmad_core.contracts.images import open_image, read
+from vlmad_core.errors import ImageError
+from vlmad_core.inspection.evidence import Evidence
 from vlmad_core.pipeline.pipeline import Pipeline
-from vlmad_serve.refusal import Refusal
+from vlmad_core.run.explain import crop_around
 
-__all__ = ["evidence_of", "has_evidence"]
-
-
-def has_evidence() -> bool:
-    """Whether the installed core says why a score is what it is."""
-    return hasattr(Prediction, "evidence")
+__all__ = ["draw_normal_place", "evidence_of"]
 
 
-def evidence_of(pipeline: Pipeline, path: Path) -> dict[str, Any]:
-    """What ``Prediction.evidence()`` says of an image, as plain data.
+def evidence_of(pipeline: Pipeline, path: Path) -> Evidence:
+    """Why an image has its score, in one pass through the detector.
 
     Raises:
-        Refusal: 501; the installed vlmad-core has no evidence.
+        ImageError: The file is not there any more.
     """
-    if not has_evidence():
-        raise Refusal(501, "the installed vlmad-core gives no evidence for a score; a later version does.")
-    ask: Any = pipeline.predict(path)
-    found = ask.evidence()
-    for name in ("to_dict", "record"):
-        if hasattr(found, name):
-            return _as_mapping(_plain(getattr(found, name)()))
-    return _as_mapping(_plain(found))
+    with closing(read([path], pipeline.preprocess, batch_size=1, workers=1)) as batches:
+        ((picture,),) = batches
+    if picture.error:
+        raise ImageError(picture.error)
+    ((_, evidence),) = pipeline.explain_batch([picture])
+    return evidence
 
 
-def _as_mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {"evidence": value}
+def draw_normal_place(
+    evidence: Evidence, path: Path, normals: Mapping[str, Path], side: Literal["image", "normal"]
+) -> bytes:
+    """The suspicious place of an image, or the nearest normal place, as JPEG.
 
+    Args:
+        evidence: Of the image.
+        path: The image.
+        normals: Hash to file, of the normal images that are here.
+        side: Which of the two.
 
-def _plain(value: Any) -> Any:
-    """Data for JSON; arrays of many values, such as maps, are left out."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, np.ndarray):
-        return value.tolist() if value.size <= 100 else None
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    Raises:
+        ImageError: There is no such place, or its image is not here.
+    """
+    near = evidence.nearest
+    if near is None:
+        raise ImageError("the detector remembers no normal image.")
+    if side == "image":
+        crop = crop_around(open_image(path), near.box)
+    else:
+        if near.normal_box is None or near.sha256 not in normals:
+            raise ImageError("the normal image is not here.")
+        image = open_image(normals[near.sha256])
+        left, top, right, bottom = near.normal_box
+        crop = crop_around(image, (left * image.width, top * image.height, right * image.width, bottom * image.height))
+    buffer = io.BytesIO()
+    crop.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()

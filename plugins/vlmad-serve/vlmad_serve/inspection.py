@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,8 @@ from vlmad_serve.settings import ServerSettings
 from vlmad_serve.store import Store
 
 __all__ = ["Inspected", "Inspection", "nearest_normal"]
+
+_log = logging.getLogger("vlmad.serve")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +140,9 @@ class Inspection:
             return Refusal(504, f"no answer within {self._settings.timeout:g} seconds; the machine is too busy.")
         except VlmadError as error:
             return Refusal(422, str(error))
+        except Exception as error:  # of this image alone; the others are answered
+            _log.exception("an image could not be inspected")
+            return Refusal(500, f"{image.name or 'the image'}: the detector failed ({type(error).__name__}: {error}).")
 
     def _decode(self, image: Received, version: Version) -> tuple[StoredImage, Picture]:
         limits = self._settings

@@ -12,11 +12,11 @@ import numpy as np
 from vlmad_core.errors import ConfigError
 from vlmad_core.inspection.calibration import Calibration
 from vlmad_core.inspection.conformal import cross_validation_bound, normals_needed
-from vlmad_core.inspection.rule import DecisionRule
+from vlmad_core.inspection.rule import DecisionRule, make_rule
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.verdicts import Decision, make_decision
 
-__all__ = ["OperatingPoint", "choices", "decide_at", "needed", "promises"]
+__all__ = ["OperatingPoint", "choices", "decide_at", "decide_once", "needed", "promises"]
 
 _RATES = (0.1, 0.2)
 """Tried in this order where nothing was chosen and the normals are too few for the rates of the core."""
@@ -71,6 +71,24 @@ def decide_at(pipeline: Pipeline, point: OperatingPoint) -> Decision:
     return decision
 
 
+def decide_once(decision: Decision, false_alarms: float | None, confidence: float | None = None) -> Decision:
+    """The rule at another rate, for one request; nothing of it is remembered.
+
+    Args:
+        decision: Of the detector, whose calibration was checked.
+        false_alarms: In place of its own rate.
+        confidence: Likewise.
+
+    Raises:
+        ConfigError: The normal images cannot carry the rate, or there are none.
+    """
+    calibration = decision.pipeline.calibration
+    if calibration is None:
+        raise ConfigError(decision.reason)
+    rule = make_rule(calibration, false_alarms=false_alarms, confidence=confidence)
+    return Decision(decision.pipeline, rule, decision.pixels)
+
+
 def needed(calibration: Calibration | None) -> list[dict[str, Any]]:
     """For each usual rate, how many normal images it needs and how many more that is.
 
@@ -101,9 +119,11 @@ def promises(rule: DecisionRule, calibration: Calibration) -> list[dict[str, flo
     n = rule.normals.size
     for rate, threshold in choices(rule):
         proved: float | None = None
-        if rule.source == "held-out":
+        if rule.bound is None:  # of this detector, or with images that were chosen by their verdicts
+            proved = None
+        elif rule.source == "held-out":
             proved = rate
-        elif calibration.is_monotone:
+        else:
             proved = min(1.0, cross_validation_bound(rate, n, calibration.folds))
         found.append({"rate": _up(rate), "threshold": threshold, "proved": None if proved is None else _up(proved)})
     return found

@@ -73,6 +73,11 @@ def handle_errors(app: FastAPI) -> None:
         _log.error("the database cannot be written: %s", error)
         return _answer(507, f"the database cannot be written ({error}).")
 
+    @app.exception_handler(Exception)
+    async def refuse_fault(request: Request, error: Exception) -> Response:
+        _log.error("a request failed", exc_info=error)
+        return _answer(500, f"an error inside vlmad: {type(error).__name__}; the log of the server says more.")
+
 
 def _answer(status: int, text: str, headers: Any = None) -> Response:
     return JSONResponse({"error": text, "name": None}, status_code=status, headers=headers)

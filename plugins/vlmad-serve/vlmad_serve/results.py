@@ -16,8 +16,8 @@ from vlmad_serve.store import Store
 
 __all__ = ["Label", "ResultFilter", "ResultIds", "get_result", "insert_results", "list_results", "set_label"]
 
-Label = Literal["good", "defect"]
-"""What a part really is, as a person said: ``good`` after a false alarm, ``defect`` after a miss."""
+Label = Literal["good", "defect", "other part"]
+"""What a part really is, as a person said: ``good`` after a false alarm, ``defect`` after a miss, or another part."""
 
 _COLUMNS = (
     *("id", "detector", "version", "received", "name", "sha256", "file", "width", "height", "score", "verdict"),
@@ -48,7 +48,7 @@ class ResultFilter:
         detector: Name.
         version: Of the detector.
         verdict: One of the labels of a verdict.
-        label: ``good``, ``defect``, ``none`` (nobody said anything) or ``any``.
+        label: ``good``, ``defect``, ``other part``, ``none`` (nobody said anything) or ``any``.
         since: Seconds since 1970.
         until: Likewise.
         min_score: Lowest score.
@@ -86,7 +86,7 @@ class ResultFilter:
             escaped = self.name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
             found.append(("name LIKE ? ESCAPE '\\'", f"%{escaped}%"))
         conditions = [condition for condition, _ in found]
-        if self.label in ("good", "defect"):
+        if self.label in ("good", "defect", "other part"):
             found.append(("label = ?", self.label))
             conditions.append("label = ?")
         elif self.label:

@@ -12,16 +12,26 @@ from starlette.responses import FileResponse, Response
 
 from vlmad_core.errors import ImageError
 from vlmad_core.inspection.verdict import Label as VerdictLabel
+from vlmad_serve.detectors import Version
 from vlmad_serve.drawing import draw_heat, draw_overlay, draw_photo
-from vlmad_serve.evidence import evidence_of
+from vlmad_serve.evidence import draw_normal_place, evidence_of
 from vlmad_serve.names import NAME
-from vlmad_serve.operating import OperatingPoint, decide_at
+from vlmad_serve.normals import list_normals
+from vlmad_serve.operating import decide_once
 from vlmad_serve.refusal import Refusal
 from vlmad_serve.refusals import responses
 from vlmad_serve.results import ResultFilter, get_result, list_results, set_label
 from vlmad_serve.routes_detectors import Wait, start_job
 from vlmad_serve.routes_images import NameInPath
-from vlmad_serve.schemas import FeedbackRequest, JobAnswer, ResultAnswer, ResultsAnswer, VerdictAnswer
+from vlmad_serve.schemas import (
+    EvidenceAnswer,
+    FeedbackRequest,
+    JobAnswer,
+    ResultAnswer,
+    ResultsAnswer,
+    VerdictAnswer,
+    evidence_answer,
+)
 from vlmad_serve.services import Services, services_of
 
 __all__ = ["Chosen", "chosen_results", "router"]
@@ -35,7 +45,9 @@ def chosen_results(
     detector: Annotated[str, Query(pattern=f"^$|{NAME}")] = "",
     version: Annotated[int | None, Query(ge=1, le=99_999)] = None,
     verdict: Annotated[VerdictLabel | Literal[""], Query()] = "",
-    label: Annotated[Literal["", "good", "defect", "none", "any"], Query(description="What people said.")] = "",
+    label: Annotated[
+        Literal["", "good", "defect", "other part", "none", "any"], Query(description="What people said.")
+    ] = "",
     since: Annotated[float | None, Query(ge=0, le=_YEARS, description="Seconds since 1970.")] = None,
     until: Annotated[float | None, Query(ge=0, le=_YEARS)] = None,
     min_score: Annotated[float | None, Query(allow_inf_nan=False)] = None,
@@ -74,7 +86,7 @@ async def get_one(request: Request, number: Number) -> ResultAnswer:
 
 @router.get("/results/{number}/verdict", operation_id="getVerdict", responses=responses(404, 409))
 async def get_verdict(
-    request: Request, number: Number, false_alarms: Annotated[float, Query(gt=0, lt=1)]
+    request: Request, number: Number, false_alarms: Annotated[float, Query(ge=1e-4, le=0.9999)]
 ) -> VerdictAnswer:
     """The verdict at another false-alarm rate; nothing is stored.
 
@@ -87,10 +99,9 @@ async def get_verdict(
         raise Refusal(
             409, f"the image was scored by version {row['version']}, in use is {version.number}; inspect it again."
         )
-    decision = await asyncio.to_thread(decide_at, version.pipeline, OperatingPoint(false_alarms))
-    rule = decision.rule
+    rule = (await asyncio.to_thread(decide_once, version.decision, false_alarms)).rule
     if rule is None:
-        raise Refusal(409, decision.reason)
+        raise Refusal(409, version.decision.reason)
     verdict = rule.verdict(row["score"], row["class_distance"])
     return VerdictAnswer(
         id=number,
@@ -175,15 +186,34 @@ async def get_overlay(request: Request, number: Number) -> Response:
     return await _drawn(lambda: draw_overlay(image, map_path, row["score"], version.scale, row["name"]), "image/jpeg")
 
 
-@router.get("/results/{number}/evidence", operation_id="getEvidence", responses=responses(404, 409, 501))
-async def get_evidence(request: Request, number: Number) -> dict[str, Any]:
-    """Why: contributions that add up to the score, and the nearest normal place. 501 where this vlmad cannot."""
-    services, row = await _with_files(request, number)
-    version = services.detectors.current(row["detector"])
-    if version.number != row["version"]:
-        raise Refusal(409, "the detector has another version now; inspect the image again for its evidence.")
+@router.get("/results/{number}/evidence", operation_id="getEvidence", responses=responses(404, 409))
+async def get_evidence(request: Request, number: Number) -> EvidenceAnswer:
+    """Why: contributions that add up to the score, and the nearest normal place. The image is scored once more."""
+    services, row, version = await _same_version(request, number)
     path = services.archive.image_path(row["file"])
-    return await asyncio.to_thread(evidence_of, version.pipeline, path)
+
+    def explain() -> EvidenceAnswer:
+        normals = {each.file[:64] for each in list_normals(services.store, version.detector)}
+        return evidence_answer(evidence_of(version.pipeline, path), row, frozenset(normals))
+
+    return await asyncio.to_thread(explain)
+
+
+@router.get("/results/{number}/nearest.jpg", operation_id="getNearest", response_class=Response, responses=_JPEG)
+async def get_nearest(
+    request: Request,
+    number: Number,
+    side: Annotated[
+        Literal["image", "normal"], Query(description="The suspicious place, or the normal one.")
+    ] = "normal",
+) -> Response:
+    """The most suspicious place, or the nearest place in a normal image, as pictures of the same kind."""
+    services, row, version = await _same_version(request, number)
+    path = services.archive.image_path(row["file"])
+    normals = {each.file[:64]: each.path(services.archive) for each in list_normals(services.store, version.detector)}
+    return await _drawn(
+        lambda: draw_normal_place(evidence_of(version.pipeline, path), path, normals, side), "image/jpeg"
+    )
 
 
 @router.put("/results/{number}/feedback", operation_id="setFeedback", responses=responses(404))
@@ -221,6 +251,14 @@ async def apply_feedback(
         return services.changes.apply_feedback(name, by, progress)
 
     return await start_job(services, "feedback", name, 0, work, wait=wait)
+
+
+async def _same_version(request: Request, number: str) -> tuple[Services, dict[str, Any], Version]:
+    services, row = await _with_files(request, number)
+    version = services.detectors.current(row["detector"])
+    if version.number != row["version"]:
+        raise Refusal(409, "the detector has another version now; inspect the image again for its evidence.")
+    return services, row, version
 
 
 async def _with_files(request: Request, number: str) -> tuple[Services, dict[str, Any]]:

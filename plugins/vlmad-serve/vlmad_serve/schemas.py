@@ -8,14 +8,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vlmad_core.inspection.evidence import Evidence
 from vlmad_core.inspection.verdict import Label as VerdictLabel
-from vlmad_serve.evidence import has_evidence
 from vlmad_serve.results import Label
 
 __all__ = [
     "DetectorAnswer",
     "DriftAnswer",
     "ErrorAnswer",
+    "EvidenceAnswer",
     "FeedbackRequest",
     "InspectAnswer",
     "JobAnswer",
@@ -28,6 +29,7 @@ __all__ = [
     "StatisticsAnswer",
     "ThresholdRequest",
     "VerdictAnswer",
+    "evidence_answer",
     "result_answer",
     "utc",
 ]
@@ -131,6 +133,32 @@ class VerdictAnswer(_Answer):
     promise: str
 
 
+class Reason(_Answer):
+    """A line of the sum that makes the score."""
+
+    label: str
+    value: float
+
+
+class NearestPlace(_Answer):
+    """The place in a normal image that is nearest to the most suspicious place."""
+
+    sha256: str = Field(description="Of the normal image; empty where it is not known.")
+    region: tuple[float, float, float, float] = Field(description="The suspicious place, in pixels of the image.")
+    normal_box: tuple[float, float, float, float] | None = Field(description="As shares of the normal image.")
+    image: str | None = Field(description="Address of the normal place as a picture.")
+
+
+class EvidenceAnswer(_Answer):
+    """Why an image has its score."""
+
+    score: float
+    reasons: list[Reason] = Field(description="They add up to the score.")
+    nearest: NearestPlace | None
+    score_without_place: float | None = Field(description="The score if that place were as its nearest normal one.")
+    evidence: dict[str, Any] = Field(description="Every contribution, each sentence by itself.")
+
+
 class Needed(_Answer):
     """How many normal images a false-alarm rate needs."""
 
@@ -215,9 +243,11 @@ class ThresholdRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    false_alarms: float = Field(gt=0, lt=1, description="Rate of good images that may be rejected.")
-    review: float | None = Field(None, gt=0, lt=1, description="Rate of good images that may be rejected or reviewed.")
-    confidence: float | None = Field(None, gt=0, lt=1, description="With which the rate must hold.")
+    false_alarms: float = Field(ge=1e-4, le=0.9999, description="Rate of good images that may be rejected.")
+    review: float | None = Field(
+        None, ge=1e-4, le=0.9999, description="Rate of good images that may be rejected or reviewed."
+    )
+    confidence: float | None = Field(None, ge=0.5, le=0.99, description="With which the rate must hold.")
     by: str = Field("", max_length=100, description="Who, for the audit log.")
     comment: str = Field("", max_length=1000, description="Why, for the audit log.")
 
@@ -264,6 +294,33 @@ class StatisticsAnswer(_Answer):
     drift: DriftAnswer
 
 
+def evidence_answer(evidence: Evidence, row: dict[str, Any], normals: frozenset[str]) -> EvidenceAnswer:
+    """The answer from the evidence of the core.
+
+    Args:
+        evidence: For the image of the row.
+        row: Of the database.
+        normals: Hashes of the normal images whose pictures are here.
+    """
+    near = evidence.nearest
+    found = None
+    if near is not None:
+        is_here = near.sha256 in normals and near.normal_box is not None
+        image = f"/v1/results/{row['id']}/nearest.jpg" if is_here else None
+        found = NearestPlace(sha256=near.sha256, region=near.box, normal_box=near.normal_box, image=image)
+    plain = evidence.to_dict()
+    plain["path"] = None
+    if plain.get("nearest"):
+        plain["nearest"]["path"] = ""
+    return EvidenceAnswer(
+        score=evidence.score.value,
+        reasons=[Reason(label=each.label, value=each.value) for each in evidence.reasons()],
+        nearest=found,
+        score_without_place=evidence.score_without_place,
+        evidence=plain,
+    )
+
+
 def utc(seconds: float) -> str:
     """ISO 8601 with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -305,7 +362,7 @@ def result_answer(row: dict[str, Any], *, normals: frozenset[str], map_png: byte
             map=link("map.png"),
             heat=link("heat.webp"),
             overlay=link("overlay.jpg"),
-            evidence=link("evidence") if has_evidence() else None,
+            evidence=link("evidence"),
         ),
         map_png=None if map_png is None else base64.b64encode(map_png).decode(),
     )

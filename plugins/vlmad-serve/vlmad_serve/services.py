@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Services:
     def __init__(
         self, settings: ServerSettings, paths: Iterable[Path] = (), tell: Callable[[str], None] = lambda text: None
     ) -> None:
+        settings = replace(settings, data=settings.data.absolute())  # paths of images stand in calibrations
         self.settings = settings
         try:
             self._folder = LockedFolder(settings.data)

@@ -31,23 +31,19 @@ class FrameScores:
         score: ``[F]``.
         maps: ``[F, 56, 56]``, anomaly maps of the part.
         is_defective: ``[P]``, for each part.
-        normal: ``[n]``, scores of frames of other good parts, for the thresholds.
-        normal_maps: ``[n, 56, 56]``, of the same frames.
     """
 
     part: np.ndarray
     score: np.ndarray
     maps: np.ndarray
     is_defective: np.ndarray
-    normal: np.ndarray
-    normal_maps: np.ndarray
 
 
-def frame_scores(folder: Path, cache: Path, *, parts: int = 48, recipe: str = "pocket-few-shot") -> FrameScores:
+def frame_scores(folder: Path, cache: Path, *, parts: int = 42, recipe: str = "pocket-few-shot") -> FrameScores:
     """From the cache where it is there.
 
-    A detector is fitted on frames of 12 good parts of the training split; frames of 24 others give the thresholds. The
-    inspected line has good parts of the test split and pasted defects in a third of them.
+    A detector is fitted on frames of 12 good parts of the training split. The inspected line has good parts of the test
+    split, and pasted defects in a third of them.
 
     Args:
         folder: A category in the MVTec layout.
@@ -61,23 +57,21 @@ def frame_scores(folder: Path, cache: Path, *, parts: int = 48, recipe: str = "p
         with np.load(file) as saved:
             return FrameScores(**{name: saved[name] for name in saved.files})
     normal_line, line = cache / f"{folder.name}-normal.mp4", cache / f"{folder.name}-line.mp4"
-    write_video(make_parts(folder, "train", 36, 0.0, seed=0), normal_line, seed=1)
+    write_video(make_parts(folder, "train", 12, 0.0, seed=0), normal_line, seed=1)
     inspected = make_parts(folder, "test", parts, 1 / 3, seed=2)
     write_video(inspected, line, seed=3)
     crops: dict[str, list[Pixels]] = {}
     for part, crop in _crops(normal_line):
         crops.setdefault(part, []).append(crop)
-    named = list(crops.values())
-    detector = vlmad_core.build(recipe).fit([Image.fromarray(c) for own in named[:12] for c in own[::6]], "paper")
-    normal = [_scored(detector, crop) for own in named[12:] for crop in own[::3]]
-    found = [(int(part), *_scored(detector, crop)) for part, crop in _crops(line)]
+    fitted = [Image.fromarray(crop) for own in crops.values() for crop in own[::6]]
+    detector = vlmad_core.build(recipe).fit(fitted, "paper")
+    found = _crops(line)
+    predictions = list(detector.stream([Image.fromarray(crop) for _, crop in found]))
     scores = FrameScores(
-        part=np.array([part for part, _, _ in found]),
-        score=np.array([score for _, score, _ in found]),
-        maps=np.stack([grid for _, _, grid in found]),
+        part=np.array([int(part) for part, _ in found]),
+        score=np.array([prediction.score for prediction in predictions]),
+        maps=np.stack([_small(prediction.raw_map) for prediction in predictions]),
         is_defective=np.array([part.is_defective for part in inspected]),
-        normal=np.array([score for score, _ in normal]),
-        normal_maps=np.stack([grid for _, grid in normal]),
     )
     np.savez_compressed(file, **vars(scores))
     return scores
@@ -97,8 +91,7 @@ def _crops(video: Path) -> list[tuple[str, Pixels]]:
     return list(zip(parts, pictures, strict=True))
 
 
-def _scored(detector: vlmad_core.Pipeline, crop: Pixels) -> tuple[float, np.ndarray]:
-    prediction = detector.predict(Image.fromarray(crop))
-    height, width = prediction.raw_map.shape
-    grid = ndimage.zoom(prediction.raw_map, (GRID / height, GRID / width), order=1).astype(np.float32)
-    return prediction.score, grid
+def _small(anomaly_map: np.ndarray) -> np.ndarray:
+    height, width = anomaly_map.shape
+    found: np.ndarray = ndimage.zoom(anomaly_map, (GRID / height, GRID / width), order=1).astype(np.float32)
+    return found

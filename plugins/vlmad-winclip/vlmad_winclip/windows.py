@@ -93,7 +93,8 @@ class Windows(Extractor):
     def _split(self, cells: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         if torch.compiler.is_compiling():  # the number of parts must not depend on the number of images
             return (cells,)
-        return cells.split(max(1, self.config.chunk // len(x)))
+        parts: tuple[Tensor, ...] = cells.split(max(1, self.config.chunk // len(x)))
+        return parts
 
 
 @lru_cache(maxsize=64)

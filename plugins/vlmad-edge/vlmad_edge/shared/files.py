@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "mark_written",
     "read_json_lines",
     "read_record",
+    "refuse_special",
     "write_record",
     "write_whole",
     "written_here",
@@ -62,6 +64,19 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False) -> None:
         raise
 
 
+def refuse_special(path: Path) -> Path:
+    """The path, unless a pipe, a socket or a device stands there: reading one may never end.
+
+    Raises:
+        ConfigError: One does.
+    """
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ConfigError(f"{path}: is not a regular file, so it is neither read nor written to.")
+    return path
+
+
 def lock(file: Any, folder: Path) -> None:
     """Keep other processes away from a folder until ``file`` is closed, where the system can do that.
 
@@ -81,18 +96,22 @@ def lock(file: Any, folder: Path) -> None:
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Let one process at a time write in a folder, where the system has locks; the others wait."""
+def folder_lock(folder: Path) -> Iterator[bool]:
+    """Let one process at a time write in a folder, where the system has locks; the others wait.
+
+    Gives whether there is a lock: where there is none, another process may be writing all the same.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
-        yield
+        yield False
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor, locked = os.open(folder, os.O_RDONLY), False
     try:
         with suppress(OSError):  # a file system without locks, such as some network shares
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+            locked = True
+        yield locked
     finally:
         os.close(descriptor)
 
@@ -150,7 +169,7 @@ def read_record(path: Path, *, format: int | None = None, advice: str = "use ano
         ConfigError: It cannot be read, or is not such a record.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(refuse_special(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -209,7 +228,7 @@ def read_json_lines(path: Path, parse: Callable[[bytes], T | None], what: str) -
         ConfigError: A whole line is no item.
         FileNotFoundError: There is no such file.
     """
-    with path.open("rb") as file:
+    with refuse_special(path).open("rb") as file:
         for item, _ in _parsed(file, path, parse, what):
             yield item
 
@@ -234,7 +253,7 @@ class JsonLines(Generic[T]):
     def __init__(self, path: Path, parse: Callable[[bytes], T | None], dump: Callable[[T], str], what: str) -> None:
         self.path, self._dump = path, dump
         self.items: list[T] = []
-        self.file = path.open("ab", buffering=0)  # unbuffered, so that a line is one write
+        self.file = refuse_special(path).open("ab", buffering=0)  # unbuffered, so that a line is one write
         try:
             end = 0
             with path.open("rb") as file:

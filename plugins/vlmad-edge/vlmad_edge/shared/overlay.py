@@ -145,12 +145,15 @@ def scale_of(record: Mapping[str, Any]) -> Scale | None:
     return None if record["scale"] is None else Scale(**record["scale"])
 
 
-def draw_jpeg(image: Image.Image, prediction: Prediction, scale: Scale | None, title: str = "") -> bytes:
-    """:func:`draw` as the bytes of a JPEG, within the memory that all writers share."""
+def draw_jpeg(
+    image: Image.Image, prediction: Prediction, scale: Scale | None, title: str = ""
+) -> tuple[bytes, Image.Image]:
+    """:func:`draw` as the bytes of a JPEG and as it is, within the memory that all writers share."""
     buffer = io.BytesIO()
     with budget.reserve(_DRAWING_BYTES):
-        draw(image, prediction, scale, title).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
+        drawn = draw(image, prediction, scale, title)
+        drawn.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue(), drawn
 
 
 def printable(text: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ __all__ = [
     "is_turned",
     "kind_of",
     "page_note",
+    "pages_left_out",
+    "pages_message",
     "reduced",
     "tiff_kind",
     "to_rgb",
@@ -28,6 +31,8 @@ _STRIP = 4_000_000
 _BITS_SAMPLES, _PHOTOMETRIC, _SAMPLE_COUNT, _SAMPLE_FORMAT, _WHITE_IS_ZERO = 258, 262, 277, 339, 0
 _USUAL_BITS = (8, 10, 12, 14)
 _MOST_PAGES = 100
+_HIGHEST_16 = 65535
+_PAGES = re.compile(r"holds (?:more than )?(\d+) pages or frames")
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,21 @@ def kind_of(image: Image.Image, bits: int | None = None) -> PixelKind:
             f"has 16 bits a channel in colour, of which the upper 8 are read, so {bits} bits cannot be honoured; "
             "save it with 8 bits a channel."
         )
+    if _is_scaled(image):
+        bits = 16
     tags = getattr(image, "tag_v2", {})
     if bits is None and image.mode.startswith("I;16"):
         stored = tags.get(_BITS_SAMPLES, (16,))[0]
         bits = stored if 8 < stored < 16 else 16
     return PixelKind(bits or 16, deep and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, cut)
+
+
+def _is_scaled(image: Image.Image) -> bool:
+    """Whether the decoder brings the values to 16 bits: a PGM says its highest value itself, such as 4095."""
+    return any(
+        str(tile[0]).startswith("ppm") and _HIGHEST_16 not in np.atleast_1d(tile[3]).tolist()
+        for tile in getattr(image, "tile", ())
+    )
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -190,6 +205,21 @@ def page_note(image: Image.Image) -> str:
     image.seek(0)
     many = f"more than {_MOST_PAGES}" if pages > _MOST_PAGES else str(pages)
     return f"holds {many} pages or frames, and the first alone is read; save each as a file." if pages > 1 else ""
+
+
+def pages_left_out(note: str) -> int:
+    """How many pages or frames a text of :func:`page_note` says are not read; 0 where it says nothing of pages.
+
+    >>> pages_left_out("a.tif: holds 3 pages or frames, and the first alone is read; save each as a file.")
+    2
+    """
+    found = _PAGES.search(note)
+    return int(found[1]) - 1 if found else 0
+
+
+def pages_message(files: int, pages: int) -> str:
+    """How many pages are not read, of so many files that hold more than one."""
+    return f"{files} files hold more than one page or frame: {pages} pages after the first are not read."
 
 
 def tiff_kind(file: Any) -> str:

@@ -119,12 +119,13 @@ function regionList(detail) {
 function reasonList(row, detail) {
   if (!detail.reasons.length) return null;
   const most = Math.max(...detail.reasons.map(([, value]) => Math.abs(value ?? 0))) || 1;
+  const decimals = Math.min(9, Math.max(0, 3 - Math.floor(Math.log10(most)))); // one scale for all: they are summed
   const items = detail.reasons.map(([label, value]) => {
     if (value === null) return el("li", { class: "text" }, shown(label));
     const bar = el("span", { class: value < 0 ? "bar minus" : "bar" });
     bar.style.width = `${(50 * Math.abs(value)) / most}%`;
     return el("li", {}, el("span", { class: "what" }, shown(label)), el("span", { class: "track" }, bar),
-      el("span", { class: "number" }, (value > 0 ? "+" : "") + number(value)));
+      el("span", { class: "number" }, (value > 0 ? "+" : "") + value.toFixed(decimals)));
   });
   const sum = detail.reasons.reduce((total, [, value]) => total + (value ?? 0), 0);
   const isWhole = row.score !== null && Math.abs(sum - row.score) <= 1e-4 * Math.max(1, Math.abs(row.score));

@@ -18,7 +18,7 @@ export async function sendFeedback(result, label, changed) {
   try {
     const fresh = await sendJson("PUT", `/v1/results/${result.id}/feedback`, { label, comment: result.comment, by: person() });
     changed(fresh);
-    say(label === null ? "Taken back." : label === "good" ? "Noted: the part is good." : "Noted: the part has a defect.");
+    say(label === null ? "Taken back." : `Noted: ${{ good: "the part is good", defect: "the part has a defect" }[label] || "it is another part"}.`);
     clearTimeout(timer);
     if (label !== null && $("at-once").checked) timer = setTimeout(() => update(result.detector), 1500);
   } catch (error) {

@@ -11,7 +11,7 @@ function tile(name, value, text) {
 }
 
 function rateTile(name, rate, what) {
-  if (!rate.total) return tile(name, "–", `no ${what} yet`);
+  if (!rate.total) return tile(name, "–", `nobody labelled one yet`);
   const interval = `95 % interval ${percent(rate.low)} to ${percent(rate.high)}`;
   return tile(name, percent(rate.count / rate.total), `${rate.count} of ${rate.total} ${what}; ${interval}`);
 }
@@ -30,7 +30,7 @@ function curve(id, values, top, className, mark) {
   if (mark.level) plot.append(svg("line", { x1: 34, x2: width, y1: y(mark.level), y2: y(mark.level), class: "used" }),
     svg("text", { x: width - 2, y: y(mark.level) - 5, "text-anchor": "end" }, mark.text));
   if (values.length) plot.append(svg("polyline", { class: className, points: values.map((value, i) => `${x(i)},${y(value)}`).join(" ") }));
-  values.forEach((value, i) => plot.append(svg("circle", { cx: x(i), cy: y(value), r: 3, class: id === "fraction" ? "defect" : "" }, svg("title", {}, mark.title(i)))));
+  values.forEach((value, i) => plot.append(svg("circle", { cx: x(i), cy: y(value), r: 3, class: id === "fraction" ? "defect" : "point" }, svg("title", {}, mark.title(i)))));
 }
 
 function drawCharts(found) {

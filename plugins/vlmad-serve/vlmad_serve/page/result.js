@@ -1,7 +1,8 @@
 // One result in words: the verdict, its numbers, reasons, the nearest normal image, and the buttons for feedback.
 import { ApiError, getJson } from "./api.js";
-import { counted, el, glyph, number, percent, shown, time } from "./dom.js";
+import { counted, el, glyph, number, percent, say, shown, time } from "./dom.js";
 import { sendFeedback } from "./feedback.js";
+import { state } from "./state.js";
 
 function sentence(result) {
   if (result.reason) return result.reason;
@@ -29,45 +30,45 @@ function feedbackButtons(result, changed) {
     "button",
     { type: "button", "aria-pressed": String(result.label === label), data: { label, action: key },
       onclick: () => sendFeedback(result, result.label === label ? null : label, changed) },
-    text, el("kbd", {}, key),
+    text, key === "O" ? null : el("kbd", {}, key),
   );
   const isAlarm = result.verdict !== "pass";
   return el("div", { class: "buttons" },
     button(isAlarm ? "False alarm: it is good" : "It is good", isAlarm ? "F" : "C", "good"),
-    button(isAlarm ? "It has a defect" : "Missed: it has a defect", isAlarm ? "C" : "M", "defect"));
+    button(isAlarm ? "It has a defect" : "Missed: it has a defect", isAlarm ? "C" : "M", "defect"),
+    result.verdict === "not this part" ? button("It is another part", "O", "other part") : null);
 }
 
 function nearest(result) {
   if (!result.nearest_normal || !result.nearest_normal.image || !result.links.thumbnail) return null;
-  return el("section", {}, el("h3", {}, "Most similar normal image"),
+  return el("section", {}, el("h3", {}, "Most similar normal image as a whole"),
     el("div", { class: "pair" },
       el("figure", {}, el("img", { src: result.links.thumbnail, alt: "" }), el("figcaption", {}, "this image")),
       el("figure", {}, el("img", { src: result.nearest_normal.image, alt: "" }),
         el("figcaption", {}, `normal, distance ${number(result.nearest_normal.distance)}`))));
 }
 
-// Where the server has evidence, its contributions: pairs of a text and a number, wherever they stand in it.
-function contributions(value, found = []) {
-  if (Array.isArray(value)) for (const each of value) contributions(each, found);
-  else if (value && typeof value === "object") {
-    const label = value.label || value.text || value.name;
-    const amount = value.value ?? value.contribution ?? value.share;
-    if (typeof label === "string" && typeof amount === "number") found.push([label, amount]);
-    else for (const each of Object.values(value)) contributions(each, found);
-  }
-  return found;
+function placePictures(result) {
+  const picture = (side, text) => el("figure", {},
+    el("img", { src: `/v1/results/${result.id}/nearest.jpg?side=${side}`, alt: "" }), el("figcaption", {}, text));
+  return [el("h3", {}, "Most suspicious place, and the nearest normal one"),
+    el("div", { class: "pair" }, picture("image", "this image"), picture("normal", "normal image"))];
 }
 
-async function reasons(result, place) {
-  if (!result.links.evidence) return;
+async function reasons(result, where) {
+  const used = state.detectors.find((each) => each.name === result.detector);
+  if (!result.links.evidence || !used || used.version !== result.version) return;  // its reasons went with its version
   try {
-    const found = contributions(await getJson(result.links.evidence)).slice(0, 12);
-    if (found.length) {
-      place.append(el("h3", {}, "What the score is made of"),
-        el("ul", { class: "reasons" }, ...found.map(([label, value]) => el("li", {}, el("span", {}, shown(label)), el("b", {}, number(value))))));
+    const found = await getJson(result.links.evidence);
+    if (where.closest("[data-result]").dataset.result !== result.id) return;  // another image is shown by now
+    where.append(el("h3", {}, "What the score is made of"),
+      el("ul", { class: "reasons" }, ...found.reasons.map(({ label, value }) => el("li", {}, el("span", {}, shown(label)), el("b", {}, number(value))))));
+    if (found.score_without_place !== null) {
+      where.append(el("p", { class: "quiet" }, `Without the most suspicious place the score would be ${number(found.score_without_place)}.`));
     }
+    if (found.nearest && found.nearest.image) where.append(...placePictures(result));
   } catch (error) {
-    if (!(error instanceof ApiError) || ![404, 409, 501].includes(error.status)) throw error;
+    if (!(error instanceof ApiError) || ![404, 409].includes(error.status)) say(error.message);
   }
 }
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import onnxscript
+import torch
 from numpy.typing import NDArray
 
 from vlmad_core.contracts import find_images
@@ -23,6 +25,7 @@ from vlmad_core.pipeline.decisions import StoredCalibration
 from vlmad_core.version import __version__
 from vlmad_edge.detector import EdgeDetector
 from vlmad_edge.record import read_record, record_path
+from vlmad_export.edge_errors import as_core_errors
 from vlmad_export.gate_images import GateImage, hard_images, normal_files, spread
 from vlmad_export.graph import DetectorGraph, check_exportable
 from vlmad_export.parity import Parity, compare
@@ -98,7 +101,8 @@ def export_detector(
     writer = writer_of(to)
     given = find_images(images) if isinstance(images, str | Path) or list(images := list(images)) else []
     known = normal_files(pipeline.calibration, given)
-    real = spread(list(dict.fromkeys([*given, *known.values()])), max_images)
+    remembered = [Path(name) for name, _ in pipeline.normal_images if name and Path(name).is_file()]
+    real = spread(list(dict.fromkeys([*given, *known.values(), *(() if known else remembered)])), max_images)
     _check_images(pipeline, precision, real, known)
     with tempfile.TemporaryDirectory(prefix=".vlmad-export-", dir=target.parent) as folder:
         draft = Path(folder) / target.name
@@ -138,6 +142,11 @@ def _check_images(pipeline: Pipeline, precision: str, real: Sequence[Path], know
             "set the ranges of the numbers, and show what changes. Give them with --normal."
         )
     stored = pipeline.stored_calibration
+    if stored is not None and stored.calibration.references and pipeline.normals.get("rotations"):
+        raise ConfigError(
+            f"in precision {precision} the thresholds must be set again, and that of remembered images with rotated "
+            "copies is not possible. Fit without rotations, or calibrate with held-out images alone, or take fp32."
+        )
     if stored is not None and (missing := missing_images(stored, known)):
         raise ConfigError(
             f"in precision {precision} the thresholds must be set again from the same normal images, and "
@@ -160,6 +169,7 @@ def _pixels(pipeline: Pipeline, paths: Sequence[Path]) -> list[NDArray[np.float3
 def _about(pipeline: Pipeline, precision: str) -> dict[str, str]:
     return {
         "version": __version__,
+        "exporter": f"torch {torch.__version__}, onnxscript {onnxscript.__version__}",
         "precision": precision,
         "class_name": pipeline.class_name or "",
         "preprocess": json.dumps(pipeline.preprocess.__dict__, default=list),
@@ -189,8 +199,9 @@ def _compare(
     pictures = folder / "images"
     pictures.mkdir()
     images = [*(GateImage(path, "real") for path in real), *hard_images(pictures, real)]
-    exported = EdgeDetector(read_record(draft))
-    return compare(pipeline, exported, images, precision, false_alarms)
+    with as_core_errors():
+        exported = EdgeDetector(read_record(draft))
+        return compare(pipeline, exported, images, precision, false_alarms)
 
 
 def _publish(files: Mapping[str, Path], target: Path, document: Mapping[str, Any]) -> None:
