@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -105,5 +105,5 @@ def find_parts(pipeline: Pipeline, image: Any, captions: Captions | None = None)
 def _scorer(pipeline: Pipeline) -> Parts:
     for scorer in pipeline.scorers:
         if isinstance(scorer, Parts):
-            return cast("Parts", scorer)
+            return scorer
     raise ConfigError("the detector has no scorer 'parts'; make one with `vlmad fit IMAGES --recipe parts`.")

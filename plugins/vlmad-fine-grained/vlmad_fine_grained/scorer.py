@@ -43,7 +43,7 @@ class Parts(BankScorer):
     """
 
     maximum = 1.0
-    is_monotone: ClassVar[bool] = False
+    takes_rotations: ClassVar[bool] = False  # a turned product has its parts in other places
     known_failures: ClassVar[Mapping[str, str]] = {
         "memory_allows_gradients": "parts are counted and placed, and a count has no gradient",
         "fitted_images_score_lowest": "without parts before a background there is nothing to count",
@@ -130,4 +130,5 @@ def _cells(statistics: Statistics, layout: Layout) -> np.ndarray:
     away = np.stack([np.hypot(rows - row, columns - column) for row, column in layout.places])
     # Where the part should be, and where it lies: a missing one has no area, an extra one lies beside its place.
     inside = np.maximum(away.min(0) <= layout.radius, share)
-    return np.asarray(values)[away.argmin(0)] * inside
+    cells: np.ndarray = np.asarray(values)[away.argmin(0)] * inside
+    return cells
