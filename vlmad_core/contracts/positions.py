@@ -44,7 +44,7 @@ def nearest_in_reach(vectors: Tensor, bank: Tensor, grid: tuple[int, int], reach
     images = max(1, _PAIRS // (len(vectors) * cells * cells))
     for rows in bank.split(images * cells):
         cosine = linear(queries, rows.to(queries.dtype)).unflatten(-1, (-1, cells))  # [B, M, n, M]
-        nearest = cosine.masked_fill(is_far[:, None], -1).amax((-2, -1))
+        nearest: Tensor = cosine.masked_fill(is_far[:, None], -1).amax((-2, -1))
         best = nearest if best is None else torch.maximum(best, nearest)
     assert best is not None  # a scorer refuses before it is fitted
     return ((1 - best) / 2).clamp_min(0)
