@@ -108,7 +108,7 @@ DATA ?= data
 SETS = $(wildcard $(DATA)/*/)
 accuracy:  ## accuracy on real pictures: sets in DATA, solar cells, textile; goes on after a stop
 	$(PIP) elpv-dataset==1.0.0.post1 conformal-clip-data==0.1.4
-	$(BIN)/python plugins/vlmad-pocket/benchmarks/accuracy.py --data $(DATA) --recipes patch-memory pocket pocket-few-shot
+	$(BIN)/python plugins/vlmad-pocket/benchmarks/accuracy.py --data $(DATA)
 
 verdicts:  ## promised and realised false-alarm rates on the same real pictures, into the docs; scores are kept in .verdicts
 	$(PIP) elpv-dataset==1.0.0.post1 conformal-clip-data==0.1.4

@@ -67,6 +67,33 @@ def few_shot(name: str, shots: tuple[int, ...], beside: str = "") -> Iterator[st
     yield _line(["**mean**", "", *means, "", "", *_other_mean(beside)])
 
 
+def presets(name: str) -> Iterator[str]:
+    """A row for each set; a column for each recipe, preset and number of normal images; `*`: used to choose."""
+    ways = list(dict.fromkeys((row["recipe"], row["quality"], row["shots"]) for row in rows(name)))
+    labels = [f"{recipe}, {quality or 'as it is'}" + (f", {n} normal" if n else "") for recipe, quality, n in ways]
+    yield from _head(["set", "good + defective", *labels])
+    for real, mine in _by(rows(name), "set"):
+        at = {(row["recipe"], row["quality"], row["shots"]): row for row in mine}
+        yield _line([real + _CHOSEN.get(real, ""), _counts(mine[0]), *(_preset(at.get(way)) for way in ways)])
+    sets = len(_by(rows(name), "set"))
+    means = []
+    for way in ways:
+        mine = [row for row in rows(name) if (row["recipe"], row["quality"], row["shots"]) == way]
+        value = f"{mean(row['auroc'] for row in mine):.3f}"
+        means.append(f"**{value}**" if len(mine) == sets else f"{value} of {len(mine)} sets")
+    yield _line(["**mean**", "", *means])
+
+
+_CHOSEN = {"cookies/cookie": " \\*", "elpv/mono": " \\*"}
+"""Sets that settings were chosen with."""
+
+
+def _preset(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return f"{row['auroc']:.3f} ({_interval(row)})" + (f"; {row['aupro']:.3f}" if "aupro" in row else "")
+
+
 def unlabelled(name: str, beside: str) -> Iterator[str]:
     """A row for each set: by itself, and re-scored as a whole."""
     head = ["set", "good + defective", "image AUROC", "re-scored, *transductive*", "pixel AUROC, AUPRO"]
@@ -191,6 +218,7 @@ def _line(cells: list[str]) -> str:
 
 TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "pocket": lambda: _BENCHMARKS["accuracy"](rows("pocket")),
+    "presets": partial(presets, "presets"),
     "pocket-extractors": partial(side_by_side, "pocket-extractors"),
     "learned": lambda: _BENCHMARKS["learned"](rows("learned")),
     "patch-memory": partial(few_shot, "patch-memory", (1, 2, 4, 16)),

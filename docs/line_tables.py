@@ -12,26 +12,24 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 SINGLE = "each frame"
-SHOWN = (0.9, 1.0)
 
 Row = dict[str, Any]
 
 
 def alarms(rows: list[Row]) -> Iterator[str]:
-    """A row for each set and share of detected parts, a column for each rule: false alarms a minute."""
-    found = [row for row in rows if "share" in row]
+    """A row for each set and rate of frames, a column for each rule: false alarms a minute, and parts detected."""
+    found = [row for row in rows if "alarms" in row]
     rules = list(dict.fromkeys(row["rule"] for row in found))
-    yield from _head(["set", "parts", "detected", *rules, "fewer"])
+    yield from _head(["set: good + defective parts", "good frames above", *rules])
     for name, mine in _sets(found):
-        for share in SHOWN:
-            at = {row["rule"]: row for row in mine if row["share"] == share}
-            parts = f"{mine[0]['good_parts']} + {mine[0]['defective_parts']}"
-            single = at[SINGLE]["alarms_per_minute"]
-            best = min(row["alarms_per_minute"] for rule, row in at.items() if rule != SINGLE)
+        for alpha in dict.fromkeys(row["alpha"] for row in mine):
+            at = {row["rule"]: row for row in mine if row["alpha"] == alpha}
+            parts = f"{name}: {mine[0]['good_parts']} + {mine[0]['defective_parts']}"
             cells = [
-                f"{at[rule]['alarms_per_minute']:.0f} ({at[rule]['alarms']})" if rule in at else "-" for rule in rules
+                f"{at[rule]['alarms_per_minute']:.0f} a minute ({at[rule]['alarms']}); {at[rule]['detected']} detected"
+                for rule in rules
             ]
-            yield _line([name, parts, f"at least {share:.0%}", *cells, _times(single, best)])
+            yield _line([parts, f"{alpha:.0%}", *cells])
 
 
 def dependence(rows: list[Row]) -> Iterator[str]:
@@ -43,12 +41,6 @@ def dependence(rows: list[Row]) -> Iterator[str]:
     for row in found:
         names = ["rate", "window_measured", "window_independent", "window_bound", "part_measured", "part_independent"]
         yield _line([row["set"], *(f"{row[name]:.2%}" for name in names)])
-
-
-def _times(single: float, best: float) -> str:
-    if best:
-        return f"{single / best:.1f} x"
-    return "all of them" if single else "none to remove"
 
 
 def _sets(rows: list[Row]) -> list[tuple[str, list[Row]]]:
@@ -64,25 +56,33 @@ def _line(cells: list[str]) -> str:
 
 
 def draw(rows: list[Row], out: Path) -> None:
-    """False alarms a minute over the share of defective parts that are detected, a panel for each set."""
+    """False alarms a minute over the rate of frames, a panel for each set; beside each point the parts detected."""
     from vlmad_core.report.canvas import GRID, figure, styles, write
 
-    found = [row for row in rows if "share" in row]
+    found = [row for row in rows if "alarms" in row]
     sets, rules = _sets(found), list(dict.fromkeys(row["rule"] for row in found))
     style = styles(rules)
-    with figure(3.6 * len(sets), 3.6) as made:
+    with figure(max(5.5, 4.0 * len(sets)), 3.8) as made:
         panels = made.subplots(1, len(sets), sharey=True, squeeze=False)[0]
         for axes, (name, mine) in zip(panels, sets, strict=True):
             for rule in rules:
-                points = [(100 * row["share"], row["alarms_per_minute"]) for row in mine if row["rule"] == rule]
+                own = [row for row in mine if row["rule"] == rule]
+                points = [(100 * row["alpha"], row["alarms_per_minute"]) for row in own]
                 looks = {"color": style[rule].colour, "marker": style[rule].marker, "markersize": 5}
                 axes.plot(*zip(*points, strict=True), label=rule if name == sets[0][0] else None, **looks)
-            axes.set_title(name, fontsize=10)
-            axes.set_yscale("symlog", linthresh=1)
-            axes.set_ylim(bottom=-0.1)
+                for (x, y), row in zip(points, own, strict=True):
+                    axes.annotate(
+                        str(row["detected"]), (x, y), (0, 5), textcoords="offset points", ha="center", fontsize=7,
+                        color=style[rule].colour,
+                    )  # fmt: skip
+            axes.set_title(f"{name}: {mine[0]['defective_parts']} defective parts", fontsize=10)
+            axes.set_xscale("log")
+            ticks = [100 * row["alpha"] for row in mine if row["rule"] == SINGLE]
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.minorticks_off()
             axes.grid(color=GRID)
             axes.set_axisbelow(True)
-            axes.set_xlabel("defective parts detected, %")
+            axes.set_xlabel("good frames above the threshold, %")
         panels[0].set_ylabel("false alarms a minute")
         made.legend(loc="outside lower center", ncols=len(rules), frameon=False, fontsize=9)
         for path in write(made, out, "False alarms with and without a filter over time"):

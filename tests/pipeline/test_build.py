@@ -63,7 +63,9 @@ def test_recipe_by_any_means(tmp_path, kind):
 
 
 def test_unknown_recipe_names_the_others():
-    with pytest.raises(UnknownComponentError, match=r"no recipe 'wrods'\. Did you mean 'words'\? There are: clip, far"):
+    with pytest.raises(
+        UnknownComponentError, match=r"no recipe 'wrods'\. Did you mean 'words'\? There are: anomaly-dino, clip, far"
+    ):
         made("wrods")
 
 

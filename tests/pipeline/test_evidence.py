@@ -26,6 +26,7 @@ RECIPES = [
     "anomalyclip",
     "patch-memory",
     "subspace",
+    "anomaly-dino",
 ]
 
 
@@ -190,6 +191,21 @@ def test_origins_survive_a_save_and_older_files_say_unknown(files, tmp_path):
     assert old.score == again.score
     nearest = old.evidence().nearest
     assert nearest is not None and not nearest.is_known and nearest.path == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [({"max_rows": 40}, True), ({"score_levels": ["raw8"]}, True), ({"reach": 1, "max_rows": None}, False)],
+)
+def test_sums_and_origins_hold_for_each_way_to_remember(options, names, files):
+    overrides = {f"scorers.0.config.{name}": value for name, value in options.items()}
+    detector = make("patch-memory", files, overrides=overrides)
+    prediction = detector.predict(files[3])
+    evidence = prediction.evidence()
+    assert sum(one.value for one in evidence.contributions) == pytest.approx(prediction.score, abs=1e-5)
+    assert (evidence.nearest is not None) == names == (evidence.score_without_place is not None)
+    if evidence.nearest is not None:
+        assert evidence.nearest.is_known and evidence.nearest.path in map(str, files[:3])
 
 
 def test_images_added_later_follow_those_before(files):

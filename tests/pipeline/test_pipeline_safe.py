@@ -13,7 +13,7 @@ from vlmad_core.contracts.data import Scores, TextEmbeddings
 from vlmad_core.contracts.ops import l2_normalize
 from vlmad_core.contracts.parts import Prompts, Scorer
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError, NotFittedError, VlmadError
-from vlmad_core.pipeline import pipeline as module
+from vlmad_core.pipeline import calibrating as module
 from vlmad_core.registry import Component, Config
 from vlmad_core.testing import memory_registry, tiny_backbone
 
@@ -130,7 +130,7 @@ def test_range_of_normal_images_is_measured_without_copies_of_the_banks(memory, 
     given, measure = [], module.normal_range
 
     def watched(scorers, *rest):
-        given.extend(len(scorer.bank("block3")) for scorer in scorers)
+        given.extend(len(scorer.bank("block3")) for of_scale in scorers for scorer in of_scale)
         return measure(scorers, *rest)
 
     monkeypatch.setattr(module, "normal_range", watched)

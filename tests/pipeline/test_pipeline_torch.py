@@ -156,7 +156,8 @@ def test_gradients_reach_every_own_parameter(backbone):
 def test_predict_keeps_no_graph(learned, monkeypatch):
     learned.trained = {"data": {"name": "made up"}}
     seen, forward = [], learned.score_features
-    monkeypatch.setattr(learned, "score_features", lambda *a: seen.append(torch.is_grad_enabled()) or forward(*a))
+    watched = lambda *a, **k: seen.append(torch.is_grad_enabled()) or forward(*a, **k)  # noqa: E731
+    monkeypatch.setattr(learned, "score_features", watched)
     found = learned.predict(PICTURES[0].permute(1, 2, 0).numpy())
     assert seen == [False]
     assert torch.is_grad_enabled()

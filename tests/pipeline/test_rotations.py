@@ -12,6 +12,7 @@ import vlmad_core
 from vlmad_core.builtin.memory import Memory
 from vlmad_core.builtin.plugin import MemoryConfig
 from vlmad_core.contracts.data import Features, Level, LevelSpec
+from vlmad_core.contracts.images import Picture
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline.rotations import MAX_ROTATED, choose_angles, regions_before, rotate
 from vlmad_core.testing import tiny_backbone
@@ -22,9 +23,14 @@ QUARTERS = [90.0, 180.0, 270.0]
 
 
 class Side(nn.Module):
-    """A tower whose class token is the mean of the left and of the right half of an image."""
+    """A tower whose class token is the mean of the left and of the right half of an image, and its backbone."""
 
     class_pool, prefix, blocks = True, 1, ()
+    device, dtype = torch.device("cpu"), torch.float32
+
+    @property
+    def vision(self):
+        return self
 
     def embed(self, images):
         left, right = images[:, 0, :, :10].mean((1, 2)), images[:, 0, :, 10:].mean((1, 2))
@@ -35,11 +41,11 @@ class Side(nn.Module):
 
 
 def halves(*values):
-    """``[B, 3, 20, 20]``: the left half of one value, the right half of another."""
+    """Pictures of 20 x 20 pixels: the left half of one value, the right half of another."""
     images = torch.zeros(len(values), 3, 20, 20)
     for image, (left, right) in zip(images, values, strict=True):
         image[:, :, :10], image[:, :, 10:] = left, right
-    return images
+    return [Picture("x", (20, 20), image) for image in images]
 
 
 def build(rotations="off", **more):
@@ -80,26 +86,26 @@ def test_other_angles_go_the_same_way_as_quarters():
 
 def test_a_rotation_is_used_where_the_class_token_moves_less_than_between_two_normal_images():
     images = halves((1.0, 0.2), (0.2, 1.0))  # two orientations among the normal images
-    assert choose_angles("auto", Side(), images, [1, 1]) == QUARTERS
+    assert choose_angles("auto", Side(), images) == QUARTERS
 
 
 def test_a_rotation_that_moves_the_class_token_further_is_left_out():
     images = halves((1.0, 0.2), (1.0, 0.3))  # always the same side up: half a turn exchanges the sides
-    assert choose_angles("auto", Side(), images, [1, 1]) == []
+    assert choose_angles("auto", Side(), images) == []
 
 
 def test_one_image_is_rotated_where_its_own_class_token_hardly_moves():
-    assert choose_angles("auto", Side(), halves((1.0, 0.9)), [1]) == QUARTERS
-    assert choose_angles("auto", Side(), halves((1.0, 0.1)), [1]) == []
+    assert choose_angles("auto", Side(), halves((1.0, 0.9))) == QUARTERS
+    assert choose_angles("auto", Side(), halves((1.0, 0.1))) == []
 
 
 def test_copies_of_one_image_are_one_image():
-    assert choose_angles("auto", Side(), halves((1.0, 0.9), (1.0, 0.9)), [1, 1]) == QUARTERS
+    assert choose_angles("auto", Side(), halves((1.0, 0.9), (1.0, 0.9))) == QUARTERS
 
 
 def test_a_number_gives_equal_steps_and_off_gives_none():
-    assert choose_angles(4, Side(), halves((1.0, 0.1)), [1]) == QUARTERS
-    assert choose_angles("off", Side(), halves((1.0, 0.1)), [1]) == []
+    assert choose_angles(4, Side(), halves((1.0, 0.1))) == QUARTERS
+    assert choose_angles("off", Side(), halves((1.0, 0.1))) == []
 
 
 def test_a_detector_knows_rotated_copies_of_its_normal_images_and_its_record_says_so():
@@ -167,3 +173,11 @@ def test_a_memory_of_rotated_copies_knows_each_image_once():
     origins = memory.origins("a")
     assert origins[:, 0].tolist() == [0] * 9 + [1] * 9 + [0] * 9 + [1] * 9 + [2] * 9 + [3] * 9
     assert origins[18:27, 1].tolist() == list(range(8, -1, -1))
+
+
+def test_each_scale_remembers_rotated_copies_and_normal_images_are_judged_without_their_own():
+    detector = build(4, scales=[16, 32]).fit(NORMALS, calibrate=True)
+    for of_scale, cells in zip(detector.scorers_by_scale, (4, 16), strict=True):
+        assert len(of_scale[0].bank("raw3")) == 3 * 4 * cells
+    others = build(4, scales=[16, 32]).fit(NORMALS[1:])
+    assert detector.calibration.references[0].score == pytest.approx(others.predict(NORMALS[0]).score, abs=1e-5)

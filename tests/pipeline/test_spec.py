@@ -60,10 +60,13 @@ WRONG = {
     ),
     "unknown field of fuse": (
         {"fuse": {"imge": "mean"}},
-        "fuse.imge: no such option. Did you mean 'image'? Options: image, map.",
+        "fuse.imge: no such option. Did you mean 'image'? Options: image, map, scales.",
     ),
     "unknown field nothing like the others": ({"zzz": 1}, "zzz: no such option. Options: backbone, extractor, "),
-    "choice": ({"fuse": {"image": "men"}}, "fuse.image: must be 'mean', 'sum', 'harmonic' or 'max', got 'men'."),
+    "choice": (
+        {"fuse": {"image": "men"}},
+        "fuse.image: must be 'mean', 'sum', 'harmonic', 'geometric' or 'max', got 'men'.",
+    ),
     "range": ({"output": {"smooth": -1}}, "output.smooth: must be greater than or equal to 0, got -1."),
     "number": ({"output": {"smooth": "soft"}}, "output.smooth: must be a valid number"),
     "no name": ({"extractor": {"config": {}}}, "extractor.use: is missing."),
@@ -115,8 +118,12 @@ class Outer(Config):
 
 
 OPTIONS = [
-    (PatchesConfig, {"zzz": 1}, "no such option of 'x'. Options: layers, space, norm."),
-    (PatchesConfig, {"layer": [1]}, "no such option of 'x'. Did you mean 'layers'? Options: layers, space, norm."),
+    (PatchesConfig, {"zzz": 1}, "no such option of 'x'. Options: layers, space, raw_layers, norm."),
+    (
+        PatchesConfig,
+        {"layer": [1]},
+        "no such option of 'x'. Did you mean 'layers'? Options: layers, space, raw_layers, norm.",
+    ),
     (PatchesConfig, {"layers": []}, "layers: give numbers of blocks such as [6, 12], 'quarters', or a range"),
     (
         PatchesConfig,

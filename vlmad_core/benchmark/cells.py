@@ -132,7 +132,7 @@ def build_cell(cell: Cell, backbone: Backbone, registry: Registry) -> Pipeline:
         VlmadError: Its parts do not fit, or are not trained yet.
     """
     if cell.detector is not None:
-        pipeline = load(cell.detector, backbone=backbone, overrides=cell.spec.model_dump(), registry=registry)
+        pipeline = load(cell.detector, backbone=backbone, overrides=dict(cell.spec), registry=registry)
         pipeline.bits = cell.bits or pipeline.bits
         return pipeline
     pipeline = assemble(cell.spec, backbone=backbone, registry=registry)
@@ -217,7 +217,7 @@ def _variant(
         changed = validate(PipelineSpec, override(saved.model_dump(), {**changes, **method.overrides}))
         resolved = resolve(changed, prefer=plugins, registry=registry)
     else:
-        resolved = resolve(method.recipe, {**changes, **method.changes()}, registry=registry)
+        resolved = resolve(method.recipe, {**changes, **method.changes()}, quality=method.quality, registry=registry)
         if shots:
             resolved = take_few_shot(resolved, registry=registry)
         recipe = resolved.recipe

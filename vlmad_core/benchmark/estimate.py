@@ -114,8 +114,9 @@ class _Trial:
                     self.failing[failure_message(error)] += len(alike)
         self.seconds += time.perf_counter() - started
         ready = [cell for cell in self.cells if pipeline_key(cell) in pipelines]
-        if ready:
-            self._time(ready, backbone, pipelines)
+        for views in dict.fromkeys(pipelines[pipeline_key(cell)].views for cell in ready):
+            alike = [cell for cell in ready if pipelines[pipeline_key(cell)].views == views]
+            self._time(alike, backbone, pipelines)
 
     def _time(self, ready: Sequence[Cell], backbone: Backbone, pipelines: dict[tuple[str, str], Pipeline]) -> None:
         category = ready[0].category
@@ -133,6 +134,7 @@ class _Trial:
                 Path(folder) / "features",
                 batch_size=_IMAGES,
                 workers=self.plan.workers,
+                views=pipelines[pipeline_key(ready[0])].views,
                 bits=pipelines[pipeline_key(ready[0])].bits,
             )
             features.extract()  # the first time is always slower

@@ -22,7 +22,10 @@ from vlmad_core.benchmark.ground_truth import GroundTruth, PixelScores, finite_o
 from vlmad_core.errors import VlmadError
 from vlmad_core.files import write_whole
 from vlmad_core.metrics.image import image_metrics
+from vlmad_core.pipeline.image_features import ImageFeatures, fit_images
+from vlmad_core.pipeline.normal_range import HELD_OUT
 from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.pipeline.scales import ViewScores
 from vlmad_core.pipeline.spec import PipelineSpec
 from vlmad_core.pipeline.trained import was_trained_on
 from vlmad_core.report.rows import Row
@@ -165,15 +168,20 @@ _NUMBERS = (
 
 
 def _fit(cell: Cell, pipeline: Pipeline, features: SharedFeatures, key: str, references: Sequence[int]) -> None:
-    if pipeline.rotations != "off":  # rotated copies are of this detector alone, so there is nothing to share
-        pipeline.fit([sample.image for sample in cell.references], cell.category.class_name)
+    class_name = cell.category.class_name
+    takes_rotations = all(scorer.takes_rotations for scorer in pipeline.memory_scorers)
+    if pipeline.rotations != "off" and takes_rotations:  # the copies are of this detector alone: nothing is shared
+        pipeline.fit([sample.image for sample in cell.references], class_name)
         return
-    scorers = pipeline.memory_scorers
-    for scorer in scorers:
+    scorers = pipeline.scorers_by_scale
+    for scorer in (scorer for of_scale in scorers for scorer in of_scale if scorer.needs_fit):
         scorer.forget()
+    held: list[ImageFeatures] = []
     for batch in features.normal_batches(key, references):
-        for scorer in scorers:
-            scorer.fit(batch)
+        fit_images(scorers, batch, len(batch))
+        held = [*held, *batch][:HELD_OUT]
+    if pipeline.fuse.scales == "normalized":
+        pipeline.scale_ranges = pipeline.measure_ranges(held, [cell.category.class_name])[1]
 
 
 def _score(
@@ -186,12 +194,22 @@ def _score(
 ) -> dict[int, float]:
     """Number of each image to its score; maps go to where they are counted."""
     found: dict[int, float] = {}
-    for indices, batch in features.test_batches(key):
-        text = text_embeddings.get(pipeline, cell.category.class_name, batch, len(indices))
-        scores = pipeline.score_features(batch, text, pipeline.backbone.preprocess.size)
-        found |= zip(indices, scores.image.float().tolist(), strict=True)
-        if pixels is not None:
-            pixels.add(indices, scores.anomaly_map.float().cpu())
+    ranges = pipeline.scale_ranges.float().cpu().numpy()
+    for indices, parts in features.test_batches(key):
+        images = [ViewScores(features.views[i], features.sizes[i], pipeline.fuse.scales) for i in indices]
+        for part, batch in parts:
+            first = part.views[0]
+            if not all(scorer.is_fitted for scorer in pipeline.scorers_at(first.scale)):
+                raise VlmadError("a test image is read in tiles and no normal image was; set tiles to off.")
+            text = text_embeddings.get(pipeline, cell.category.class_name, batch, len(part.rows))
+            scores = pipeline.score_features(batch, text, first.size, scale=first.scale)
+            maps = scores.anomaly_map.float().cpu().numpy()
+            for row, view, score, map_ in zip(part.rows, part.views, scores.image.tolist(), maps, strict=True):
+                images[row].add(view, float(score), map_)
+        for index, image in zip(indices, images, strict=True):
+            found[index], map_ = image.result(ranges)
+            if pixels is not None:
+                pixels.add([index], torch.from_numpy(map_)[None])
     if not all(map(math.isfinite, found.values())):
         raise VlmadError("the detector gave a score that is not a number.")
     return found

@@ -41,6 +41,10 @@ class FeatureStore:
         elif self._has_room:
             self._write(name, on_cpu, tensors)
 
+    def holds(self, name: str) -> bool:
+        """Whether a batch was kept."""
+        return name in self._batches
+
     def find(self, name: str, device: torch.device) -> Features | None:
         """A batch on a device, or None if it was not kept."""
         batch = self._batches.get(name)

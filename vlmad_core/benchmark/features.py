@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
-from itertools import chain, islice
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,13 +17,15 @@ import torch
 from vlmad_core.benchmark.feature_store import FeatureStore
 from vlmad_core.benchmark.tower import RememberingTower
 from vlmad_core.contracts.data import Features, TextEmbeddings
-from vlmad_core.contracts.images import ImageLike, Picture, read, stack
+from vlmad_core.contracts.images import ImageLike, Picture, read, view_batches
 from vlmad_core.contracts.parts import Extractor
 from vlmad_core.contracts.towers import Backbone
+from vlmad_core.contracts.views import View, Views
 from vlmad_core.errors import ImageError, VlmadError
+from vlmad_core.pipeline.image_features import ImageFeatures
 from vlmad_core.pipeline.pipeline import Pipeline
 
-__all__ = ["SharedFeatures", "SharedTextEmbeddings", "extractor_key", "failure_message"]
+__all__ = ["Part", "SharedFeatures", "SharedTextEmbeddings", "extractor_key", "failure_message"]
 
 
 def extractor_key(pipeline: Pipeline, detector: Path | None) -> str:
@@ -32,6 +33,19 @@ def extractor_key(pipeline: Pipeline, detector: Path | None) -> str:
     assert pipeline.spec is not None
     trained = str(detector) if pipeline.extractor.state_dict() else ""
     return json.dumps([pipeline.spec.extractor.model_dump(mode="json"), trained], sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Views of one scale and size that went through the tower together.
+
+    Args:
+        rows: Place of each view's image in its batch.
+        views: One or several of one scale.
+    """
+
+    rows: tuple[int, ...]
+    views: tuple[View, ...]
 
 
 class SharedFeatures:
@@ -48,10 +62,12 @@ class SharedFeatures:
         memory: Bytes.
         workers: Threads that decode images.
         bits: Of the values in 16-bit grey files; None: what the backbone or the file says, or 16.
+        views: Which inputs are made of an image; None: one, of the backbone's own size.
 
     Attributes:
         unreadable: Number of an image to why it could not be read.
         sizes: Number of an image to its ``(height, width)`` as it was given.
+        views: Number of an image to its views.
         failed: Key of an extractor to why it failed; the others go on.
     """
 
@@ -68,36 +84,37 @@ class SharedFeatures:
         memory: float = 2e9,
         workers: int = 2,
         bits: int | None = None,
+        views: Views | None = None,
     ) -> None:
         self._tower, self._backbone, self._extractors = tower, backbone, dict(extractors)
-        self._preprocess = replace(backbone.preprocess, bits=bits or backbone.preprocess.bits)
-        self._images, self._batch_size, self._workers = [*test, *normals], batch_size, workers
-        ends = [(0, len(test)), (len(test), len(self._images))]  # no batch has both
-        self._batches = [
-            list(range(start, min(start + batch_size, end)))
-            for first, end in ends
-            for start in range(first, end, batch_size)
-        ]
-        self._test_batches = -(-len(test) // batch_size)
-        self._row = {index: (i, row) for i, batch in enumerate(self._batches) for row, index in enumerate(batch)}
+        self._preprocess = replace(backbone.preprocess, bits=bits or backbone.preprocess.bits, views=views)
+        self._images, self._tests = [*test, *normals], len(test)
+        self._batch_size, self._workers = batch_size, workers
+        self._batches: list[list[int]] = []
+        self._parts: list[list[Part]] = []
+        self._test_batches = 0
+        self._row: dict[int, tuple[int, int]] = {}
         self._store = FeatureStore(folder, memory)
         self.unreadable: dict[int, str] = {}
         self.sizes: dict[int, tuple[int, int]] = {}
+        self.views: dict[int, tuple[View, ...]] = {}
         self.failed: dict[str, str] = {}
 
     def extract(self, progress: Callable[[int], None] | None = None) -> None:
         """Encode every image with every extractor; ``progress`` is called with the number of images done."""
-        done, images = 0, [self._images[index] for batch in self._batches for index in batch]
-        with closing(self._read(images, self._batch_size)) as decoded:
-            pictures = chain.from_iterable(decoded)
-            for number, batch in enumerate(self._batches):
-                done += len(batch)
-                self._extract(number, list(islice(pictures, len(batch))))
-                if progress is not None:
-                    progress(done)
+        self._batches, self._parts, self._row, done = [], [], {}, 0
+        for is_test, images in ((True, self._images[: self._tests]), (False, self._images[self._tests :])):
+            with closing(self._read(images, self._batch_size)) as batches:
+                for pictures in batches:  # no batch has both
+                    self._extract(list(range(done, done + len(pictures))), pictures)
+                    done += len(pictures)
+                    if progress is not None:
+                        progress(done)
+            if is_test:
+                self._test_batches = len(self._batches)
 
-    def test_batches(self, key: str) -> Iterator[tuple[Sequence[int], Features]]:
-        """Numbers of the test images and their features by one extractor, a batch at a time.
+    def test_batches(self, key: str) -> Iterator[tuple[Sequence[int], Iterator[tuple[Part, Features]]]]:
+        """Numbers of the test images and their features by one extractor, part by part, a batch at a time.
 
         Raises:
             VlmadError: The extractor failed.
@@ -106,7 +123,7 @@ class SharedFeatures:
             if self._batches[number]:
                 yield self._batches[number], self._features(key, number)
 
-    def normal_batches(self, key: str, indices: Sequence[int]) -> Iterator[Features]:
+    def normal_batches(self, key: str, indices: Sequence[int]) -> Iterator[list[ImageFeatures]]:
         """Features of some normal images, in this order, a batch at a time.
 
         Raises:
@@ -117,58 +134,77 @@ class SharedFeatures:
             if index in self.unreadable:
                 raise ImageError(f"a normal image cannot be read: {self.unreadable[index]}")
         for start in range(0, len(indices), self._batch_size):
-            rows = [self._row[index] for index in indices[start : start + self._batch_size]]
-            batches = {number: self._features(key, number) for number in dict.fromkeys(number for number, _ in rows)}
-            yield Features.cat([batches[number].select(slice(row, row + 1)) for number, row in rows])
+            chosen = indices[start : start + self._batch_size]
+            numbers = dict.fromkeys(self._row[index][0] for index in chosen)
+            batches = {number: list(self._features(key, number)) for number in numbers}
+            yield [self._image(index, batches[self._row[index][0]]) for index in chosen]
 
     def close(self) -> None:
         """Give memory and disk back."""
         self._store.clear()
 
+    def _image(self, index: int, batch: Sequence[tuple[Part, Features]]) -> ImageFeatures:
+        own = self._row[index][1]
+        found = {
+            view: features.select(slice(i, i + 1))
+            for part, features in batch
+            for i, (row, view) in enumerate(zip(part.rows, part.views, strict=True))
+            if row == own
+        }
+        views = self.views[index]
+        return ImageFeatures(self.sizes[index], views, tuple(found[view] for view in views))
+
     def _read(self, images: Sequence[ImageLike], batch_size: int, *, warn: bool = True) -> Generator[list[Picture]]:
         return read(images, self._preprocess, batch_size=batch_size, workers=self._workers, warn=warn)
 
-    def _extract(self, number: int, pictures: Sequence[Picture]) -> None:
-        for index, picture in zip(self._batches[number], pictures, strict=True):
+    def _extract(self, indices: Sequence[int], pictures: Sequence[Picture]) -> None:
+        for index, picture in zip(indices, pictures, strict=True):
             if picture.error:
                 self.unreadable[index] = picture.error
             elif picture.size is not None:
-                self.sizes[index] = picture.size
-        self._batches[number] = [index for index in self._batches[number] if index not in self.unreadable]
+                self.sizes[index], self.views[index] = picture.size, picture.views
+        number, parts = len(self._batches), list[Part]()
+        self._batches.append([index for index in indices if index not in self.unreadable])
         self._row |= {index: (number, row) for row, index in enumerate(self._batches[number])}
-        for key, features in self._encode(pictures, self._extractors).items():
-            self._store.keep(f"{number} {key}", features)
+        for part, found in self._encode(pictures, self._extractors):
+            for key, features in found.items():
+                self._store.keep(f"{number} {len(parts)} {key}", features)
+            parts.append(part)
+        self._parts.append(parts)
 
-    def _encode(self, pictures: Sequence[Picture], keys: Iterable[str]) -> dict[str, Features]:
+    def _encode(self, pictures: Sequence[Picture], keys: Iterable[str]) -> Iterator[tuple[Part, dict[str, Features]]]:
         """Features of the images that can be read, by several extractors in one pass of the tower."""
-        found: dict[str, Features] = {}
-        readable = [picture for picture in pictures if not picture.error]
-        if not readable:
-            return found
-        pixels = stack(readable).to(self._backbone.device, self._backbone.dtype)
-        with torch.no_grad():  # not inference_mode: what a memory bank keeps may later stand in a graph
-            for key in keys:
-                if key not in self.failed:
-                    try:
-                        found[key] = self._extractors[key](self._tower, pixels)
-                    except Exception as error:  # somebody's plugin, or no memory; the other extractors go on
-                        self.failed[key] = failure_message(error)
-        self._tower.forget()
-        return found
+        keys = list(keys)
+        for rows, views, images in view_batches([picture for picture in pictures if not picture.error]):
+            pixels = images.to(self._backbone.device, self._backbone.dtype)
+            found: dict[str, Features] = {}
+            with torch.no_grad():  # not inference_mode: what a memory bank keeps may later stand in a graph
+                for key in keys:
+                    if key not in self.failed:
+                        try:
+                            found[key] = self._extractors[key](self._tower, pixels)
+                        except Exception as error:  # somebody's plugin, or no memory; the other extractors go on
+                            self.failed[key] = failure_message(error)
+            self._tower.forget()
+            yield Part(tuple(rows), tuple(views)), found
 
-    def _features(self, key: str, number: int) -> Features:
+    def _features(self, key: str, number: int) -> Iterator[tuple[Part, Features]]:
         """From the store; what found no room there is computed again."""
         if key in self.failed:
             raise VlmadError(self.failed[key])
-        stored = self._store.find(f"{number} {key}", self._backbone.device)
-        if stored is None:
-            images = [self._images[index] for index in self._batches[number]]
-            with closing(self._read(images, len(images), warn=False)) as batches:
-                computed = self._encode(next(batches), [key])
-            if key not in computed:
-                raise VlmadError(self.failed.get(key, "an image could be read once and not again."))
-            stored = computed[key]
-        return stored
+        names = {f"{number} {i} {key}": part for i, part in enumerate(self._parts[number])}
+        if all(map(self._store.holds, names)):
+            for name, part in names.items():
+                stored = self._store.find(name, self._backbone.device)
+                assert stored is not None
+                yield part, stored
+            return
+        images = [self._images[index] for index in self._batches[number]]
+        with closing(self._read(images, len(images), warn=False)) as batches:
+            for part, found in self._encode(next(batches), [key]):
+                if key not in found:
+                    raise VlmadError(self.failed.get(key, "an image could be read once and not again."))
+                yield part, found[key]
 
 
 class SharedTextEmbeddings:

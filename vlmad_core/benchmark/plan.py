@@ -54,11 +54,15 @@ class BackboneChoice(PartSpec):
         return {"use": self.use, "config": self.config}
 
 
+Quality = Literal["fast", "balanced", "best"]
+
+
 class Method(Config):
     """A recipe, perhaps with parts exchanged; or a detector that was trained or fitted."""
 
     label: str = Field("", description="What to call it; its recipe and what was exchanged where empty.")
     recipe: str | dict[str, Any] = Field("", description="Name of a recipe, a pipeline file, or a pipeline.")
+    quality: Quality | None = Field(None, description="A preset of the recipe: fast, balanced or best.")
     detector: Path | None = Field(None, description="Folder of a detector, in place of a recipe.")
     extractor: PartSpec | None = Field(None, description="In place of the recipe's.")
     prompts: PartSpec | None = Field(None, description="In place of the recipe's; 'none' removes them.")
@@ -86,7 +90,9 @@ class Method(Config):
     def _one_of_both(self) -> Self:
         if bool(self.recipe) == (self.detector is not None):
             raise ValueError("a method is either a recipe or a detector; give one of them")
-        if self.detector is not None and (self.extractor or self.prompts or self.scorers or self.backbones):
+        if self.detector is not None and (
+            self.quality or self.extractor or self.prompts or self.scorers or self.backbones
+        ):
             raise ValueError("a detector has its parts already; beside it, only label, overrides and shots make sense")
         return self
 
@@ -98,7 +104,8 @@ class Method(Config):
         if self.detector is not None:
             return self.detector.resolve().name
         named = Path(self.recipe).stem if isinstance(self.recipe, str) else "pipeline"
-        exchanged = [part.use for part in (self.extractor, self.prompts) if part is not None]
+        exchanged: list[str] = [self.quality] if self.quality else []
+        exchanged += [part.use for part in (self.extractor, self.prompts) if part is not None]
         scorers = " + ".join(str(scorer.get("use")) for scorer in self.scorers)
         settings = [f"{path}={value}" for path, value in self.overrides.items()]
         return ", ".join([named, *exchanged, *([scorers] if scorers else []), *settings])
@@ -119,15 +126,16 @@ class Grid(Config):
     """Every combination of these becomes a method."""
 
     recipe: tuple[str, ...] = Field(min_length=1, description="Recipes.")
+    quality: tuple[Quality, ...] = Field((), description="Presets of each recipe; none: the recipe as it is.")
     extractor: tuple[PartSpec, ...] = Field((), description="Each in place of the recipe's; none: the recipe's.")
     prompts: tuple[PartSpec, ...] = Field((), description="Likewise.")
     scorers: tuple[tuple[dict[str, Any], ...], ...] = Field((), description="Likewise; each one or a list.")
 
-    @field_validator("recipe", "extractor", "prompts", mode="before")
+    @field_validator("recipe", "quality", "extractor", "prompts", mode="before")
     @classmethod
     def _many(cls, value: Any, info: Any) -> Any:
         items = _listed(value)
-        return items if info.field_name == "recipe" else [_expand(item, "use") for item in items]
+        return items if info.field_name in ("recipe", "quality") else [_expand(item, "use") for item in items]
 
     @field_validator("scorers", mode="before")
     @classmethod
@@ -136,10 +144,12 @@ class Grid(Config):
 
     def methods(self) -> list[Method]:
         """The product."""
-        axes = (self.recipe, self.extractor or (None,), self.prompts or (None,), self.scorers or ((),))
+        parts = (self.extractor or (None,), self.prompts or (None,), self.scorers or ((),))
         return [
-            Method(recipe=recipe, extractor=extractor, prompts=prompts, scorers=scorers)
-            for recipe, extractor, prompts, scorers in itertools.product(*axes)
+            Method(recipe=recipe, quality=quality, extractor=extractor, prompts=prompts, scorers=scorers)
+            for recipe, quality, extractor, prompts, scorers in itertools.product(
+                self.recipe, self.quality or (None,), *parts
+            )
         ]
 
 

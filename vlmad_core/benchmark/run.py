@@ -213,10 +213,12 @@ class _Run:
         height, width = backbone.preprocess.size
         counts = self.passes.setdefault(f"{cells[0].backbone} {height} x {width}", Counter())
         for _, group in groupby(cells, key=lambda cell: id(cell.category)):
-            of_bits: dict[int | None, list[Cell]] = {}  # cameras of other bits have other pixels, so other features
+            read_alike: dict[Any, list[Cell]] = {}  # other bits or views are other pixels, so other features
             for cell in group:
-                of_bits.setdefault(getattr(pipelines[pipeline_key(cell)], "bits", None), []).append(cell)
-            for alike in of_bits.values():
+                pipeline = pipelines[pipeline_key(cell)]
+                how = (getattr(pipeline, "bits", None), getattr(pipeline, "views", None))
+                read_alike.setdefault(how, []).append(cell)
+            for alike in read_alike.values():
                 self._category(alike, backbone, tower, text_embeddings, pipelines, counts)
         counts["passes"] += tower.images
         counts["blocks"] += tower.blocks_run
@@ -267,6 +269,7 @@ class _Run:
             memory=self.plan.memory_gb * 1e9,
             workers=self.plan.workers,
             bits=ready[0][1].bits,
+            views=ready[0][1].views,
         )
         where = f"{cells[0].backbone}, {category.dataset}/{category.name}"
         try:

@@ -67,7 +67,10 @@ def measure(
     class_names = None if class_name is None else [class_name]
     with torch.no_grad():
         pipeline(pixels, class_names)  # encodes the text, so that it is not counted with the image
-        flops = count_flops(lambda: pipeline(pixels, class_names))
+        if pipeline.views is None:
+            flops = count_flops(lambda: pipeline(pixels, class_names))
+        else:  # all sizes and tiles of this image count
+            flops = count_flops(lambda: pipeline.predict(images[0], class_name))
 
     found = []
     for batch in batch_sizes:

@@ -13,7 +13,7 @@ from vlmad_core.datasets.plugin import vlmad_datasets as vlmad_datasets
 from vlmad_core.registry.component import Component, Config, Recipe
 from vlmad_core.registry.hookspecs import hookimpl
 
-Combine = Literal["mean", "sum", "harmonic", "max"]
+Combine = Literal["mean", "sum", "harmonic", "geometric", "max"]
 
 
 class PatchesConfig(Config):

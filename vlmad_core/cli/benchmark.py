@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmad_core.cli import options, planned, terminal
+from vlmad_core.cli.choice import Quality
 from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
 
@@ -95,6 +96,10 @@ def benchmark_command(
     model: Annotated[
         str | None,
         typer.Option("--model", help="Architecture of the backbones; in place of the plan's.", rich_help_panel=_WHAT),
+    ] = None,
+    quality: Annotated[
+        list[Quality] | None,
+        typer.Option("--quality", help="Each as a preset of each recipe; repeat it.", rich_help_panel=_WHAT),
     ] = None,
     image_size: Annotated[
         str | None,
@@ -189,7 +194,9 @@ def benchmark_command(
         "bits": bits,
         "batch_size": batch_size,
         "workers": workers,
-        **planned.methods(recipe or (), detector or (), extractor or (), prompts or ()),
+        **planned.methods(
+            recipe or (), detector or (), extractor or (), prompts or (), [one.value for one in quality or ()]
+        ),
     }
     chosen = planned.chosen(plan, {name: value for name, value in asked.items() if value})
     if out is None and not plan_only:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from vlmad_core.cli.names import complete, complete_setting
-from vlmad_core.cli.options import Bits, parse_settings, parse_size
+from vlmad_core.cli.options import Bits, parse_scales, parse_settings, parse_size, parse_tiles
 from vlmad_core.pipeline.defaults import default_recipe
 from vlmad_core.pipeline.resolve import KEEP, changes_of
 
-__all__ = ["Choice", "takes_choice"]
+__all__ = ["Choice", "Quality", "takes_choice"]
+
+
+class Quality(StrEnum):
+    """Presets of a recipe."""
+
+    fast = "fast"
+    balanced = "balanced"
+    best = "best"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +42,9 @@ class Choice:
     weights: str | None = None
     model: str | None = None
     image_size: str | None = None
+    scales: str | None = None
+    quality: str | None = None
+    tiles: str | None = None
     device: str = "auto"
     settings: Sequence[str] = ()
     bits: int | None = None
@@ -58,13 +70,25 @@ class Choice:
             weights=self.weights,
             model=self.model,
             image_size=None if self.image_size is None else parse_size(self.image_size),
+            scales=None if self.scales is None else parse_scales(self.scales),
+            tiles=None if self.tiles is None else parse_tiles(self.tiles),
             overrides=parse_settings(self.settings),
         )
 
     def words(self) -> list[str]:
         """As on a command line."""
         words = ["--recipe", self.recipe_or_default]
-        for name in ("backbone", "extractor", "prompts", "weights", "model", "image_size"):
+        for name in (
+            "quality",
+            "backbone",
+            "extractor",
+            "prompts",
+            "weights",
+            "model",
+            "image_size",
+            "scales",
+            "tiles",
+        ):
             value = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", value] if value is not None else []
         words += [word for name in self.scorers for word in ("--scorer", name)]
@@ -80,6 +104,10 @@ def _part(kind: str, text: str, *names: str) -> Any:
 
 def _value(text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=_PARTS, **more)
+
+
+def _offered(incomplete: str, *words: str) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)]
 
 
 _EXCHANGED = "In place of the recipe's."
@@ -109,7 +137,32 @@ _OPTIONS: dict[str, Any] = {
     "model": Annotated[str | None, _value("Architecture of the backbone, such as ViT-L-14.", "--model")],
     "image_size": Annotated[
         str | None,
-        _value("Pixels that the backbone works at: a side, or HEIGHTxWIDTH.", "--image-size", metavar="SIDE"),
+        _value(
+            "Pixels that images are stretched to: a side, or HEIGHTxWIDTH; or fit: the aspect ratio is kept, with as "
+            "many patches as usual, or at most fit:TOKENS.",
+            "--image-size",
+            metavar="SIDE",
+            autocompletion=lambda incomplete: _offered(incomplete, "fit", "fit:1024", "stretch"),
+        ),
+    ],
+    "quality": Annotated[
+        Quality | None, _value("fast, balanced or best: the size of the input that the recipe names.", "--quality")
+    ],
+    "scales": Annotated[
+        str | None,
+        _value(
+            "Several sides, such as 224,448: scores and maps of all of them are fused.", "--scales", metavar="SIDES"
+        ),
+    ],
+    "tiles": Annotated[
+        str | None,
+        _value(
+            "Large images in overlapping tiles too: off, auto (more than 36 times the pixels of the input), a number "
+            "along the longer side, or a side such as 512px.",
+            "--tiles",
+            metavar="RULE",
+            autocompletion=lambda incomplete: _offered(incomplete, "off", "auto"),
+        ),
     ],
     "device": Annotated[str, _value("Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu.", "--device")],
     "settings": Annotated[

@@ -12,7 +12,7 @@ import typer
 
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import resolve_choice
-from vlmad_core.cli.options import parse_settings, parse_size
+from vlmad_core.cli.options import parse_scales, parse_settings, parse_size
 from vlmad_core.cli.terminal import note, print_json, shown, table
 from vlmad_core.registry.registry import default_registry
 
@@ -68,6 +68,8 @@ def _backbones(choice: Choice) -> dict[str, Backbone]:
     from vlmad_core.pipeline.spec import PartSpec
 
     sides = None if choice.image_size is None else parse_size(choice.image_size)
+    if isinstance(sides, str) or choice.scales or choice.tiles:
+        raise typer.BadParameter("fit, --scales and --tiles belong to one choice of parts; name a --recipe or parts.")
     given = {"pretrained": choice.weights, "model": choice.model, "image_size": sides}
     config = {name: value for name, value in given.items() if value is not None}
     part = PartSpec(use=choice.backbone, config={**random_weights(choice.backbone), **config})
@@ -170,6 +172,10 @@ def _python(choice: Choice) -> str:
         arguments += [f"{option}={None if (option, value) == ('prompts', 'none') else value!r}"] if value else []
     if choice.image_size is not None:
         arguments.append(f"image_size={parse_size(choice.image_size)!r}")
+    if choice.scales is not None:
+        arguments.append(f"scales={parse_scales(choice.scales)!r}")
+    if choice.tiles is not None:
+        arguments.append(f"tiles={choice.tiles!r}")
     if choice.scorers:
         arguments.append(f"scorers={list(choice.scorers)!r}")
     if choice.settings:

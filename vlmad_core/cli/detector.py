@@ -15,12 +15,27 @@ from vlmad_core.contracts.find import special_file
 from vlmad_core.errors import ImageError
 from vlmad_core.pipeline.defaults import PREFERRED, check_normal_images, take_few_shot
 from vlmad_core.pipeline.resolve import Resolved, resolve
+from vlmad_core.registry.registry import default_registry
 
 if TYPE_CHECKING:
     from vlmad_core.pipeline.calibrate import Groups
     from vlmad_core.pipeline.pipeline import Pipeline
 
-__all__ = ["Choice", "Detector", "build", "build_unfitted", "note_missing_name", "resolve_choice"]
+__all__ = [
+    "BATCH",
+    "Choice",
+    "Detector",
+    "build",
+    "build_unfitted",
+    "note_batch",
+    "note_missing_name",
+    "resolve_choice",
+]
+
+BATCH = 16
+"""Images from which on a comparison with each other is worth naming."""
+
+_OF_BATCHES = "pocket-batch"
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ def build_unfitted(choice: Choice) -> Pipeline:
 def resolve_choice(choice: Choice) -> Resolved:
     """The recipe that was chosen, with what was exchanged in it; imports no part."""
     prefer = () if choice.recipe is not None else PREFERRED
-    return resolve(choice.recipe_or_default, choice.changes(), prefer=prefer)
+    return resolve(choice.recipe_or_default, choice.changes(), quality=choice.quality, prefer=prefer)
 
 
 def note_missing_name(pipeline: Pipeline, tell: Callable[[str], None]) -> None:
@@ -103,12 +118,31 @@ def note_missing_name(pipeline: Pipeline, tell: Callable[[str], None]) -> None:
         tell("no class name was given, so the prompts say 'object'. Name the product, as in --class-name 'metal nut'.")
 
 
+def note_batch(choice: Choice, count: int, tell: Callable[[str], None]) -> None:
+    """Say that many images without a normal one can be compared with each other, where a plugin offers that."""
+    named = choice.recipe or choice.detector or choice.normals or choice.backbone or choice.scorers
+    if named or count < BATCH or not any(entry.name == _OF_BATCHES for entry in default_registry().entries("recipe")):
+        return
+    tell(
+        f"{count} images and no normal one: --recipe {_OF_BATCHES}, with the same images as --normal too, also "
+        "compares them with each other. A score then depends on which images are judged together."
+    )
+
+
 def _load(choice: Choice) -> Detector:
-    exchanged = [choice.recipe, choice.backbone, choice.extractor, choice.prompts, *choice.scorers, *choice.normals]
+    exchanged = [
+        choice.recipe,
+        choice.quality,
+        choice.backbone,
+        choice.extractor,
+        choice.prompts,
+        *choice.scorers,
+        *choice.normals,
+    ]
     if any(part is not None for part in exchanged):
         raise typer.BadParameter(
             "--detector has its parts and its normal images already; give only --set, --class-name, --device, "
-            "--weights, --model or --image-size with it."
+            "--weights, --model, --image-size, --scales or --tiles with it."
         )
     from vlmad_core.pipeline.build import is_exported, load
     from vlmad_core.pipeline.checkpoint import RECORD

@@ -57,6 +57,7 @@ def complete_setting(ctx: typer.Context, incomplete: str) -> list[tuple[str, str
 def _settings(typed: dict[str, Any]) -> Iterator[tuple[str, str]]:
     from vlmad_core.cli.choice import Choice
     from vlmad_core.cli.detector import resolve_choice
+    from vlmad_core.pipeline.input_spec import ImageSizeSpec, TilesSpec
     from vlmad_core.pipeline.spec import FuseSpec, OutputSpec
 
     names = ("recipe", "backbone", "extractor", "prompts", "scorers", "weights", "model")
@@ -67,6 +68,8 @@ def _settings(typed: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _fields(f"{part.where}.config", type(part.config))
     yield from _fields("fuse", FuseSpec)
     yield from _fields("output", OutputSpec)
+    yield from _fields("image_size", ImageSizeSpec)
+    yield from _fields("tiles", TilesSpec)
 
 
 def _fields(where: str, model: type[BaseModel]) -> Iterator[tuple[str, str]]:

@@ -9,8 +9,20 @@ import typer
 
 from vlmad_core.documents import parse_yaml
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.input_spec import image_size_of, tiles_of
 
-__all__ = ["BatchSize", "Bits", "ProgressFlag", "Quiet", "Threads", "Workers", "parse_settings", "parse_size"]
+__all__ = [
+    "BatchSize",
+    "Bits",
+    "ProgressFlag",
+    "Quiet",
+    "Threads",
+    "Workers",
+    "parse_scales",
+    "parse_settings",
+    "parse_size",
+    "parse_tiles",
+]
 
 BatchSize = Annotated[int, typer.Option(min=1, help="Images through the backbone at a time.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
@@ -43,16 +55,47 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return parsed
 
 
-def parse_size(text: str) -> int | tuple[int, int]:
-    """``518`` or ``448x672``, height first.
+def parse_size(text: str) -> int | tuple[int, int] | str:
+    """``518`` or ``448x672``, height first; ``fit``, ``fit:1024`` and ``stretch`` as they are.
 
     Raises:
-        typer.BadParameter: It is neither.
+        typer.BadParameter: It is none of them.
     """
+    if text.lower() == "stretch" or text.lower().startswith("fit"):
+        try:
+            image_size_of(text)
+        except ValueError as error:
+            raise typer.BadParameter(f"--image-size {error}; got '{text}'.") from error
+        return text.lower()
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.strip().isdecimal() and len(side) < 9 and int(side) for side in sides):
         raise typer.BadParameter(
-            f"--image-size wants a side such as 518, or HEIGHTxWIDTH such as 448x672; got '{text}'."
+            f"--image-size wants a side such as 518, HEIGHTxWIDTH such as 448x672, fit, or fit:TOKENS; got '{text}'."
         )
     height, *width = map(int, sides)
     return (height, width[0]) if width else height
+
+
+def parse_scales(text: str) -> list[int]:
+    """``224,448`` as a list.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    sides = text.split(",")
+    if not all(side.strip().isdecimal() and len(side) < 9 for side in sides):
+        raise typer.BadParameter(f"--scales wants sides such as 224,448; got '{text}'.")
+    return [int(side) for side in sides]
+
+
+def parse_tiles(text: str) -> str:
+    """``off``, ``auto``, ``6`` or ``512px``, as it is.
+
+    Raises:
+        typer.BadParameter: It is none of them.
+    """
+    try:
+        tiles_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--tiles {error}; got '{text}'.") from error
+    return text

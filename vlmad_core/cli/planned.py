@@ -37,15 +37,20 @@ def chosen(path: Path | None, asked: Mapping[str, Any]) -> BenchmarkPlan:
 
 
 def methods(
-    recipes: Sequence[str], detectors: Sequence[str], extractors: Sequence[str], prompts: Sequence[str]
+    recipes: Sequence[str],
+    detectors: Sequence[str],
+    extractors: Sequence[str],
+    prompts: Sequence[str],
+    qualities: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Recipes as methods, or as a grid where parts are exchanged; detectors beside them."""
-    if (extractors or prompts) and not recipes:
-        raise typer.BadParameter("--extractor and --prompts exchange parts of a recipe; name it with --recipe.")
+    """Recipes as methods, or as a grid where parts or presets are chosen; detectors beside them."""
+    if (extractors or prompts or qualities) and not recipes:
+        raise typer.BadParameter("--quality, --extractor and --prompts are of a recipe; name it with --recipe.")
     named: list[Any] = [{"detector": folder} for folder in detectors]
-    if not extractors and not prompts:
+    if not extractors and not prompts and not qualities:
         return {"methods": [*recipes, *named]}
-    return {"methods": named, "grid": {"recipe": recipes, "extractor": extractors, "prompts": prompts}}
+    grid = {"recipe": recipes, "quality": qualities, "extractor": extractors, "prompts": prompts}
+    return {"methods": named, "grid": grid}
 
 
 def numbers(option: str, text: str | None) -> list[int] | None:
@@ -60,7 +65,16 @@ def numbers(option: str, text: str | None) -> list[int] | None:
 
 def sizes(text: str | None) -> list[int | tuple[int, int]] | None:
     """``224,448x672`` as sides, or heights and widths."""
-    return None if text is None else [parse_size(word.strip()) for word in text.split(",")]
+    if text is None:
+        return None
+    found = [parse_size(word.strip()) for word in text.split(",")]
+    numbers = [size for size in found if not isinstance(size, str)]
+    if len(numbers) < len(found):
+        raise typer.BadParameter(
+            "--image-size of a benchmark takes sides; give fit as an override of a method in a plan: "
+            "{recipe: pocket, overrides: {image_size: fit}}."
+        )
+    return numbers
 
 
 def value(option: str, text: str | None) -> Any:

@@ -11,7 +11,7 @@ import typer
 
 from vlmad_core.cli import opinions, options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
-from vlmad_core.cli.detector import Detector, build, note_missing_name
+from vlmad_core.cli.detector import Detector, build, note_batch, note_missing_name
 from vlmad_core.cli.page import page_command
 from vlmad_core.cli.report import Report, bar
 from vlmad_core.cli.unquoted import QuotedCommand
@@ -154,7 +154,9 @@ def predict_command(
         _refuse_mixing(out, made, {**files, **decision.settings(), **more}, overwrite)
     if second is not None:
         terminal.note(second.notice)
-    note_missing_name(made.pipeline, (lambda text: None) if quiet else terminal.note)
+    note = (lambda text: None) if quiet else terminal.note
+    note_missing_name(made.pipeline, note)
+    note_batch(choice, len(found), note)
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
         made.fit(batch_size=batch_size, progress=normals.reach, workers=workers, calibrate=asked)
     made.pipeline.check_ready()
@@ -210,6 +212,8 @@ def predict_command(
 def _closing(summary: Summary, report: Report, found: Found, made: Detector, seconds: float, out: Path | None) -> str:
     """What was done, in a sentence: every image that was asked for is counted once."""
     parts = [f"{terminal.counted(report.judged, 'image')} judged"]
+    if report.tiled:
+        parts.append(f"{report.tiled} of them also in tiles (--tiles off: not)")
     if summary.skipped:
         parts.append(f"{summary.skipped} results are of an earlier run")
     if summary.changed:

@@ -56,7 +56,8 @@ def _greedy(points: Tensor, nearest: Tensor, count: int) -> Tensor:
     found = nearest.topk(min(_CANDIDATES, len(nearest)))
     candidates = points[found.indices]
     between = torch.cdist(candidates, candidates).square()
-    distance, picked = found.values.clone(), []
+    distance = found.values.clone()
+    picked: list[int] = []
     beyond = float(found.values[-1])  # no other row is farther than this
     for _ in range(count):
         best = int(distance.argmax())

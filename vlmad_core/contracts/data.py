@@ -195,6 +195,7 @@ class Prediction:
             detector has fewer than two normal images.
         class_token: ``[D]`` float32 of unit length, the image as a whole; None where the extractor gives none.
         bits: Of the values in the file, where the detector was given them: :meth:`overlay` shows the same pixels.
+        tiles: In how many tiles the image was also read; 0: as a whole alone.
         explainer: What `evidence` calls; it keeps the detector, and a copy in another process has none.
     """
 
@@ -205,6 +206,7 @@ class Prediction:
     normal_range: tuple[float, float] | None = None
     class_token: np.ndarray | None = None
     bits: int | None = None
+    tiles: int = 0
     explainer: Callable[[Prediction, ImageLike | None], Evidence] | None = field(default=None, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -234,7 +236,8 @@ class Prediction:
         Prediction(score=0.2500, size=(480, 640), peak=(120, 160), path='a.png')
         """
         place = "" if self.path is None else f", path={self.path!r}"
-        return f"Prediction(score={self.score:.4f}, size={self.size}, peak={self.peak}{place})"
+        tiles = f", tiles={self.tiles}" if self.tiles else ""
+        return f"Prediction(score={self.score:.4f}, size={self.size}, peak={self.peak}{tiles}{place})"
 
     def overlay(self, image: ImageLike | None = None) -> Image.Image:
         """The image with its map as heat, the outline of what is unusual, the score, and a legend.

@@ -27,7 +27,7 @@ __all__ = [
     "topk_mean",
 ]
 
-Combine = Literal["mean", "sum", "harmonic", "max"]
+Combine = Literal["mean", "sum", "harmonic", "geometric", "max"]
 
 
 def l2_normalize(x: Tensor) -> Tensor:
@@ -204,7 +204,10 @@ def _mirror(x: Tensor, radius: int, axis: int) -> Tensor:
 
 
 def combine(items: Sequence[Tensor], how: Combine) -> Tensor:
-    """Elementwise over tensors that broadcast against each other; ``harmonic`` is for values of at least 0.
+    """Elementwise over tensors that broadcast against each other.
+
+    ``harmonic`` and ``geometric`` are for values of at least 0; of the latter a constant factor changes no order, so
+    values of different scales count alike.
 
     >>> combine([torch.tensor(0.6), torch.tensor(0.5), torch.tensor(0.4)], "harmonic")
     tensor(0.4865)
@@ -212,6 +215,8 @@ def combine(items: Sequence[Tensor], how: Combine) -> Tensor:
     stack = torch.stack(torch.broadcast_tensors(*items))
     if how == "harmonic":
         return len(items) / (1 / stack.clamp_min(LEAST)).sum(0)
+    if how == "geometric":
+        return stack.clamp_min(LEAST).log().mean(0).exp()
     if how == "max":
         return stack.amax(0)
     return stack.sum(0) if how == "sum" else stack.mean(0)

@@ -163,6 +163,8 @@ class Scorer(nn.Module, ABC):
         needs_fit: True: it compares features with those of normal images, which :meth:`fit` must have received.
         is_monotone: True: another normal image can only lower its scores. What is proved of a threshold from remembered
             images depends on it.
+        takes_rotations: False: it must not be fitted on rotated copies of images, as where images are compared one by
+            one.
         maximum: The highest value that its maps can have; None: no bound. Set it in the constructor where options
             decide. Maps saved as 16-bit PNG use it as their scale.
         no_export: Why it cannot be a fixed function of one image, as a sentence; empty: it can, and `vlmad export`
@@ -172,6 +174,7 @@ class Scorer(nn.Module, ABC):
     needs_text: ClassVar[bool] = False
     needs_fit: ClassVar[bool] = False
     is_monotone: bool = False
+    takes_rotations: ClassVar[bool] = True
     maximum: float | None = None
     no_export: ClassVar[str] = ""
 

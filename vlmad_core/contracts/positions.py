@@ -39,11 +39,12 @@ def nearest_in_reach(vectors: Tensor, bank: Tensor, grid: tuple[int, int], reach
     number = torch.arange(cells, device=vectors.device)
     place = torch.stack([number // grid[1], number % grid[1]], 1)  # [M, 2]
     is_far = (place[:, None] - place).abs().amax(-1) > reach  # [M, M]
-    queries, best = l2_normalize(vectors), None
+    queries = l2_normalize(vectors)
+    best: Tensor | None = None
     images = max(1, _PAIRS // (len(vectors) * cells * cells))
     for rows in bank.split(images * cells):
         cosine = linear(queries, rows.to(queries.dtype)).unflatten(-1, (-1, cells))  # [B, M, n, M]
-        nearest = cosine.masked_fill(is_far[:, None], -1).amax((-2, -1))
+        nearest: Tensor = cosine.masked_fill(is_far[:, None], -1).amax((-2, -1))
         best = nearest if best is None else torch.maximum(best, nearest)
     assert best is not None  # a scorer refuses before it is fitted
     return ((1 - best) / 2).clamp_min(0)

@@ -14,8 +14,10 @@ from vlmad_core.contracts.data import Features, Scores, TextEmbeddings
 from vlmad_core.contracts.images import Preprocess
 from vlmad_core.contracts.parts import Extractor, Prompts, Scorer, TextParts
 from vlmad_core.contracts.towers import Backbone
+from vlmad_core.contracts.views import Views
 from vlmad_core.errors import ConfigError, IncompatibleError, NotFittedError
 from vlmad_core.pipeline.fuse import Fuse
+from vlmad_core.pipeline.normal_range import empty_copy
 from vlmad_core.pipeline.text_cache import TextCache
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Assembly(nn.Module):
         fuse: Fuse | None = None,
         *,
         spec: PipelineSpec | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__()
         if not scorers:
@@ -48,6 +51,11 @@ class Assembly(nn.Module):
         self.prompts = prompts
         self.scorers = nn.ModuleList(scorers)
         self.fuse = fuse or Fuse()
+        self.views = views
+        more = range(1, 1 if views is None else views.count)
+        self.more_scales = nn.ModuleList(
+            nn.ModuleList(empty_copy(scorer) for scorer in scorers if scorer.needs_fit) for _ in more
+        )  # each scale has its own memory of normal images; the first one's is in scorers
         self.spec = spec
         self.class_name: str | None = None
         self.plugins: Mapping[str, str] = {}
@@ -60,6 +68,10 @@ class Assembly(nn.Module):
         self.rotations: Rotations = "off" if spec is None else spec.references.rotations  # of those images
         self.register_buffer("normal_range", torch.full((2,), math.nan))
         self.normal_range: Tensor
+        # Saved with further memories alone, so that the files of other detectors stay as they were.
+        has_more = any(scorer.needs_fit for scorer in scorers) and bool(more)
+        self.register_buffer("scale_ranges", torch.full((1 + len(more), 2), math.nan), persistent=has_more)
+        self.scale_ranges: Tensor
         self._texts = TextCache()
         self._sentences: dict[str, tuple[Any, TextParts | None]] = {}
         needing = [label for scorer, label in zip(scorers, self.labels, strict=True) if scorer.needs_text]
@@ -76,7 +88,7 @@ class Assembly(nn.Module):
     @property
     def preprocess(self) -> Preprocess:
         """How images are read: as the backbone wants them, with the :attr:`bits` of the camera."""
-        return replace(self.backbone.preprocess, bits=self.bits or self.backbone.preprocess.bits)
+        return replace(self.backbone.preprocess, bits=self.bits or self.backbone.preprocess.bits, views=self.views)
 
     @property
     def labels(self) -> list[str]:
@@ -89,8 +101,21 @@ class Assembly(nn.Module):
 
     @property
     def memory_scorers(self) -> list[Scorer]:
-        """The scorers that are fitted on normal images."""
+        """The scorers that are fitted on normal images, of the first scale."""
         return [scorer for scorer in self._scorer_list() if scorer.needs_fit]
+
+    def scorers_at(self, scale: int) -> list[Scorer]:
+        """The scorers of one scale; those that are fitted on nothing serve all of them."""
+        own = self._scorer_list()
+        if scale == 0:
+            return own
+        fitted = iter(cast("nn.ModuleList", self.more_scales[scale - 1]))
+        return [cast("Scorer", next(fitted)) if scorer.needs_fit else scorer for scorer in own]
+
+    @property
+    def scorers_by_scale(self) -> list[list[Scorer]]:
+        """:meth:`scorers_at` for every scale."""
+        return [self.scorers_at(scale) for scale in range(1 + len(self.more_scales))]
 
     # -- tensors, differentiable from end to end
 
@@ -103,10 +128,13 @@ class Assembly(nn.Module):
         """
         return self.extract_and_score(images, class_names)[1]
 
-    def extract_and_score(self, images: Tensor, class_names: Sequence[str] | None = None) -> tuple[Features, Scores]:
-        """As :meth:`forward`, with the features."""
+    def extract_and_score(
+        self, images: Tensor, class_names: Sequence[str] | None = None, *, scale: int = 0
+    ) -> tuple[Features, Scores]:
+        """As :meth:`forward`, with the features, by the scorers of one scale."""
         features, text_embeddings = self.extract(images, class_names)
-        return features, self.score_features(features, text_embeddings, (images.shape[-2], images.shape[-1]))
+        size = (images.shape[-2], images.shape[-1])
+        return features, self.score_features(features, text_embeddings, size, scale=scale)
 
     def extract(
         self, images: Tensor, class_names: Sequence[str] | None = None
@@ -117,10 +145,10 @@ class Assembly(nn.Module):
         return features, self.text_embeddings(self._class_names(class_names, len(images)), features)
 
     def score_features(
-        self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]
+        self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int], *, scale: int = 0
     ) -> Scores:
-        """From features to fused scores with maps of ``size`` = (H, W) pixels."""
-        scores = [scorer(features, text_embeddings, size) for scorer in self._scorer_list()]
+        """From features to fused scores with maps of ``size`` = (H, W) pixels, by the scorers of one scale."""
+        scores = [scorer(features, text_embeddings, size) for scorer in self.scorers_at(scale)]
         return self.fuse(scores, self.labels)
 
     def text_embeddings(self, class_names: Sequence[str], features: Features | None = None) -> TextEmbeddings | None:

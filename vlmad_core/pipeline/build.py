@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,17 @@ from vlmad_core.pipeline.fuse import Fuse
 from vlmad_core.pipeline.migrate import NEEDED, upgrade_record
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.pipeline.recipes import write_recipe
-from vlmad_core.pipeline.resolve import KEEP, Part, Resolved, ResolvedPart, changes_of, resolve, resolve_part
+from vlmad_core.pipeline.resolve import KEEP, Part, Resolved, ResolvedPart, Size, changes_of, resolve, resolve_part
+from vlmad_core.pipeline.scales import make_views
 from vlmad_core.pipeline.spec import PartSpec, PipelineSpec, override
 from vlmad_core.registry.distributions import compatible_range, is_version
 from vlmad_core.registry.registry import CORE, Registry, default_registry
 from vlmad_core.registry.validate import validate
 
 __all__ = ["assemble", "build", "is_exported", "load", "make_backbone", "save_recipe"]
+
+_RANGES = ("normal_range", "scale_ranges")
+"""Tensors that are NaN where a detector was fitted on fewer than two normal images."""
 
 
 def build(
@@ -39,7 +43,10 @@ def build(
     scorers: Part | Sequence[Part] = KEEP,
     weights: str | Path | None = None,
     model: str | None = None,
-    image_size: int | tuple[int, int] | None = None,
+    image_size: Size | None = None,
+    scales: Sequence[int] | None = None,
+    tiles: int | str | None = None,
+    quality: str | None = None,
     device: str = AUTO,
     few_shot: bool = False,
     overrides: Mapping[str, Any] | None = None,
@@ -58,7 +65,12 @@ def build(
         weights: Of the backbone: a tag such as ``"laion400m_e31"``, which may be downloaded, or a local file. Short for
             ``overrides={"backbone.config.pretrained": ...}``.
         model: Architecture of the backbone, such as ``"ViT-L-14"``, where it has several.
-        image_size: Side, or ``(height, width)``, in pixels, that the backbone works at.
+        image_size: Side, or ``(height, width)``, in pixels, that every image is stretched to; or ``"fit"``: the aspect
+            ratio is kept and as many patches are made as the backbone's own size has, or ``"fit:1024"``: at most 1,024.
+        scales: Several sides, such as ``[224, 448]``: the same parts at each of them, scores and maps fused.
+        tiles: Large images in overlapping tiles too: ``"auto"`` (more than 36 times the pixels of the input), a number
+            along the longer side, ``"512px"``, or ``"off"``.
+        quality: ``"fast"``, ``"balanced"`` or ``"best"``: the size of the input that the recipe names for it.
         device: Where it runs, such as ``"cuda:1"``; ``"auto"``: cuda, else mps, else cpu.
         few_shot: It will be fitted on normal images: where the recipe has no memory bank, its few-shot counterpart
             takes over.
@@ -73,11 +85,13 @@ def build(
     >>> build("winclip", backbone="pocket", prompts=None, scorers="memory")  # doctest: +SKIP
     """
     shared = backbone if isinstance(backbone, Backbone) else None
-    given = [name for name, value in {"weights": weights, "model": model, "image_size": image_size}.items() if value]
+    sides = None if isinstance(image_size, str) else image_size
+    chosen = {"weights": weights, "model": model, "image_size": sides, "quality": quality}
+    given = [name for name, value in chosen.items() if value]
     if shared is not None and (given or device != AUTO):
         raise ConfigError(
             f"{', '.join(given) or 'device'}: the backbone is built already; give its name to choose "
-            "weights, model, image_size and device."
+            "weights, model, image_size, quality and device."
         )
     prefer = () if recipe is not None else PREFERRED
     if recipe is None:
@@ -91,10 +105,12 @@ def build(
         weights=weights,
         model=model,
         image_size=image_size,
+        scales=scales,
+        tiles=tiles,
         overrides=overrides,
     )
     made_from = None if shared is None else _made_from(shared)
-    resolved = resolve(recipe, changes, shared=made_from, prefer=prefer, registry=registry)
+    resolved = resolve(recipe, changes, shared=made_from, quality=quality, prefer=prefer, registry=registry)
     if few_shot:
         resolved = take_few_shot(resolved, registry=registry)
     return assemble(resolved, backbone=shared, device=device, registry=registry)
@@ -141,6 +157,7 @@ def load(
             f"{folder}: was made with other backbone weights (sha256 {before}, these are {now}). "
             "What it was fitted on would mean nothing here; use the same weights or fit again."
         )
+    tensors = _of_scales(folder, tensors, pipeline)
     _check_tensors(folder, tensors, pipeline.state_dict())
     try:
         pipeline.load_state_dict(tensors)
@@ -246,8 +263,9 @@ def assemble(
         extractor,
         scorers,
         prompts,
-        Fuse(spec.fuse.image, spec.fuse.map, spec.output.smooth),
+        Fuse(spec.fuse.image, spec.fuse.map, spec.output.smooth, spec.fuse.scales),
         spec=spec.model_copy(update=changes),
+        views=make_views(spec, backbone),
     )
     used = [pipeline.backbone, pipeline.extractor, pipeline.prompts if prompts else None, *scorer_parts]
     made.plugins = dict(sorted((part.entry.plugin, part.entry.version) for part in used if part is not None))
@@ -333,6 +351,27 @@ def _warn_of_versions(folder: Path, plugins: Mapping[str, str], registry: Regist
             warnings.warn(f"{folder}: was made with {name} {saved}, this is {now}.", UserWarning, stacklevel=3)
 
 
+def _of_scales(folder: Path, tensors: dict[str, Tensor], pipeline: Pipeline) -> dict[str, Tensor]:
+    """What was saved, without further scales where only one is asked for now.
+
+    Raises:
+        ConfigError: Normal images were read at other scales, or in no tiles.
+    """
+
+    def more(names: Iterable[str]) -> set[str]:
+        return {name.split(".")[1] for name in names if name.startswith("more_scales.")}
+
+    saved, wanted = more(tensors), more(pipeline.state_dict())
+    if saved and not wanted:
+        return {name: t for name, t in tensors.items() if not name.startswith(("more_scales.", "scale_ranges"))}
+    if saved != wanted:
+        raise ConfigError(
+            f"{folder}: its normal images were read at {1 + len(saved)} scales, counting tiles as one, and "
+            f"{1 + len(wanted)} are asked for. Leave scales and tiles as they were saved, or fit again."
+        )
+    return tensors
+
+
 def _check_tensors(folder: Path, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
     """Refuse values that no detector saves: of another kind, or not finite."""
     for name, tensor in tensors.items():
@@ -344,6 +383,6 @@ def _check_tensors(folder: Path, tensors: Mapping[str, Tensor], own: Mapping[str
         )
         if not alike:
             raise ConfigError(f"{folder}: tensor '{name}' is of type {tensor.dtype}, and must be {kind}. Fit again.")
-        unknown = name == "normal_range" and bool(tensor.isnan().all())  # of fewer than two normal images
-        if tensor.is_floating_point() and not unknown and not bool(tensor.isfinite().all()):
+        unknown = tensor.isnan().all(-1, keepdim=True) if name in _RANGES else torch.tensor(False)
+        if tensor.is_floating_point() and not bool((tensor.isfinite() | unknown).all()):
             raise ConfigError(f"{folder}: tensor '{name}' holds values that are not finite numbers. Fit again.")

@@ -6,17 +6,18 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmad_core.contracts.data import Features, Prediction, Scores
+from vlmad_core.contracts.data import Prediction
 from vlmad_core.contracts.images import ImageLike, Picture
-from vlmad_core.contracts.parts import Scorer
 from vlmad_core.errors import ConfigError
 from vlmad_core.inspection.calibration import Calibration, Fingerprint, ImageScore
 from vlmad_core.inspection.risk_control import map_tail
 from vlmad_core.pipeline.decisions import StoredCalibration, class_distance
+from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale, fit_images
 from vlmad_core.version import __version__
 
 __all__ = [
@@ -34,6 +35,9 @@ __all__ = [
 
 Groups = Sequence[str] | Callable[[ImageLike], str] | None
 """Which images belong together: a name for each, or a function of the image as it was given; "" is by itself."""
+
+Scored = TypeVar("Scored")
+"""What a function makes of one image."""
 
 _FOLDS = 10
 _LEAVE_ONE_OUT, _LEAVE_ONE_OUT_MONOTONE = 20, 100
@@ -108,12 +112,12 @@ def fold_of(images: Sequence[ImageScore], *, is_monotone: bool) -> list[int]:
 
 
 def scores_without_own_fold(
-    scorers: Sequence[Scorer],
-    score: Callable[[Features, Sequence[Scorer]], Scores],
-    features: Sequence[Features],
+    scorers: ScorersByScale,
+    score: Callable[[ImageFeatures, ScorersByScale], Scored],
+    features: Sequence[ImageFeatures],
     folds: Sequence[int],
     batch_size: int,
-) -> list[Scores]:
+) -> list[Scored]:
     """Score each normal image by scorers that were fitted on all images outside its fold, and on no other.
 
     Args:
@@ -123,17 +127,15 @@ def scores_without_own_fold(
         folds: Of each image.
         batch_size: Images that are fitted at a time, as in the fit of all.
     """
-    found: list[Scores | None] = [None] * len(features)
+    found: list[Scored | None] = [None] * len(features)
     for fold in dict.fromkeys(folds):
         others = [one for one, own in zip(features, folds, strict=True) if own != fold]
-        for scorer in scorers:
-            if scorer.needs_fit:
-                scorer.forget()
-                for i in range(0, len(others), batch_size):
-                    scorer.fit(Features.cat(others[i : i + batch_size]))
+        for scorer in (scorer for of_scale in scorers for scorer in of_scale if scorer.needs_fit):
+            scorer.forget()
+        fit_images(scorers, others, batch_size)
         for i, own in enumerate(folds):
             if own == fold:
-                found[i] = score(features[i].select(slice(0, 1)), scorers)
+                found[i] = score(features[i], scorers)
     return [one for one in found if one is not None]
 
 

@@ -11,13 +11,15 @@ from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from vlmad_core.contracts.data import Features, Prediction, Scores
-from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images, read, stack
+from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images, read, view_batches
 from vlmad_core.contracts.ops import l2_normalize
 from vlmad_core.contracts.parts import Scorer
-from vlmad_core.errors import ImageError
+from vlmad_core.errors import ConfigError, ImageError
 from vlmad_core.inspection.calibration import ImageScore
 from vlmad_core.pipeline.calibrate import (
     Groups,
@@ -30,6 +32,9 @@ from vlmad_core.pipeline.calibrate import (
     start,
 )
 from vlmad_core.pipeline.decisions import Decisions, StoredCalibration
+from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale, ScoreViews, add_scores
+from vlmad_core.pipeline.normal_range import empty_copy, held_out, normal_range
+from vlmad_core.pipeline.scales import ViewScores
 
 __all__ = ["Calibrating", "listed", "predictions_of"]
 
@@ -77,11 +82,12 @@ class Calibrating(Decisions):
 
     def reference_scores(
         self,
-        scorers: Sequence[Scorer],
-        features: Sequence[Features],
+        scorers: ScorersByScale,
+        features: Sequence[ImageFeatures],
         images: Sequence[ImageScore],
         class_names: Sequence[str],
         batch_size: int,
+        ranges: Tensor,
         *,
         is_monotone: bool,
     ) -> tuple[list[Measured], list[int]]:
@@ -93,33 +99,98 @@ class Calibrating(Decisions):
             images: The same images, from `described`.
             class_names: One name.
             batch_size: Images that are fitted at a time.
+            ranges: ``[scales, 2]``, from `normal_range`.
             is_monotone: Another normal image can only lower a score.
+
+        Raises:
+            ConfigError: One image alone is read in tiles, so that its tiles could be compared with nothing.
         """
-        size = self.backbone.preprocess.size
         folds = fold_of(images, is_monotone=is_monotone)
         if len(set(folds)) < 2:
             return [], []
 
-        def score(one: Features, fitted: Sequence[Scorer]) -> Scores:
-            texts = self.text_embeddings(class_names, one)
-            return self.fuse([scorer(one, texts, size) for scorer in fitted], self.labels)
+        def score(one: ImageFeatures, fitted: ScorersByScale) -> ViewScores:
+            if not all(scorer.is_fitted for view in one.views for scorer in fitted[view.scale]):
+                raise ConfigError(
+                    "too few of the normal images are large enough for tiles, so that those of one cannot be compared "
+                    "with another. Give more normal images of that size, or set tiles to off (--tiles off)."
+                )
+            into = ViewScores(one.views, one.size, self.fuse.scales)
+            return add_scores(into, one, fitted, self._score_views(class_names))
 
         found: list[Measured] = []
         scores = scores_without_own_fold(scorers, score, features, folds, batch_size)
         for image, one, scored in zip(images, features, scores, strict=True):
-            found.append(measure(image, predictions_of([Picture(image.name)], one.select(slice(0, 1)), scored)[0]))
+            scored.token = next(iter(_tokens(one.features[0])))
+            found.append(measure(image, self._prediction(Picture(image.name, one.size), scored, ranges)))
         return found, folds
 
-    def predict_batch(self, pictures: Sequence[Picture], class_names: Sequence[str] | None = None) -> list[Prediction]:
-        """Score one batch of images that were read already; nothing is checked."""
-        with torch.no_grad():
-            features, scores = self.extract_and_score(stack(pictures), class_names)
-        return self._with_range(predictions_of(pictures, features, scores))
+    def measure_ranges(
+        self, features: Sequence[ImageFeatures], class_names: Sequence[str], trials: ScorersByScale | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The ranges of normal images, see `vlmad_core.pipeline.normal_range.normal_range`.
 
-    def _with_range(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        Args:
+            features: Of normal images; the first of them are held out.
+            class_names: One name.
+            trials: Copies of the scorers, which are fitted anew; None: they are made here.
+        """
+        if trials is None:
+            trials = [[empty_copy(one) if one.needs_fit else one for one in each] for each in self.scorers_by_scale]
+        return normal_range(trials, held_out(features), self._score_views(class_names), self.fuse.scales)
+
+    def predict_batch(self, pictures: Sequence[Picture], class_names: Sequence[str] | None = None) -> list[Prediction]:
+        """Score one batch of images that were read already; nothing else is checked.
+
+        Raises:
+            ImageError: An image is read in tiles and no normal image was.
+        """
+        for picture in pictures:
+            self._check_tiles(picture)
+        found = [ViewScores(picture.views, picture.size or (0, 0), self.fuse.scales) for picture in pictures]
+        with torch.no_grad():
+            for rows, views, pixels in view_batches(pictures):
+                names = None if class_names is None else [class_names[row] for row in rows]
+                features, scores = self.extract_and_score(pixels, names, scale=views[0].scale)
+                maps = scores.anomaly_map.float().cpu().numpy()
+                for row, view, score, map_, token in zip(
+                    rows, views, scores.image.tolist(), maps, _tokens(features), strict=True
+                ):
+                    found[row].add(view, float(score), map_, token)
+        return self._with_range(
+            self._prediction(picture, scored, self.scale_ranges)
+            for picture, scored in zip(pictures, found, strict=True)
+        )
+
+    def _with_range(self, predictions: Iterable[Prediction]) -> list[Prediction]:
         median, usual = self.normal_range.tolist()
         known = (median, usual) if math.isfinite(median + usual) else None
         return [replace(one, normal_range=known) for one in predictions]
+
+    def _check_tiles(self, picture: Picture) -> None:
+        fitted = all(scorer.is_fitted for scorer in self.scorers_at(picture.views[-1].scale)) if picture.views else True
+        if picture.tile_count and not fitted and picture.size is not None:
+            height, width = picture.size
+            raise ImageError(
+                f"{picture.path or 'an image'}: {width} x {height} pixels are read in tiles, and no normal image was "
+                "large enough for that. Give normal images of the same size, or fit with tiles off (--tiles off)."
+            )
+
+    def _score_views(self, class_names: Sequence[str]) -> ScoreViews:
+        """How the features of views become scores; ``class_names`` is one name."""
+
+        def score(features: Features, scorers: Sequence[Scorer], size: tuple[int, int]) -> Scores:
+            texts = self.text_embeddings(list(class_names) * len(features), features)
+            return self.fuse([scorer(features, texts, size) for scorer in scorers], self.labels)
+
+        return score
+
+    @staticmethod
+    def _prediction(picture: Picture, scored: ViewScores, ranges: Tensor) -> Prediction:
+        score, map_ = scored.result(ranges.float().cpu().numpy())
+        shape = (map_.shape[0], map_.shape[1])
+        size = picture.size or shape
+        return Prediction(score, map_, size, picture.path, class_token=scored.token, tiles=picture.tile_count)
 
     def measured(
         self,
@@ -166,12 +237,16 @@ def listed(images: Iterable[ImageLike]) -> Iterable[ImageLike]:
     return images
 
 
+def _tokens(features: Features) -> Sequence[NDArray[np.float32] | None]:
+    """``[D]`` of unit length for each view; None where the extractor gives no class token."""
+    if features.image is None:
+        return [None] * len(features)
+    return list(l2_normalize(features.image.float()).cpu().numpy())
+
+
 def predictions_of(pictures: Sequence[Picture], features: Features, scores: Scores) -> list[Prediction]:
     """One prediction for each image of a batch."""
-    maps = scores.anomaly_map.float().cpu().numpy()
-    tokens: Sequence[np.ndarray | None] = [None] * len(pictures)
-    if features.image is not None:
-        tokens = list(l2_normalize(features.image.float()).cpu().numpy())
+    maps, tokens = scores.anomaly_map.float().cpu().numpy(), _tokens(features)
     return [
         Prediction(float(score), map_, picture.size or map_.shape, picture.path, class_token=token, bits=picture.bits)
         for score, map_, picture, token in zip(scores.image.tolist(), maps, pictures, tokens, strict=True)

@@ -71,7 +71,8 @@ class Decisions(Assembly):
         if spec is not None and provenance.get("sha256"):  # the same weights elsewhere are the same weights
             config = spec["backbone"].get("config") or {}
             spec["backbone"]["config"] = {k: v for k, v in config.items() if k not in ("pretrained", "device")}
-        about = json.dumps([spec, self.class_name, self.bits, provenance.get("sha256")], sort_keys=True)
+        views = [] if self.views is None else [repr(self.views)]
+        about = json.dumps([spec, self.class_name, self.bits, provenance.get("sha256"), *views], sort_keys=True)
         weights = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
             # Colours, and where normal rows come from: no score depends on them.
@@ -160,11 +161,12 @@ class Decisions(Assembly):
         if stored is None:
             raise ConfigError(_NONE)
         tensors = [(id(tensor), tensor._version) for tensor in (*self.parameters(), *self.buffers())]
-        key = (id(stored), self.class_name, str(self.backbone.dtype), self.backbone.preprocess.size, *tensors)
+        size = (self.backbone.preprocess.size, self.views)
+        key = (id(stored), self.class_name, str(self.backbone.dtype), size, *tensors)
         if self._rules.get("key") != key:
             stored.calibration.check_detector(self.fingerprint())
             tensors = [(id(tensor), tensor._version) for tensor in (*self.parameters(), *self.buffers())]
-            key = (id(stored), self.class_name, str(self.backbone.dtype), self.backbone.preprocess.size, *tensors)
+            key = (id(stored), self.class_name, str(self.backbone.dtype), size, *tensors)
             self._rules = {"key": key}
         return stored
 

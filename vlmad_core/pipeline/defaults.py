@@ -40,7 +40,14 @@ def take_few_shot(resolved: Resolved, *, registry: Registry | None = None) -> Re
     if not resolved.few_shot or resolved.needs_normal_images:
         return resolved
     shared = resolved.spec.backbone if resolved.backbone is None else None
-    return resolve(resolved.few_shot, resolved.changes, shared=shared, prefer=resolved.prefer, registry=registry)
+    return resolve(
+        resolved.few_shot,
+        resolved.changes,
+        shared=shared,
+        quality=resolved.quality,
+        prefer=resolved.prefer,
+        registry=registry,
+    )
 
 
 def check_normal_images(resolved: Resolved, given: bool) -> None:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from vlmad_core.contracts.data import Prediction
-from vlmad_core.contracts.images import ImageLike, Picture, read, stack
+from vlmad_core.contracts.images import ImageLike, Picture, read, view_batches
 from vlmad_core.contracts.parts import TextParts
 from vlmad_core.errors import ConfigError, ImageError
 from vlmad_core.inspection.evidence import Evidence
@@ -40,14 +41,38 @@ class Explaining(Calibrating):
     def explain_batch(
         self, pictures: Sequence[Picture], class_names: Sequence[str] | None = None
     ) -> list[tuple[Prediction, Evidence]]:
-        """As `predict_batch`, with the evidence, for which the backbone does not run again."""
+        """As `predict_batch`, with the evidence, for which the backbone does not run again.
+
+        Raises:
+            ConfigError: The detector works at several sizes.
+            ImageError: An image is read in tiles.
+        """
+        if self.views is not None and len(self.views.sizes) > 1:
+            raise ConfigError("reasons are given for one input an image, and this detector has several scales.")
+        for picture in pictures:
+            if picture.tile_count:
+                raise ImageError(
+                    f"{picture.path or 'an image'}: is {picture.tile_note[:-1]}, and reasons are given for one input "
+                    "an image; leave reasons out (--explain), or set tiles to off (--tiles off)."
+                )
+        found: dict[int, tuple[Prediction, Evidence]] = {}
+        for rows, views, pixels in view_batches(pictures):
+            some = None if class_names is None else [class_names[row] for row in rows]
+            explained = self._explain_views([pictures[row] for row in rows], pixels, views[0].size, some)
+            found |= dict(zip(rows, explained, strict=True))
+        return [found[row] for row in range(len(pictures))]
+
+    def _explain_views(
+        self, pictures: Sequence[Picture], pixels: Tensor, size: tuple[int, int], class_names: Sequence[str] | None
+    ) -> list[tuple[Prediction, Evidence]]:
+        """Of pictures with one view each, all of one size."""
         with torch.no_grad():
-            features, texts = self.extract(stack(pictures), class_names)
-        size = self.backbone.preprocess.size
+            features, texts = self.extract(pixels, class_names)
         terms = make_terms(self._scorer_list(), self.labels, self.fuse, features, texts, size)
         predictions = self._with_range(predictions_of(pictures, features, terms.scores))
         names = self._class_names(class_names, len(pictures))
         parts = [self.text_parts(name) for name in names]
+        has_one_grid = self.views is None or self.views.sizes[0].tokens is None
         found = []
         for b, (prediction, (score, peak)) in enumerate(
             zip(predictions, terms.splits(parts, [one.size for one in predictions]), strict=True)
@@ -55,11 +80,14 @@ class Explaining(Calibrating):
             area = peak_area(prediction.raw_map)
             with torch.no_grad():
                 replaced = replaceable(terms, b, area)
+                nearest = nearest_normal(terms, b, replaced, prediction.size, self.normal_images)
+                if nearest is not None and not has_one_grid:  # its grid may have been another one
+                    nearest = replace(nearest, normal_box=None)
                 evidence = Evidence(
                     score=score,
                     peak=peak,
                     place=place_of(area, prediction.size),
-                    nearest=nearest_normal(terms, b, replaced, prediction.size, self.normal_images),
+                    nearest=nearest,
                     score_without_place=score_without(terms, b, replaced, texts, self.fuse),
                     path=prediction.path,
                 )

@@ -112,6 +112,7 @@ def apply_feedback(
     first = {each.image.digest: each.image.score for each in (*new, *bad)} | _scores(stored.calibration)
     before = _rule(pipeline, false_alarms, confidence)
     kept = (pipeline.scorers, pipeline.normal_range, pipeline.normals, pipeline.stored_calibration)
+    normal_images = pipeline.normal_images
     try:
         if plan.is_refitted:
             made = _refit(pipeline, plan, old, good, names, defects, scored)
@@ -121,6 +122,7 @@ def apply_feedback(
         after = _rule(pipeline, false_alarms, confidence)
     except BaseException:
         pipeline.scorers, pipeline.normal_range, pipeline.normals, pipeline.stored_calibration = kept
+        pipeline.normal_images = normal_images
         raise
     calibration = pipeline.stored_calibration.calibration
     return FeedbackReport(

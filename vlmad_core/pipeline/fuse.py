@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vlmad_core.contracts.data import Scores
 from vlmad_core.contracts.ops import Combine, combine, gaussian_blur
+from vlmad_core.pipeline.scales import ScaleRule
 
 __all__ = ["Fuse"]
 
@@ -19,11 +20,13 @@ class Fuse:
         image: Over the scorers' image scores.
         map: Over the scorers' maps.
         smooth: Sigma of a Gaussian over the fused map, in pixels.
+        scales: Over the sizes of an image and its tiles; see :class:`~vlmad_core.pipeline.scales.ViewScores`.
     """
 
     image: Combine = "mean"
     map: Combine = "mean"
     smooth: float = 0.0
+    scales: ScaleRule = "mean"
 
     def __call__(self, scores: Sequence[Scores], names: Sequence[str]) -> Scores:
         """One :class:`Scores` from several; levels are named ``scorer/level``."""

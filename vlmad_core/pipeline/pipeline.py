@@ -13,11 +13,10 @@ from typing import Any, Self, overload
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from vlmad_core.contracts.data import Features, Prediction
-from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images, read, stack
-from vlmad_core.contracts.parts import Scorer
+from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images, read, view_batches
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
 from vlmad_core.inspection.calibration import ImageScore
 from vlmad_core.pipeline.calibrate import Groups, described, of_references
@@ -25,8 +24,10 @@ from vlmad_core.pipeline.calibrating import listed
 from vlmad_core.pipeline.calibration_file import remove_calibration, write_calibration
 from vlmad_core.pipeline.checkpoint import write_checkpoint
 from vlmad_core.pipeline.explaining import Explaining
-from vlmad_core.pipeline.normal_range import HELD_OUT, copy_of, empty_copy, normal_range
+from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale, fit_rotated_views, fit_views, of_pictures
+from vlmad_core.pipeline.normal_range import copy_of, empty_copy, may_hold
 from vlmad_core.pipeline.rotations import MAX_ROTATED, choose_angles, regions_before, rotate
+from vlmad_core.pipeline.scales import describe_views
 from vlmad_core.pipeline.trained import describe_training, was_trained_on
 
 __all__ = ["Pipeline"]
@@ -101,34 +102,36 @@ class Pipeline(Explaining):
             )
         sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else listed(images)
         names = self._class_names(None if class_name is None else [class_name], 1)  # refused before an image is read
-        trials = [empty_copy(scorer) if scorer.needs_fit else scorer for scorer in self._scorer_list()]
+        present = self.scorers_by_scale
+        trials = [[empty_copy(one) if one.needs_fit else one for one in of_scale] for of_scale in present]
         scorers = [
-            (copy_of(scorer if keep else trial) if scorer.needs_fit else scorer)
-            for scorer, trial in zip(self._scorer_list(), trials, strict=True)
+            [(copy_of(one if keep else trial) if one.needs_fit else one) for one, trial in zip(*both, strict=True)]
+            for both in zip(present, trials, strict=True)
         ]
         # Not inference_mode: a memory filled under it could never stand in a graph that is trained.
         with torch.no_grad():
-            fitted = [scorer for scorer in scorers if scorer.needs_fit]
             about: list[ImageScore] = []
 
             def note(picture: Picture) -> None:
                 about.append(described(picture, groups, len(about)))
 
             features, added, remembered = self._fit(
-                sources, fitted, batch_size, progress, workers, note if calibrate else None
+                sources, scorers, batch_size, progress, workers, note if calibrate else None
             )
-            held = features[:HELD_OUT]
-            texts = [self.text_embeddings(names, one.select(slice(0, 1))) for one in held]
-            found = normal_range(trials, self.fuse, held, texts, self.backbone.preprocess.size)
-            is_monotone = all(scorer.is_monotone for scorer in fitted)
-            measured = (
-                self.reference_scores(trials, features, about, names, batch_size, is_monotone=is_monotone)
-                if calibrate
-                else None
-            )
+            found, ranges = self.measure_ranges(features, names, trials)
+            # A further normal image may move the ranges by which scales are normalized, and so raise a score.
+            moves = len(scorers) > 1 and self.fuse.scales == "normalized"
+            is_monotone = not moves and all(one.is_monotone for each in scorers for one in each if one.needs_fit)
+            measured = None
+            if calibrate:
+                measured = self.reference_scores(
+                    trials, features, about, names, batch_size, ranges, is_monotone=is_monotone
+                )
         # Other scorers in one step: a prediction that runs beside this one has the old ones or the new ones.
-        self.scorers = nn.ModuleList(scorers)
-        self.normal_range = found.to(self.normal_range)
+        self.scorers = nn.ModuleList(scorers[0])
+        more = [[one for one in of_scale if one.needs_fit] for of_scale in scorers[1:]]
+        self.more_scales = nn.ModuleList(map(nn.ModuleList, more))
+        self.normal_range, self.scale_ranges = found.to(self.normal_range), ranges.to(self.scale_ranges)
         self.normals = _joined(self.normals if keep else {}, added)
         self.normal_images = [*(self.normal_images if keep else ()), *remembered]
         self.class_name = self.class_name if class_name is None else class_name
@@ -140,19 +143,20 @@ class Pipeline(Explaining):
     def _fit(
         self,
         sources: Iterable[ImageLike],
-        scorers: Sequence[Scorer],
+        scorers: ScorersByScale,
         batch_size: int,
         progress: Callable[[int], None] | None,
         workers: int,
         note: Callable[[Picture], None] | None,
-    ) -> tuple[list[Features], Mapping[str, Any], list[tuple[str, str]]]:
+    ) -> tuple[list[ImageFeatures], Mapping[str, Any], list[tuple[str, str]]]:
         """Fit these scorers; gives features, how many images there were with their hash, and each one's path and hash.
 
         The features are those of the first images, or of all where each picture is noted; those of an image are
         followed by those of its rotated copies.
         """
-        done, contents, held, images = 0, hashlib.sha256(), list[Features](), list[tuple[str, str]]()
+        done, contents, held, images = 0, hashlib.sha256(), list[ImageFeatures](), list[tuple[str, str]]()
         angles: list[float] | None = None
+        rotations = self.rotations if all(scorer.takes_rotations for scorer in self.memory_scorers) else "off"
         batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)
         with closing(batches):
             for pictures in batches:
@@ -160,30 +164,23 @@ class Pipeline(Explaining):
                     if picture.error:
                         raise ImageError(f"a normal image cannot be read: {picture.error}")
                     contents.update(picture.content)
-                    images.append((picture.path or "", picture.sha256))
-                pixels = stack(pictures).to(self.backbone.device, self.backbone.dtype)
-                aspects = [width / height for height, width in (picture.size or (1, 1) for picture in pictures)]
                 if angles is None:
-                    angles = choose_angles(self.rotations, self.backbone.vision, pixels, aspects)
-                features = self.extractor(self.backbone.vision, pixels)
-                if not all(level.vectors.isfinite().all() for level in features.levels):
-                    raise ConfigError(
-                        "the backbone gave features that are not finite numbers; its weights are broken, or its "
-                        "precision is too low."
-                    )
-                rotated = [
-                    self.extractor(self.backbone.vision, rotate(pixels, angle, aspects))
-                    for angle in (angles if done < MAX_ROTATED else ())
-                ]
-                for scorer in scorers:
-                    scorer.fit(features)
-                    for angle, copies in zip(angles, rotated, strict=False):
-                        scorer.fit_rotated(copies, partial(regions_before, angle, aspects))
-                count = min(len(pictures), HELD_OUT - len(held)) if note is None else len(pictures)
-                held += [
-                    Features.cat([copies.select(slice(i, i + 1)) for copies in (features, *rotated)])
-                    for i in range(count)
-                ]
+                    angles = choose_angles(rotations, self.backbone, pictures)
+                keeps = note is not None or may_hold(held, pictures[0])
+                found = []
+                for rows, views, pixels in view_batches(pictures):
+                    aspects = [view.aspect for view in views]
+                    used = angles if done < MAX_ROTATED else []
+                    features = self._finite_features(pixels)
+                    rotated = [self._finite_features(rotate(pixels, angle, aspects)) for angle in used]
+                    fit_views(scorers, views, features)
+                    for angle, copies in zip(used, rotated, strict=True):
+                        fit_rotated_views(scorers, views, copies, partial(regions_before, angle, aspects))
+                    if views[0].scale == 0:  # in the order in which a memory numbers its images
+                        images += [(pictures[row].path or "", pictures[row].sha256) for row in rows]
+                    if keeps:
+                        found.append((rows, views, [features, *rotated]))
+                held += of_pictures(pictures, found) if keeps else []
                 if note is not None:
                     for picture in pictures:
                         note(picture)
@@ -194,6 +191,15 @@ class Pipeline(Explaining):
             raise ImageError("no normal images were given.")
         about = {"count": done, "sha256": contents.hexdigest()}
         return held, {**about, "rotations": angles} if angles else about, images
+
+    def _finite_features(self, pixels: Tensor) -> Features:
+        features: Features = self.extractor(self.backbone.vision, pixels)
+        if not all(level.vectors.isfinite().all() for level in features.levels):
+            raise ConfigError(
+                "the backbone gave features that are not finite numbers; its weights are broken, or its precision is "
+                "too low."
+            )
+        return features
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is one path here, not an iterable of letters
@@ -255,7 +261,8 @@ class Pipeline(Explaining):
         self.check_ready(has_class_name=class_name is not None)
         sources: Iterable[ImageLike] = find_images(images) if isinstance(images, str | Path) else listed(images)
         names = repeat(class_name) if class_name is None or isinstance(class_name, str) else iter(class_name)
-        return self._stream(read(sources, self.preprocess, batch_size=batch_size, workers=workers), names)
+        batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers)
+        return self._stream(batches, names)
 
     def _stream(self, batches: Generator[list[Picture]], names: Iterator[str | None]) -> Iterator[Prediction]:
         with closing(batches):  # its threads end here, also where an error keeps this frame alive
@@ -316,6 +323,7 @@ class Pipeline(Explaining):
             f"backbone   {names[0]}: {height} x {width} pixels, {rows} x {columns} patches, {len(vision.blocks)} "
             f"blocks, width {vision.width}, {'with' if backbone.text is not None else 'no'} text, "
             + str(backbone.dtype).removeprefix("torch."),
+            *([] if self.views is None else [f"input      {describe_views(self.views, fuse.scales)}"]),
             f"extractor  {names[1]}: " + ", ".join(map(str, self.extractor.levels)),
         ]
         if self.prompts is not None:

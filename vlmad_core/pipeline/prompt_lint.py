@@ -180,9 +180,12 @@ def score_variants(
         IncompatibleError: No scorer compares with text.
     """
     scorers = text_scorers(pipeline)
-    size = pipeline.backbone.preprocess.size
+    size, preprocess = (
+        pipeline.backbone.preprocess.size,
+        replace(pipeline.preprocess, views=None),
+    )  # texts need no tiles
     columns: list[NDArray[np.float64]] = []
-    with torch.no_grad(), closing(read(images, pipeline.preprocess, batch_size=batch_size, workers=workers)) as batches:
+    with torch.no_grad(), closing(read(images, preprocess, batch_size=batch_size, workers=workers)) as batches:
         for pictures in batches:
             for picture in pictures:
                 if picture.error:

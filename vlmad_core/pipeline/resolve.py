@@ -11,15 +11,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.input_spec import image_size_of
 from vlmad_core.pipeline.spec import PartSpec, PipelineSpec, override, read_spec
-from vlmad_core.registry.component import Config, Recipe
+from vlmad_core.registry.component import QUALITIES, Config, Recipe
 from vlmad_core.registry.registry import CORE, Entry, Registry, default_registry
 from vlmad_core.registry.validate import validate
 
-__all__ = ["KEEP", "Part", "Resolved", "ResolvedPart", "changes_of", "is_file", "resolve", "resolve_part", "short_name"]
+__all__ = [
+    "KEEP",
+    "Part",
+    "Resolved",
+    "ResolvedPart",
+    "Size",
+    "changes_of",
+    "is_file",
+    "resolve",
+    "resolve_part",
+    "short_name",
+]
 
 Part = str | Mapping[str, Any] | PartSpec
 """A name, or ``{"use": name, "config": {...}}``."""
+
+Size = int | tuple[int, int] | str
+"""A side, ``(height, width)``, or a policy: ``"fit"``, ``"fit:1024"``, ``"stretch"``."""
 
 KEEP: Final[Any] = object()
 """Leave this part as the recipe has it."""
@@ -60,6 +75,7 @@ class Resolved:
         recipe: Name of the recipe, or path of the file, that it comes from; empty: a mapping.
         few_shot: The recipe that takes over where normal images are given; empty: none.
         changes: What was exchanged in the recipe.
+        quality: The preset that was chosen; None: none.
         prefer: Distributions that win where several offer a short name: those that the recipe comes from and needs.
     """
 
@@ -71,6 +87,7 @@ class Resolved:
     recipe: str = ""
     few_shot: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
+    quality: str | None = None
     prefer: tuple[str, ...] = ()
 
     @property
@@ -91,6 +108,7 @@ def resolve(
     changes: Mapping[str, Any] | None = None,
     *,
     shared: PartSpec | None = None,
+    quality: str | None = None,
     prefer: Collection[str] = (),
     registry: Registry | None = None,
 ) -> Resolved:
@@ -103,6 +121,7 @@ def resolve(
         recipe: Name of a recipe, path of a pipeline file, or a spec.
         changes: Values at dotted paths, put in place of the recipe's.
         shared: What a backbone that is built already was made from: it is taken as it is and not looked up.
+        quality: A preset of the recipe.
         prefer: Distributions that win where several offer a short name.
         registry: Where to look; the installed plugins by default.
 
@@ -113,6 +132,7 @@ def resolve(
     registry = registry or default_registry()
     changes = dict(changes or {})
     few_shot, data = "", None
+    item: Recipe | None = None
     if isinstance(recipe, PipelineSpec):
         data = recipe.model_dump()
     elif isinstance(recipe, Mapping):
@@ -125,13 +145,17 @@ def resolve(
     else:
         entry = registry.get("recipe", str(recipe), prefer=prefer)
         assert isinstance(entry.item, Recipe)
-        data, few_shot = dict(entry.item.spec), entry.item.few_shot
+        item = entry.item
+        data, few_shot = dict(item.spec), item.few_shot
         prefer = (*prefer, entry.plugin, CORE)
     named = "" if isinstance(recipe, PipelineSpec | Mapping) else str(recipe)
-    spec = validate(PipelineSpec, override(data, _with_own_options(data, changes, registry)))
+    data = override(data, _with_own_options(data, changes, registry))
+    if quality is not None:  # of the size alone, so a backbone that was exchanged takes it too
+        data = override(data, _preset(quality, item, changes, registry))
+    spec = validate(PipelineSpec, data)
     if shared is not None:
         spec = spec.model_copy(update={"backbone": shared})
-    about = {"recipe": named, "few_shot": few_shot, "changes": changes, "prefer": tuple(prefer)}
+    about = {"recipe": named, "few_shot": few_shot, "changes": changes, "quality": quality, "prefer": tuple(prefer)}
     return _resolved(spec, registry, shared is None, about)
 
 
@@ -161,15 +185,54 @@ def changes_of(
     scorers: Any = KEEP,
     weights: str | Path | None = None,
     model: str | None = None,
-    image_size: int | tuple[int, int] | None = None,
+    image_size: Size | None = None,
+    scales: Sequence[int] | None = None,
+    tiles: int | str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What is exchanged in a recipe, as values at dotted paths; see :func:`vlmad_core.build` for the arguments."""
+    """What is exchanged in a recipe, as values at dotted paths; see :func:`vlmad_core.build` for the arguments.
+
+    Raises:
+        ConfigError: An ``image_size`` in words that is none.
+    """
     parts = {"backbone": backbone, "extractor": extractor, "prompts": prompts, "scorers": scorers}
     changes = {kind: part for kind, part in parts.items() if part is not KEEP}
-    options = {"pretrained": None if weights is None else str(weights), "model": model, "image_size": image_size}
+    try:
+        policy = image_size_of(image_size) if isinstance(image_size, str) else {}
+    except ValueError as error:
+        raise ConfigError(f"image_size: {error}, got {image_size!r}.") from error
+    sides = policy.get("size") if isinstance(image_size, str) else image_size
+    options = {"pretrained": None if weights is None else str(weights), "model": model, "image_size": sides}
     changes |= {f"backbone.config.{name}": value for name, value in options.items() if value is not None}
+    if isinstance(image_size, str) and sides is None:
+        changes["image_size"] = policy
+    if scales is not None:
+        changes["scales"] = list(scales)
+    if tiles is not None:
+        changes["tiles"] = tiles
     return changes | dict(overrides or {})
+
+
+_SIZES = ("image_size", "scales", "backbone.config.image_size")
+
+
+def _preset(quality: str, recipe: Recipe | None, changes: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
+    """What a preset changes.
+
+    Raises:
+        ConfigError: There is none of this name, or the size of the input is chosen twice.
+    """
+    if quality not in QUALITIES:
+        raise ConfigError(f"quality must be one of {', '.join(QUALITIES)}; got {quality!r}.")
+    if recipe is None or not recipe.quality:
+        recipes = (entry.item for entry in registry.entries("recipe"))
+        those = ", ".join(sorted(one.name for one in recipes if isinstance(one, Recipe) and one.quality)) or "none"
+        named = "a pipeline file" if recipe is None else f"recipe '{recipe.name}'"
+        raise ConfigError(f"{named} has no presets of quality; these recipes have: {those}. Give image_size or scales.")
+    twice = [path for path in _SIZES if path in changes]
+    if twice:
+        raise ConfigError(f"quality chooses the size of the input, and so does {twice[0]}; give one of them.")
+    return recipe.quality[quality]
 
 
 def is_file(recipe: str | Path) -> bool:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from vlmad_core.documents import parse_yaml, read_limited
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.input_spec import ImageSizeSpec, Pixels, TilesSpec, image_size_of, tiles_of
 from vlmad_core.registry.component import Config
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
 _MAX_BYTES = 1_000_000
 """Of a pipeline file: a hundred times what one has."""
 
-_Combine = Literal["mean", "sum", "harmonic", "max"]
+_Combine = Literal["mean", "sum", "harmonic", "geometric", "max"]
 
 Rotations = Literal["auto", "off"] | Annotated[int, Field(ge=2, le=72)]
 """How normal images are rotated; see :func:`vlmad_core.pipeline.rotations.choose_angles`."""
@@ -61,6 +62,15 @@ class FuseSpec(Config):
 
     image: _Combine = Field("mean", description="Over the scorers' image scores.")
     map: _Combine = Field("mean", description="Over the scorers' maps.")
+    scales: Literal["mean", "normalized", "max"] = Field(
+        "mean",
+        description="Over the sizes of an image and its tiles: mean or max of their scores and maps; normalized: the "
+        "mean after each size is put on the range of its own normal images.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _plain(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_defaults(self, dump(self), ("scales",))
 
 
 class ReferencesSpec(Config):
@@ -95,6 +105,13 @@ class PipelineSpec(Config):
     fuse: FuseSpec = Field(FuseSpec(), description="How several scorers become one.")
     references: ReferencesSpec = Field(ReferencesSpec(), description="What happens to the normal images.")
     output: OutputSpec = Field(OutputSpec(), description="What happens to the fused map.")
+    image_size: ImageSizeSpec = Field(
+        ImageSizeSpec(), description="Size of the backbone's input: a side, [h, w], fit, or fit:TOKENS."
+    )
+    scales: tuple[Pixels, ...] = Field(
+        (), description="Sides of the input, such as [224, 448]: the same parts at each of them, fused."
+    )
+    tiles: TilesSpec = Field(TilesSpec(), description="Large images in tiles: off, auto, a number, or 512px.")
 
     @field_validator("backbone", "extractor", "prompts", mode="before")
     @classmethod
@@ -107,6 +124,39 @@ class PipelineSpec(Config):
         if isinstance(value, str | Mapping):
             value = [value]
         return [cls._expand(item) for item in value] if isinstance(value, Sequence) else value
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _expand_size(cls, value: Any) -> Any:
+        return image_size_of(value)
+
+    @field_validator("tiles", mode="before")
+    @classmethod
+    def _expand_tiles(cls, value: Any) -> Any:
+        return tiles_of(value)
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.scales and (self.image_size.size is not None or self.image_size.tokens is not None):
+            raise ValueError("scales are sizes already; beside them image_size takes a policy alone")
+        if len(set(self.scales)) < len(self.scales):
+            raise ValueError("each of the scales must be another one")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _plain(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_defaults(self, dump(self), ("references", "image_size", "scales", "tiles"))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every image is stretched to the backbone's own size, and nothing else is made of it."""
+        return self.image_size == ImageSizeSpec() and not self.scales and self.tiles == TilesSpec()
+
+
+def _without_defaults(spec: Config, data: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Without options of their default: hashes of pipelines that do not use them stay those of earlier versions."""
+    defaults = type(spec).model_fields
+    return {k: v for k, v in data.items() if k not in names or getattr(spec, k) != defaults[k].default}
 
 
 def read_spec(path: str | Path) -> dict[str, Any]:

@@ -11,10 +11,13 @@ from pydantic import BaseModel, ConfigDict
 
 from vlmad_core.errors import ConfigError
 
-__all__ = ["KINDS", "Command", "Component", "Config", "Recipe"]
+__all__ = ["KINDS", "QUALITIES", "Command", "Component", "Config", "Recipe"]
 
 KINDS = ("backbone", "extractor", "prompts", "scorer")
 """The four kinds of part. A fifth sort of entry, the recipe, puts them together."""
+
+QUALITIES = ("fast", "balanced", "best")
+"""Names of a recipe's presets, from the fastest to the most accurate."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _CARD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w.-]+\.json")
@@ -74,6 +77,7 @@ class Recipe:
         paper: Where it comes from.
         few_shot: The recipe that takes over when normal images are given; empty if there is none.
         needs: Component name to distribution, for parts of other distributions; told when one is missing.
+        quality: For each of ``fast``, ``balanced`` and ``best``, values at dotted paths of the spec; empty: no presets.
         training: Options of `vlmad train` that the paper used, where they differ from the defaults.
         checkpoint: ``"package.module:function"`` that reads the checkpoint its authors published; `vlmad import` calls
             it with the path, and it returns the detector's own tensors by name.
@@ -88,6 +92,7 @@ class Recipe:
     paper: str = ""
     few_shot: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
+    quality: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: str = ""
 
@@ -96,6 +101,10 @@ class Recipe:
         for what, value in (("spec", self.spec), ("training", self.training)):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"recipe '{self.name}': {what} must be a mapping, got {type(value).__name__}.")
+        if self.quality and set(self.quality) != set(QUALITIES):
+            raise ConfigError(
+                f"recipe '{self.name}': quality must have {', '.join(QUALITIES)}; got {', '.join(self.quality)}."
+            )
         if self.checkpoint and not _TARGET.fullmatch(self.checkpoint):
             raise ConfigError(
                 f"recipe '{self.name}': checkpoint must read 'package.module:function', got {self.checkpoint!r}."

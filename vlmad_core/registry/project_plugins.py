@@ -9,6 +9,7 @@ _NAMES = {
     "vlmad-april-gan": "projections april-gan april-gan-few-shot april-gan-mean april-gan-mean-few-shot",
     "vlmad-compositional": "compositional",
     "vlmad-dpam": "dpam",
+    "vlmad-fine-grained": "parts captions",
     "vlmad-foreground": "foreground foreground-memory",
     "vlmad-judge": "openai-compatible",
     "vlmad-learned-prompts": "learned anomalyclip",

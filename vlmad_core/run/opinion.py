@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from vlmad_core.contracts.data import Prediction
-from vlmad_core.errors import VlmadError
+from vlmad_core.errors import ConfigError, VlmadError
 from vlmad_core.run.results import Result
 
 __all__ = ["Case", "Opinion", "OpinionOutcome", "SecondOpinion", "add_opinions"]
@@ -91,6 +91,14 @@ class SecondOpinion(ABC):
     @abstractmethod
     def settings(self) -> Mapping[str, Any]:
         """What decides its answers, without secrets; compared when a run goes on."""
+
+    def describe(self, images: Sequence[Path], question: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer a question about a few images of one product, in the form of a JSON schema.
+
+        Raises:
+            ConfigError: It cannot describe images, or no answer of that form came.
+        """
+        raise ConfigError(f"{type(self).__name__} gives opinions and describes no images; use 'openai-compatible'.")
 
     @abstractmethod
     def ask(self, cases: Sequence[Case]) -> list[Opinion]:

@@ -14,7 +14,7 @@ from typing import Any
 from vlmad_core.contracts.data import Prediction
 from vlmad_core.contracts.find import search
 from vlmad_core.contracts.images import WORKERS, Picture, read
-from vlmad_core.errors import VlmadError
+from vlmad_core.errors import ImageError, VlmadError
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.drift import DRIFT, DriftMonitor
 from vlmad_core.run.explain import explained
@@ -85,7 +85,8 @@ def judge(
                     path=str(picture.source),
                     milliseconds=share,
                     error=picture.error,
-                    note=" ".join(picture.notes) or None,
+                    note=" ".join(filter(None, [*picture.notes, picture.tile_note])) or None,
+                    tiles=picture.tile_count or None,
                     sha256=picture.sha256 or None,
                     stamp=picture.stamp,
                 )
@@ -105,12 +106,14 @@ def _predictions(pipeline: Pipeline, pictures: Sequence[Picture], *, explain: bo
         if explain:
             return [prediction for prediction, _ in pipeline.explain_batch(pictures)]
         return list(pipeline.predict_batch(pictures))
-    except VlmadError:
-        raise
     except Exception as error:
-        if len(pictures) == 1:
-            return [f"{pictures[0].path}: cannot be judged ({type(error).__name__}: {error})."]
-        return [found for picture in pictures for found in _predictions(pipeline, [picture], explain=explain)]
+        if isinstance(error, VlmadError) and not isinstance(error, ImageError):
+            raise
+        if len(pictures) > 1:
+            return [found for picture in pictures for found in _predictions(pipeline, [picture], explain=explain)]
+        text = str(error) if isinstance(error, ImageError) else f"cannot be judged ({type(error).__name__}: {error})."
+        path = str(pictures[0].path)
+        return [text if text.startswith(path) else f"{path}: {text}"]
 
 
 def _judged(result: Result, prediction: Prediction | str, *, explain: bool) -> Judged:

@@ -71,6 +71,7 @@ class Result:
             were its nearest normals.
         evidence: With ``--explain``: file of the picture of the reasons; the numbers are beside it as JSON.
         opinion: A second opinion, from :class:`vlmad_core.run.opinion.Opinion`; in ``results.csv`` in short.
+        tiles: In how many tiles it was read beside the whole image; None: in none.
     """
 
     path: str
@@ -90,6 +91,7 @@ class Result:
     share_below: float | None = None
     confidence: float | None = None
     regions: Sequence[Mapping[str, Any]] | None = None
+    tiles: int | None = None
     reasons: Sequence[Mapping[str, Any]] | None = None
     nearest_normal: Mapping[str, Any] | None = None
     score_without_region: float | None = None

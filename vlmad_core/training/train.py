@@ -89,6 +89,12 @@ class _Training:
     ) -> None:
         if detector.spec is None:
             raise ConfigError("this pipeline was put together by hand; build it with vlmad_core.build to train it.")
+        if detector.views is not None:
+            raise ConfigError(
+                "training reads every image at the backbone's own size. Build the detector without image_size 'fit', "
+                "scales and tiles, train it, and set them when it is loaded: load(folder, overrides={'tiles': 'auto'}) "
+                "or --tiles auto."
+            )
         self.detector, self.out, self.options = detector, out, options
         device = detector.backbone.device
         check_precision(options, device)

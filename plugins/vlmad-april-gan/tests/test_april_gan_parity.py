@@ -125,7 +125,7 @@ def test_few_shot_distances_and_maps(backbone, queries, references, shots):
     features, scores = made.extractor(backbone.vision, queries), made(queries, NAMES)
     for layer in TAPS:
         level = features[f"raw{layer}"]
-        distances = level.to_map(made.scorers[1].distance(level.vectors, level.spec.name))
+        distances = level.to_map(made.scorers[1].distance(level, level.spec.name))
         check(distances, FILE, f"{shots}.stage{layer}_distance")
         if shots == "few_a":
             check(scores.levels[f"memory/raw{layer}"], FILE, f"few_a.stage{layer}_map")

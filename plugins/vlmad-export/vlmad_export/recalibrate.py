@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vlmad_core.contracts import Features, Prediction, Scorer, Scores, l2_normalize
 from vlmad_core.contracts.images import Picture, read, stack
+from vlmad_core.contracts.views import View
 from vlmad_core.errors import ConfigError
 from vlmad_core.inspection.calibration import ImageScore
 from vlmad_core.pipeline import Pipeline
@@ -25,6 +26,7 @@ from vlmad_core.pipeline.calibrate import (
     start,
 )
 from vlmad_core.pipeline.decisions import StoredCalibration
+from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale
 from vlmad_core.pipeline.normal_range import empty_copy
 
 __all__ = ["missing_images", "recalibrate"]
@@ -114,21 +116,24 @@ def _references(
     pipeline: Pipeline, images: Sequence[ImageScore], runs: Mapping[str, _Run]
 ) -> tuple[list[Measured], list[int]]:
     scorers = [scorer for scorer in pipeline.scorers if isinstance(scorer, Scorer)]
-    trials = [empty_copy(scorer) if scorer.needs_fit else scorer for scorer in scorers]
+    trials = [[empty_copy(scorer) if scorer.needs_fit else scorer for scorer in scorers]]
     found = [runs[image.digest] for image in images]
     folds = fold_of(images, is_monotone=all(scorer.is_monotone for scorer in scorers if scorer.needs_fit))
     # The order in which they are scored: fold by fold.
     turns = iter([i for fold in dict.fromkeys(folds) for i, own in enumerate(folds) if own == fold])
+    size = pipeline.preprocess.size
+    whole = View(0, (0, 0, *size), size)
+    originals = [ImageFeatures(size, (whole,), (run.original,)) for run in found]
 
     with torch.no_grad():
         text = pipeline.text_embeddings([pipeline.class_name or "object"])
 
-    def score(features: Features, fitted: Sequence[Scorer]) -> Scores:
+    def score(image: ImageFeatures, fitted: ScorersByScale) -> Scores:
         one = found[next(turns)].found  # in place of the features of the original, which the others are fitted with
-        return pipeline.fuse([scorer(one, text, pipeline.preprocess.size) for scorer in fitted], pipeline.labels)
+        return pipeline.fuse([scorer(one, text, size) for scorer in fitted[0]], pipeline.labels)
 
     with torch.no_grad():
-        scores = scores_without_own_fold(trials, score, [run.original for run in found], folds, 8)
+        scores = scores_without_own_fold(trials, score, originals, folds, 8)
     measured = []
     for image, run, scored in zip(images, found, scores, strict=True):
         map_ = scored.anomaly_map[0].numpy()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from vlmad_judge.evidence import PLACES
 
-__all__ = ["Answer", "Failure", "clean", "read_reply"]
+__all__ = ["Answer", "Failure", "clean", "read_object", "read_reply"]
 
 _LONGEST = 300
 _REFUSALS = re.compile(
@@ -59,6 +59,34 @@ def read_reply(body: bytes) -> Answer | Failure:
     Args:
         body: As it came.
     """
+    message = _message(body)
+    if isinstance(message, Failure):
+        return message
+    text, first, tokens = message
+    found = _object(text, "defect")
+    if found is None:
+        return _no_object(text, first, tokens)
+    defect = found.get("defect")
+    if not isinstance(defect, bool):
+        return Failure("unparsable", f"'defect' is neither true nor false: {clean(defect)}", tokens)
+    probability = _p_defect(first.get("logprobs"), defect)
+    return Answer(
+        defect, _place(found.get("where")), clean(found.get("kind"), 60), clean(found.get("why")), probability, tokens
+    )
+
+
+def read_object(body: bytes) -> Mapping[str, Any] | Failure:
+    """The JSON object in a reply of ``/chat/completions``, whatever its fields are."""
+    message = _message(body)
+    if isinstance(message, Failure):
+        return message
+    text, first, tokens = message
+    found = _object(text, None)
+    return found if found is not None else _no_object(text, first, tokens)
+
+
+def _message(body: bytes) -> tuple[str, Mapping[str, Any], int | None] | Failure:
+    """The text of a reply, its choice, and its tokens."""
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
@@ -73,20 +101,14 @@ def read_reply(body: bytes) -> Answer | Failure:
         return Failure("unparsable", "the reply has no message", tokens)
     if message.get("refusal") or first.get("finish_reason") == "content_filter":
         return Failure("refused", clean(message.get("refusal") or "the endpoint's content filter"), tokens)
-    text = _text(message.get("content"))
-    found = _object(text)
-    if found is None:
-        if _REFUSALS.search(text[:2000]):
-            return Failure("refused", clean(text), tokens)
-        cut = " (it was cut at max_tokens)" if first.get("finish_reason") == "length" else ""
-        return Failure("unparsable", f"the answer is no such JSON object{cut}: {clean(text) or 'empty'}", tokens)
-    defect = found.get("defect")
-    if not isinstance(defect, bool):
-        return Failure("unparsable", f"'defect' is neither true nor false: {clean(defect)}", tokens)
-    probability = _p_defect(first.get("logprobs"), defect)
-    return Answer(
-        defect, _place(found.get("where")), clean(found.get("kind"), 60), clean(found.get("why")), probability, tokens
-    )
+    return _text(message.get("content")), first, tokens
+
+
+def _no_object(text: str, first: Mapping[str, Any], tokens: int | None) -> Failure:
+    if _REFUSALS.search(text[:2000]):
+        return Failure("refused", clean(text), tokens)
+    cut = " (it was cut at max_tokens)" if first.get("finish_reason") == "length" else ""
+    return Failure("unparsable", f"the answer is no such JSON object{cut}: {clean(text) or 'empty'}", tokens)
 
 
 def clean(value: Any, longest: int = _LONGEST) -> str:
@@ -111,8 +133,8 @@ def _text(content: Any) -> str:
     return ""
 
 
-def _object(text: str) -> Mapping[str, Any] | None:
-    """The JSON object with a vote in a text, perhaps in a code fence or after thoughts; None for none or two votes."""
+def _object(text: str, field: str | None) -> Mapping[str, Any] | None:
+    """The JSON object with a field in a text, perhaps in a fence or after thoughts; None for none or two values."""
     text = re.sub(r"<think>.*?</think>", " ", text[:100_000], flags=re.DOTALL)
     decoder, place, found = json.JSONDecoder(), 0, list[Mapping[str, Any]]()
     for _ in range(50):
@@ -124,9 +146,9 @@ def _object(text: str) -> Mapping[str, Any] | None:
         except (ValueError, RecursionError):
             place += 1
             continue
-        if isinstance(value, Mapping) and "defect" in value:
+        if isinstance(value, Mapping) and (field is None or field in value):
             found.append(value)
-    if len({json.dumps(one.get("defect"), default=repr) for one in found}) > 1:
+    if field is not None and len({json.dumps(one.get(field), default=repr) for one in found}) > 1:
         return None
     return found[-1] if found else None
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-from vlmad_core.errors import ImageError
+from vlmad_core.errors import ConfigError, ImageError
 from vlmad_core.run.opinion import Case, Opinion, SecondOpinion
-from vlmad_judge.answer import Answer, Failure, read_reply
+from vlmad_judge.answer import Answer, Failure, read_object, read_reply
 from vlmad_judge.cache import key_of, read_answer, store_answer
 from vlmad_judge.client import Client, Unreachable, is_loopback
 from vlmad_judge.evidence import Evidence, evidence_of, sentence_of
 from vlmad_judge.guard import contradiction
 from vlmad_judge.plugin import OpenAICompatibleConfig
-from vlmad_judge.question import request_of
+from vlmad_judge.question import description_request, request_of
 
 __all__ = ["OpenAICompatible"]
 
@@ -56,6 +57,22 @@ class OpenAICompatible(SecondOpinion):
         without = {"cache", "timeout", "retries", "parallel", "give_up_after", "api_key_env"}
         plain: dict[str, Any] = self.config.model_dump(mode="json", exclude=without)
         return {"use": "openai-compatible", **plain}
+
+    def describe(self, images: Sequence[Path], question: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer a question about a few images by a JSON schema.
+
+        Raises:
+            ConfigError: No answer, or none that is a JSON object.
+        """
+        body = description_request(images, question, schema, self.config)
+        try:
+            reply = self._client.post(body)
+        except Unreachable as error:
+            raise ConfigError(f"{self.config.base_url}: no answer ({error}).") from error
+        found = read_object(reply)
+        if isinstance(found, Failure):
+            raise ConfigError(f"{self.config.base_url}: the answer is {found.outcome}: {found.detail}.")
+        return found
 
     def ask(self, cases: Sequence[Case]) -> list[Opinion]:
         """An opinion on each case; see :class:`vlmad_core.run.opinion.Opinion`."""

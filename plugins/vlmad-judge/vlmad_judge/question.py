@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -16,7 +19,7 @@ from vlmad_core.run.opinion import Case
 from vlmad_judge.evidence import PLACES, Evidence, cropped, drawn
 from vlmad_judge.plugin import OpenAICompatibleConfig
 
-__all__ = ["SCHEMA", "request_of"]
+__all__ = ["SCHEMA", "description_request", "request_of"]
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -68,6 +71,28 @@ def request_of(case: Case, evidence: Evidence, config: OpenAICompatibleConfig) -
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if config.logprobs:
         body |= {"logprobs": True, "top_logprobs": 5}
+    return body
+
+
+def description_request(
+    images: Sequence[Path], question: str, schema: Mapping[str, Any], config: OpenAICompatibleConfig
+) -> dict[str, Any]:
+    """The body that asks a question about a few images.
+
+    Raises:
+        ImageError: One cannot be read.
+    """
+    pictures = [_picture(_small(open_image(image), config.image_side)) for image in images]
+    text = f"{question} Answer with one JSON object by this schema and nothing else: {json.dumps(schema)}"
+    body: dict[str, Any] = {
+        "model": config.model,
+        "temperature": 0,
+        "max_tokens": max(config.max_tokens, 800),
+        "messages": [{"role": "user", "content": [{"type": "text", "text": text}, *pictures]}],
+    }
+    if config.json_schema:
+        form = {"name": "description", "strict": True, "schema": schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
     return body
 
 

@@ -18,9 +18,11 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "vlmad-pocket" / "benchmarks"))
-from accuracy import judge, look, make, masks_of, remember, values
+from accuracy import masks_of
+from once import judge, look, remember, values
 from sets import real_sets
 
+import vlmad_core
 from vlmad_core import Pipeline
 from vlmad_core.contracts import forward_blocks
 from vlmad_core.contracts.images import read, stack
@@ -34,7 +36,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--max-images", type=int, default=100, help="judged images of each label and set")
     arguments = parser.parse_args()
-    detector = make("musc", {"backbone.config.image_size": arguments.size})
+    detector = vlmad_core.build("musc", image_size=arguments.size)
     for real in real_sets(arguments.data, arguments.max_images):
         paths, started = list(real.test), time.perf_counter()
         labels = np.array([real.test[path] for path in paths])

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 import vlmad_core
 from vlmad_core.contracts import Features, Level, LevelSpec
+from vlmad_core.contracts.images import read, stack
 from vlmad_core.errors import ConfigError, IncompatibleError
 from vlmad_core.testing import parametrize_checks, tiny_backbone
 from vlmad_musc import mutual
@@ -235,3 +236,26 @@ def test_rescoring_refuses_what_does_not_fit(scores, vectors, sizes, told):
 def test_the_recipe_reads_the_last_block_of_each_quarter(depth, numbers):
     detector = vlmad_core.build("musc", backbone=tiny_backbone(depth=depth, text=False))
     assert detector.extractor.layers == numbers
+
+
+def test_words_and_the_other_images_of_a_folder_count_alike_whatever_their_scales():
+    detector = vlmad_core.build("pocket-batch", backbone=tiny_backbone(depth=12)).fit(PICTURES[:4], class_name="nut")
+    words, mutual = (float(one.image[0]) for one in scores_of(detector, PICTURES[0]))
+    assert detector.predict(PICTURES[0]).score == pytest.approx((words * mutual) ** 0.5, rel=1e-4)
+
+
+def scores_of(detector, picture):
+    """The scores of each scorer by itself."""
+    with torch.no_grad():
+        pixels = stack(next(iter(read([picture], detector.preprocess))))
+        features = detector.extractor(detector.backbone.vision, pixels)
+        texts = detector.text_embeddings(["nut"])
+        return [scorer(features, texts, detector.backbone.preprocess.size) for scorer in detector.scorers]
+
+
+def test_images_that_are_compared_with_each_other_are_not_rotated():
+    rotated = {"references.rotations": 4}
+    detector = vlmad_core.build("musc", backbone=tiny_backbone(depth=12, text=False), overrides=rotated)
+    detector.fit(PICTURES[:3])
+    assert len(detector.scorers[0].bank("raw3")) == 3
+    assert "rotations" not in detector.normals

@@ -51,6 +51,7 @@ class Musc(BankScorer):
         IncompatibleError: A pattern that matches no level.
     """
 
+    takes_rotations: ClassVar[bool] = False
     known_failures: ClassVar[Mapping[str, str]] = {
         "fit_accumulates": "an image of the bank is left out when it is scored itself (MuSc)"
     }

@@ -46,9 +46,27 @@ def vlmad_scorers() -> Iterable[Component]:
     )
 
 
+_POCKET_BATCH = {
+    "backbone": "vlmad-pocket:pocket",
+    # Of the nine blocks that lead to the words; blocks 7 and 8 are middle ones of the published twelve.
+    "extractor": {"use": "vlmad-core:patches", "config": {"layers": [-1], "space": "both", "raw_layers": "75%-90%"}},
+    "prompts": {
+        "use": "vlmad-compositional:compositional",
+        "config": {"states": "winclip", "templates": "winclip-22", "needs_name": False},
+    },
+    "scorers": [
+        {"use": "vlmad-core:text-match", "config": {"levels": ["block*"], "image": "both"}},
+        {"use": "vlmad-musc:musc", "config": {"levels": ["raw*"], "degrees": [3], "top": 0.01}},
+    ],
+    # Probabilities and distances count alike, whatever their scales.
+    "fuse": {"image": "geometric", "map": "geometric"},
+    "output": {"smooth": 4.0},
+}
+
+
 @hookimpl
 def vlmad_recipes() -> Iterable[Recipe]:
-    """The paper's pipeline on the backbone that needs no download."""
+    """The paper's pipeline on the backbone that needs no download, and the same beside words."""
     yield Recipe(
         name="musc",
         spec={
@@ -59,4 +77,11 @@ def vlmad_recipes() -> Iterable[Recipe]:
         summary="MuSc: unlabelled images are compared with each other; give the folder to predict as --normal too.",
         paper=PAPER,
         needs={"pocket": "vlmad-pocket"},
+    )
+    yield Recipe(
+        name="pocket-batch",
+        spec=_POCKET_BATCH,
+        summary="The words of 'pocket', and unlabelled images compared with each other; the folder is --normal too.",
+        paper=PAPER,
+        needs={"pocket": "vlmad-pocket", "compositional": "vlmad-compositional"},
     )

@@ -1,8 +1,8 @@
-"""Accuracy on real pictures, one table: ``make accuracy DATA=FOLDER``.
+"""Accuracy on real images: no normal ones, a few of them, or whole folders: ``make accuracy DATA=FOLDER``.
 
-Features are computed once an image and size, and shared by all shots and draws. Rows are appended to a JSONL file as
-they come, so a run that was stopped goes on. Image metrics are on raw scores; pixel metrics on raw maps at 256 x 256,
-masks by nearest neighbour.
+Detectors are fitted and predict as they do for a user. What the tower gave for an image is kept in files, and rows are
+appended to a JSONL file as they come, so a run that was stopped goes on. Image metrics are on raw scores; pixel metrics
+on maps at 256 x 256, masks by nearest neighbour.
 """
 
 from __future__ import annotations
@@ -12,130 +12,112 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from sets import RealSet, real_sets
+from stored_tower import StoredTower
 
 import vlmad_core
 from vlmad_core import Pipeline, metrics
-from vlmad_core.contracts import Features
-from vlmad_core.contracts.images import read, stack
 
 SIDE = 256
-OTHER_EYES = {
-    "pocket, windows": {
-        "extractor": {"use": "windows", "config": {"scales": [2, 3]}},
-        "set": {"scorers.0.config.levels": ["window*"]},
-    },
-    "pocket, dpam": {"extractor": {"use": "dpam"}, "set": {"scorers.0.config.levels": ["local*"]}},
-    "pocket, foreground": {"extractor": {"use": "foreground"}, "set": {"scorers.0.config.levels": ["block*"]}},
-}
-"""The recipe 'pocket' with other ways to look, to compare with its plain patches."""
+LAYERS = {True: (7, 8, 9), False: (7, 8, 12)}
+"""Blocks that the recipes here read: of the tower with words, and of that without."""
+PLAN = [
+    ("pocket", "fast", (0,)),
+    ("pocket", "balanced", (0,)),
+    ("pocket", "best", (0,)),
+    ("pocket-batch", None, (0,)),
+    ("pocket-few-shot", "fast", (1, 2, 4, 16)),
+    ("pocket-few-shot", "balanced", (4, 1)),
+    ("pocket-few-shot", "best", (4, 1)),
+    ("patch-memory", None, (1, 4)),
+]
+"""Recipe, preset, numbers of normal images; 0: none, and for pocket-batch the judged images themselves."""
 
 
 def main() -> None:
-    """Measure what is not measured yet, then write the table."""
-    parser = argparse.ArgumentParser(description="Accuracy on real pictures.")
+    """Measure what is not measured yet."""
+    parser = argparse.ArgumentParser(description="Accuracy on real images.")
     parser.add_argument("--data", type=Path, required=True, help="sets in the MVTec layout")
-    parser.add_argument("--recipes", nargs="+", default=["patch-memory"])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[224, 336, 518])
-    parser.add_argument("--shots", nargs="+", type=int, default=[1, 2, 4, 16])
-    parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--max-images", type=int, default=200, help="judged images of each label and set")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--recipes", nargs="*", help="only these")
+    parser.add_argument("--quality", nargs="*", help="only these presets")
+    parser.add_argument("--shots", nargs="*", type=int, help="only these numbers of normal images")
+    parser.add_argument("--sets", nargs="*", help="only these")
+    parser.add_argument("--draws", type=int, default=3, help="of normal images, at 224 pixels")
+    parser.add_argument("--large-draws", type=int, default=1, help="of normal images, at more pixels")
+    parser.add_argument("--max-images", type=int, default=60, help="judged images of each label and set")
     parser.add_argument("--out", type=Path, default=Path("accuracy.jsonl"))
-    arguments = parser.parse_args()
-    done = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
-    have = {(row["recipe"], row["size"], row["set"]) for row in done}
-    for recipe in arguments.recipes:
-        for size in arguments.sizes:
-            for real in real_sets(arguments.data, arguments.max_images):
-                if (recipe, size, real.name) in have:
+    parser.add_argument("--features", type=Path, default=Path(".accuracy"), help="folder for features")
+    given = parser.parse_args()
+    done = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+    have = {(row["recipe"], row["quality"], row["shots"], row["set"]) for row in done}
+    for recipe, quality, shots in PLAN:
+        if (given.recipes and recipe not in given.recipes) or (given.quality and quality not in given.quality):
+            continue
+        for count in shots if not given.shots else [n for n in shots if n in given.shots]:
+            for real in real_sets(given.data, given.max_images):
+                if (recipe, quality, count, real.name) in have or (given.sets and real.name not in given.sets):
                     continue
-                options = {"backbone.config.image_size": size, "backbone.config.dtype": arguments.dtype}
-                detector = make(recipe, options)
-                detector.class_name = real.thing
                 started = time.perf_counter()
-                rows = list(measure(detector, real, arguments.shots, arguments.draws))
-                with arguments.out.open("a") as file:
-                    for row in rows:
-                        file.write(json.dumps({"recipe": recipe, "size": size, "set": real.name, **row}) + "\n")
-                best = max(rows, key=lambda row: row["shots"])
+                draws = 1 if not count else given.draws if quality in (None, "fast") else given.large_draws
+                row = measure(make(recipe, quality, given.features), real, count, draws)
+                row = {"recipe": recipe, "quality": quality, "set": real.name, "shots": count, **row}
+                with given.out.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
                 sys.stdout.write(
-                    f"{recipe} {size} px {real.name}: image AUROC {best['auroc']:.3f} at {best['shots']} shots, "
-                    f"{time.perf_counter() - started:.0f} s\n"
+                    f"{recipe} {quality} {real.name}, {count} normal images: image AUROC {row['auroc']:.3f}, AUPRO "
+                    f"{row.get('aupro', float('nan')):.3f}, {time.perf_counter() - started:.0f} s\n"
                 )
                 sys.stdout.flush()
 
 
-def make(recipe: str, options: dict[str, Any]) -> Pipeline:
-    """A recipe, or 'pocket' with another extractor."""
-    other = OTHER_EYES.get(recipe)
-    if other is None:
-        return vlmad_core.build(recipe, overrides=options)
-    return vlmad_core.build("pocket", extractor=other["extractor"], overrides={**other["set"], **options})
+def make(recipe: str, quality: str | None, folder: Path) -> Pipeline:
+    """The detector, on a tower that keeps its features."""
+    detector = vlmad_core.build(recipe, quality=quality)
+    backbone = detector.backbone
+    backbone.vision = StoredTower(backbone.vision, folder, LAYERS[backbone.text is not None])
+    return detector
 
 
-def measure(detector: Pipeline, real: RealSet, shots: list[int], draws: int) -> Iterator[dict[str, float]]:
-    """One row for each number of shots, the mean over draws; zero-shot where nothing is remembered."""
-    remembers = any(scorer.needs_fit for scorer in detector.scorers)
+def measure(detector: Pipeline, real: RealSet, count: int, draws: int) -> dict[str, Any]:
+    """One row, the mean over draws of normal images."""
+    detector.class_name = real.thing
     paths = list(real.test)
     labels = np.array([real.test[path] for path in paths])
-    queries = list(look(detector, paths))
-    normals = list(look(detector, list(real.normals))) if remembers else []
-    for count in [n for n in shots if n <= len(normals)] if remembers else [0]:
-        found: list[dict[str, float]] = []
-        intervals = []
-        for draw in range(draws if remembers else 1):
-            if remembers:
-                remember(detector, random.Random(draw).sample(normals, count))
-            scores, maps = judge(detector, queries)
-            found.append(values(scores, labels, maps, masks_of(real, paths)))
-            intervals.append(metrics.bootstrap(metrics.auroc, (scores, labels), draws=500, seed=draw))
-        row: dict[str, float] = {"shots": count, "good": int((labels == 0).sum()), "bad": int(labels.sum())}
-        for key in found[0]:
-            row[key] = float(np.mean([one[key] for one in found]))
-        row["auroc_spread"] = float(np.std([one["auroc"] for one in found]))
-        row["auroc_low"], row["auroc_high"] = (float(np.mean([i[side] for i in intervals])) for side in (0, 1))
-        yield row
-
-
-@torch.no_grad()
-def look(detector: Pipeline, paths: list[Path], batch: int = 8) -> Iterator[Features]:
-    """Features of each image, in half precision so that a set fits into memory."""
-    backbone = detector.backbone
-    for pictures in read(paths, backbone.preprocess, batch_size=batch):
-        features = detector.extractor(backbone.vision, stack(pictures).to(backbone.dtype))
-        for i in range(len(pictures)):
-            levels = tuple(replace(level, vectors=level.vectors[i : i + 1].half()) for level in features.levels)
-            yield Features(levels, None if features.image is None else features.image[i : i + 1].float())
-
-
-def remember(detector: Pipeline, normals: list[Features]) -> None:
-    """Fit on features that were computed before."""
-    for scorer in detector.scorers:
-        if scorer.needs_fit:
-            scorer.forget()
-            for features in normals:
-                scorer.fit(features)
-
-
-@torch.no_grad()
-def judge(detector: Pipeline, queries: list[Features]) -> tuple[np.ndarray, np.ndarray]:
-    """``[N]`` scores and ``[N, SIDE, SIDE]`` maps."""
-    scores, maps = [], []
-    for features in queries:
-        texts = detector.text_embeddings([detector.class_name or "object"])
-        result = detector.score_features(features, texts, (SIDE, SIDE))
-        scores.append(result.image.item())
-        maps.append(result.anomaly_map[0].float().numpy())
-    return np.array(scores), np.stack(maps)
+    masks = masks_of(real, paths)
+    found: list[dict[str, float]] = []
+    rotated = []
+    for draw in range(draws):
+        if count:
+            detector.fit(random.Random(draw).sample(list(real.normals), count))
+            rotated.append(detector.normals.get("rotations", []))
+        elif detector.memory_scorers:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                detector.fit(paths)
+        predictions = list(detector.stream(paths))
+        scores = np.array([one.score for one in predictions])
+        low, high = metrics.bootstrap(metrics.auroc, (scores, labels), draws=500, seed=draw)
+        values = {
+            "auroc": metrics.auroc(scores, labels),
+            "ap": metrics.average_precision(scores, labels),
+            "f1max": metrics.f1max(scores, labels),
+            "auroc_low": low,
+            "auroc_high": high,
+        }
+        if masks is not None:
+            maps = np.stack([one.map_at((SIDE, SIDE)) for one in predictions])
+            values |= {"pixel_auroc": metrics.auroc(maps, masks), "aupro": metrics.aupro(maps, masks)}
+        found.append(values)
+    row: dict[str, Any] = {"good": int((labels == 0).sum()), "bad": int(labels.sum()), "draws": draws}
+    row |= {key: round(float(np.mean([one[key] for one in found])), 6) for key in found[0]}
+    row["auroc_spread"] = round(float(np.std([one["auroc"] for one in found])), 6)
+    return row | ({"rotations": rotated} if rotated else {})
 
 
 def masks_of(real: RealSet, paths: list[Path]) -> np.ndarray | None:
@@ -149,19 +131,6 @@ def masks_of(real: RealSet, paths: list[Path]) -> np.ndarray | None:
 def _mask(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.NEAREST)) > 0
-
-
-def values(scores: np.ndarray, labels: np.ndarray, maps: np.ndarray, masks: np.ndarray | None) -> dict[str, float]:
-    """Every metric that the set allows."""
-    found = {
-        "auroc": metrics.auroc(scores, labels),
-        "ap": metrics.average_precision(scores, labels),
-        "f1max": metrics.f1max(scores, labels),
-    }
-    if masks is not None:
-        found["pixel_auroc"] = metrics.auroc(maps, masks)
-        found["aupro"] = metrics.aupro(maps, masks)
-    return found
 
 
 if __name__ == "__main__":

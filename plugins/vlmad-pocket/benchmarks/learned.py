@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from accuracy import SIDE, masks_of, values
+from accuracy import SIDE, masks_of
+from once import values
 from sets import RealSet, real_sets
 
 import vlmad_core

@@ -46,6 +46,12 @@ def vlmad_backbones() -> Iterator[Component]:
 
 
 _NEEDS = {"compositional": "vlmad-compositional"}
+_QUALITY: dict[str, dict[str, Any]] = {
+    "fast": {},
+    "balanced": {"backbone.config.image_size": 448},
+    "best": {"scales": [224, 448]},
+}
+"""The sizes at which the methods page has measured both recipes."""
 
 
 def _spec(*, few_shot: bool) -> dict[str, Any]:
@@ -78,10 +84,12 @@ def vlmad_recipes() -> Iterator[Recipe]:
         summary="Patches of pocket against words for normal and damaged; zero-shot, no download.",
         few_shot="pocket-few-shot",
         needs=_NEEDS,
+        quality=_QUALITY,
     )
     yield Recipe(
         name="pocket-few-shot",
         spec=_spec(few_shot=True),
         summary="The words of 'pocket' and a memory of 1 or more normal images, fused; no download.",
         needs=_NEEDS,
+        quality=_QUALITY,
     )

@@ -124,6 +124,14 @@ def test_the_objective_is_the_score_that_predict_gives(run):
     assert scores.tolist() == pytest.approx([one.score for one in run.subject.judge(iter(pictures))], abs=1e-5)
 
 
+def test_a_detector_whose_score_is_not_that_of_one_view_is_not_attacked(run, tmp_path, monkeypatch):
+    plain = type(run.subject).objective
+    monkeypatch.setattr(type(run.subject), "objective", lambda self: lambda x: plain(self)(x) + 1)
+    outcome = go(run, tmp_path / "out")
+    assert not [name for name in outcome.measured if name.startswith("attack")]
+    assert any("several views" in reason for reason in outcome.skipped.values())
+
+
 def test_a_detector_without_a_calibration_is_refused_with_what_to_do(run):
     run.subject.pipeline.stored_calibration = None
     with pytest.raises(ConfigError, match="vlmad calibrate"):

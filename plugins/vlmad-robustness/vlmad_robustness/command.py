@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlmad_core.cli import options, terminal, verdicts
+from vlmad_core.cli import options, terminal
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
+from vlmad_core.cli.verdicts import FalseAlarms
 
 if TYPE_CHECKING:
     from vlmad_core.pipeline import Pipeline
@@ -65,7 +66,7 @@ def robustness_command(
     steps: Annotated[int | None, typer.Option(min=2, help="Of an attack.", rich_help_panel=_TEST)] = None,
     restarts: Annotated[int | None, typer.Option(min=1, help="Of an attack.", rich_help_panel=_TEST)] = None,
     attack_images: Annotated[int | None, typer.Option(min=2, help="That are attacked.", rich_help_panel=_TEST)] = None,
-    false_alarms: verdicts.FalseAlarms = None,
+    false_alarms: FalseAlarms = None,
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,

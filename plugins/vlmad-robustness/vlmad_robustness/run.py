@@ -16,6 +16,7 @@ from PIL import Image
 from vlmad_core.errors import ConfigError
 from vlmad_core.files import JsonLines, LockedFolder, differences, mark_written, read_record, write_record
 from vlmad_robustness.adversary import attack, learn_and_apply, targets, transfer
+from vlmad_robustness.attack import to_bytes
 from vlmad_robustness.data import Images, Source, balanced, load
 from vlmad_robustness.measure import Measured, measure
 from vlmad_robustness.plan import Cell, Plan, Speed, cells_of, make_plan
@@ -194,6 +195,7 @@ class _Work:
         self.measured, self.remedy = measured, remedy
         self.skipped: dict[str, str] = {}
         self._others: dict[str, Subject] = {}
+        self._same_score: bool | None = None
 
     def measure(self, cell: Cell) -> Measured | None:
         """The numbers of a condition, or None with an entry in ``skipped``."""
@@ -214,8 +216,14 @@ class _Work:
             self.skipped[cell.id] = f"no {kind} to begin with"
             return None
         subject, folder = self.run.subject, self.out / ATTACKED
+        if not self._attacks_the_score(chosen[0]):
+            self.skipped[cell.id] = "the detector reads an image in several views, and attacks are on one view alone"
+            return None
         if cell.kind == "attack":
             return attack(subject, cell, self.plan, self.images, chosen, folder)
+        if cell.kind == "transfer" and cell.name not in self.run.others:
+            self.skipped[cell.id] = f"the run began with --transfer {cell.name}; give it again"
+            return None
         if cell.kind == "transfer":
             return transfer(self._other(cell.name), cell, self.images, chosen, folder)
         learn = self._learn(cell.direction, chosen)
@@ -223,6 +231,17 @@ class _Work:
             self.skipped[cell.id] = "there is no other image to learn a universal perturbation on"
             return None
         return learn_and_apply(subject, cell, self.plan, learn, self.images, chosen, folder)
+
+    def _attacks_the_score(self, index: int) -> bool:
+        """Whether the differentiable score of an image at one size is the score that is judged."""
+        if self._same_score is None:
+            subject = self.run.subject
+            pixels = subject.pixels([Image.fromarray(self.images.pictures[index])])
+            with torch.no_grad():
+                direct = float(subject.objective()(pixels)[0])
+            (judged,) = subject.judge(iter([one.numpy() for one in to_bytes(pixels)]))
+            self._same_score = abs(direct - judged.score) <= 1e-3 * max(1.0, abs(judged.score))
+        return self._same_score
 
     def _learn(self, direction: str, chosen: Sequence[int]) -> Images | None:
         """Images of the attacked label that are not attacked: of other categories first, then of this one."""

@@ -123,6 +123,11 @@ def make_subject(
     Raises:
         ConfigError: Too few normal images for any threshold.
     """
+    if pipeline.views is not None:
+        raise ConfigError(
+            "robustness is measured for images that are stretched to one size; leave image_size 'fit', scales and "
+            "tiles out (--tiles off)."
+        )
     if pipeline.memory_scorers:
         pipeline.fit(list(normals), calibrate=True, batch_size=batch_size, groups=groups)
     else:

@@ -56,9 +56,7 @@ def resident(pid: int) -> float:
     return 0.0
 
 
-def client(
-    address: str, bodies: list[bytes], until: float, found: list[tuple[int, float]], lock: threading.Lock
-) -> None:
+def client(address: str, bodies: list[bytes], until: float, found: list[tuple[int, float]]) -> None:
     """Send one image after the other until the time is over."""
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=120)
     for body in cycle(bodies):

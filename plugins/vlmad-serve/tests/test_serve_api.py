@@ -194,6 +194,19 @@ def test_results_are_listed_filtered_and_exported(serve, enrol, inspect, picture
     assert client.get("/v1/export/nut/report.html").status_code == 501  # the registry of this test has no report
 
 
+def test_the_page_of_vlmad_report_is_exported_where_it_is_installed(serve, vlmad_registry, enrol, inspect, picture):
+    pytest.importorskip("vlmad_report", reason="no vlmad-report here: `pip install vlmad-report`")
+    vlmad_registry.add("vlmad_report.plugin", "vlmad-report")
+    client = serve()
+    enrol(client)
+    inspect(client, picture(1, spot=True), name="spot <b>.png")
+    answer = client.get("/v1/export/nut/report.html", params={"verdict": "reject"})
+    assert answer.status_code == 200 and "attachment" in answer.headers["content-disposition"]
+    assert "nut: inspected images" in answer.text and "1 image, report of" in answer.text
+    assert list((client.app.state.services.settings.data / "exports").iterdir()) == []  # nothing is left behind
+    assert client.get("/v1/export/nut/report.html", params={"verdict": "review"}).status_code == 409
+
+
 def test_metrics_and_health_count(serve, enrol, inspect, picture):
     client = serve()
     enrol(client)

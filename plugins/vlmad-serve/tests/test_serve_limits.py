@@ -77,7 +77,8 @@ def test_requests_that_are_none_get_a_sentence(serve, enrol, picture):
         client.post("/v1/detectors", data={"name": "x"}, files={"files": picture(1)}): 422,  # one image alone
         client.post("/v1/detectors", content=picture(1), headers=RAW): 415,
         client.put("/v1/detectors/nut/threshold", json={"false_alarms": 2}): 422,
-        client.put("/v1/detectors/nut/threshold", json={"false_alarms": 0.0001}): 409,
+        client.put("/v1/detectors/nut/threshold", json={"false_alarms": 0.001}): 409,
+        client.get("/v1/detectors/nut/rule", params={"false_alarms": 5e-324}): 422,
         client.put("/v1/detectors/nut/threshold", content=b"\xff{"): 422,
         client.get("/v1/results", params={"min_score": "nan"}): 422,
         client.get("/v1/results", params={"since": "1e300"}): 422,

@@ -9,11 +9,18 @@ from vlmad_serve.server import bind, make_server
 from vlmad_serve.services import Services
 from vlmad_serve.settings import ServerSettings
 
-registry = memory_registry()
-Registry.discover = classmethod(lambda cls, env=None: registry)
-recipe = {"backbone": "tiny", "extractor": {"use": "patches", "config": {"space": "raw"}}, "scorers": ["memory"]}
-settings = ServerSettings(data=Path(sys.argv[1]), recipe=recipe, device="cpu", port=0)
-sock = bind(settings)
-server = make_server(Services(settings))
-print(f"http://127.0.0.1:{sock.getsockname()[1]}", flush=True)
-server.run(sockets=[sock])
+RECIPE = {"backbone": "tiny", "extractor": {"use": "patches", "config": {"space": "raw"}}, "scorers": ["memory"]}
+
+
+def main() -> None:
+    registry = memory_registry()
+    Registry.discover = classmethod(lambda cls, env=None: registry)
+    settings = ServerSettings(data=Path(sys.argv[1]), recipe=RECIPE, device="cpu", port=0)
+    sock = bind(settings)
+    server = make_server(Services(settings))
+    print(f"http://127.0.0.1:{sock.getsockname()[1]}", flush=True)
+    server.run(sockets=[sock])
+
+
+if __name__ == "__main__":  # pytest imports every file in search of doctests
+    main()

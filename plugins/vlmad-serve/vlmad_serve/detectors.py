@@ -303,6 +303,11 @@ class Detectors:
         record = read_detector_record(path, needed=["spec"])
         key = _key(record["spec"])
         pipeline = load(path, backbone=self._backbones.get(key), device=self._settings.device)
+        if pipeline.views is not None:
+            raise ConfigError(
+                f"{path}: the server reads images stretched to the backbone's own size, and this detector was made "
+                "with another image_size, scales or tiles, so its scores would differ. Fit it without."
+            )
         self._backbones.setdefault(key, pipeline.backbone)
         pipeline.plugins = dict(record.get("plugins", {})) or pipeline.plugins
         pipeline.eval()

@@ -12,11 +12,11 @@ import numpy as np
 from vlmad_core.errors import ConfigError
 from vlmad_core.inspection.calibration import Calibration
 from vlmad_core.inspection.conformal import cross_validation_bound, normals_needed
-from vlmad_core.inspection.rule import DecisionRule
+from vlmad_core.inspection.rule import DecisionRule, make_rule
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.verdicts import Decision, make_decision
 
-__all__ = ["OperatingPoint", "choices", "decide_at", "needed", "promises"]
+__all__ = ["OperatingPoint", "choices", "decide_at", "decide_once", "needed", "promises"]
 
 _RATES = (0.1, 0.2)
 """Tried in this order where nothing was chosen and the normals are too few for the rates of the core."""
@@ -69,6 +69,24 @@ def decide_at(pipeline: Pipeline, point: OperatingPoint) -> Decision:
         except ConfigError:
             return decision
     return decision
+
+
+def decide_once(decision: Decision, false_alarms: float | None, confidence: float | None = None) -> Decision:
+    """The rule at another rate, for one request; nothing of it is remembered.
+
+    Args:
+        decision: Of the detector, whose calibration was checked.
+        false_alarms: In place of its own rate.
+        confidence: Likewise.
+
+    Raises:
+        ConfigError: The normal images cannot carry the rate, or there are none.
+    """
+    calibration = decision.pipeline.calibration
+    if calibration is None:
+        raise ConfigError(decision.reason)
+    rule = make_rule(calibration, false_alarms=false_alarms, confidence=confidence)
+    return Decision(decision.pipeline, rule, decision.pixels)
 
 
 def needed(calibration: Calibration | None) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from vlmad_serve.decoding import Received, StoredImage, store_image
 from vlmad_serve.describing import describe, describe_rule
 from vlmad_serve.names import check_name
 from vlmad_serve.normals import unique
-from vlmad_serve.operating import OperatingPoint, decide_at
+from vlmad_serve.operating import OperatingPoint, decide_once
 from vlmad_serve.refusal import Refusal
 from vlmad_serve.refusals import responses
 from vlmad_serve.routes_images import FILES, NameInPath, Rate, images_body
@@ -141,12 +141,13 @@ async def get_rule(
     request: Request,
     name: NameInPath,
     false_alarms: Rate = None,
-    confidence: Annotated[float | None, Query(gt=0, lt=1, description="With which the rate must hold.")] = None,
+    confidence: Annotated[float | None, Query(ge=0.5, le=0.99, description="With which the rate must hold.")] = None,
 ) -> RuleAnswer:
     """Thresholds at a false-alarm rate; nothing changes. 409 says how many normal images are missing for it."""
     version = services_of(request).detectors.current(name)
-    point = OperatingPoint(false_alarms, None, confidence)
-    decision = await asyncio.to_thread(decide_at, version.pipeline, point) if point.is_chosen else version.decision
+    decision = version.decision
+    if false_alarms is not None or confidence is not None:
+        decision = await asyncio.to_thread(decide_once, decision, false_alarms, confidence)
     if decision.rule is None:
         raise Refusal(409, decision.reason)
     return describe_rule(decision.rule)

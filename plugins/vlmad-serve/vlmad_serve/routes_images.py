@@ -9,10 +9,8 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from vlmad_core.run.verdicts import Decision
-from vlmad_serve.detectors import Version
 from vlmad_serve.names import NAME
-from vlmad_serve.operating import OperatingPoint, decide_at
+from vlmad_serve.operating import decide_once
 from vlmad_serve.refusal import Refusal
 from vlmad_serve.refusals import responses
 from vlmad_serve.schemas import ErrorAnswer, InspectAnswer, ResultAnswer
@@ -22,7 +20,7 @@ __all__ = ["NameInPath", "Rate", "images_body", "router"]
 
 router = APIRouter(prefix="/v1", tags=["images"])
 NameInPath = Annotated[str, Path(pattern=NAME, description="Name of the product.")]
-Rate = Annotated[float | None, Query(gt=0, lt=1, description="In place of the detector's own false-alarm rate.")]
+Rate = Annotated[float | None, Query(ge=1e-4, le=0.9999, description="In place of the detector's own rate.")]
 
 
 def images_body(fields: dict[str, Any], *, raw: bool = True) -> dict[str, Any]:
@@ -63,7 +61,7 @@ async def inspect(
     """
     services = services_of(request)
     version = services.detectors.current(name)
-    decision = None if false_alarms is None else await asyncio.to_thread(_decision, version, false_alarms)
+    decision = None if false_alarms is None else await asyncio.to_thread(decide_once, version.decision, false_alarms)
     with services.uploads.memory() as held:
         form = await services.uploads.images(request, held, file_field="files")
         images = form.files.get("files", [])
@@ -80,7 +78,3 @@ async def inspect(
         else:
             answers.append(services.answer(each.row, map_png=each.map_png if map == "png" else None))
     return JSONResponse(InspectAnswer(results=answers).model_dump(mode="json"))
-
-
-def _decision(version: Version, false_alarms: float) -> Decision:
-    return decide_at(version.pipeline, OperatingPoint(false_alarms=false_alarms))

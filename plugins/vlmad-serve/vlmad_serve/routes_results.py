@@ -17,7 +17,7 @@ from vlmad_serve.drawing import draw_heat, draw_overlay, draw_photo
 from vlmad_serve.evidence import draw_normal_place, evidence_of
 from vlmad_serve.names import NAME
 from vlmad_serve.normals import list_normals
-from vlmad_serve.operating import OperatingPoint, decide_at
+from vlmad_serve.operating import decide_once
 from vlmad_serve.refusal import Refusal
 from vlmad_serve.refusals import responses
 from vlmad_serve.results import ResultFilter, get_result, list_results, set_label
@@ -86,7 +86,7 @@ async def get_one(request: Request, number: Number) -> ResultAnswer:
 
 @router.get("/results/{number}/verdict", operation_id="getVerdict", responses=responses(404, 409))
 async def get_verdict(
-    request: Request, number: Number, false_alarms: Annotated[float, Query(gt=0, lt=1)]
+    request: Request, number: Number, false_alarms: Annotated[float, Query(ge=1e-4, le=0.9999)]
 ) -> VerdictAnswer:
     """The verdict at another false-alarm rate; nothing is stored.
 
@@ -99,10 +99,9 @@ async def get_verdict(
         raise Refusal(
             409, f"the image was scored by version {row['version']}, in use is {version.number}; inspect it again."
         )
-    decision = await asyncio.to_thread(decide_at, version.pipeline, OperatingPoint(false_alarms))
-    rule = decision.rule
+    rule = (await asyncio.to_thread(decide_once, version.decision, false_alarms)).rule
     if rule is None:
-        raise Refusal(409, decision.reason)
+        raise Refusal(409, version.decision.reason)
     verdict = rule.verdict(row["score"], row["class_distance"])
     return VerdictAnswer(
         id=number,

@@ -243,9 +243,11 @@ class ThresholdRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    false_alarms: float = Field(gt=0, lt=1, description="Rate of good images that may be rejected.")
-    review: float | None = Field(None, gt=0, lt=1, description="Rate of good images that may be rejected or reviewed.")
-    confidence: float | None = Field(None, gt=0, lt=1, description="With which the rate must hold.")
+    false_alarms: float = Field(ge=1e-4, le=0.9999, description="Rate of good images that may be rejected.")
+    review: float | None = Field(
+        None, ge=1e-4, le=0.9999, description="Rate of good images that may be rejected or reviewed."
+    )
+    confidence: float | None = Field(None, ge=0.5, le=0.99, description="With which the rate must hold.")
     by: str = Field("", max_length=100, description="Who, for the audit log.")
     comment: str = Field("", max_length=1000, description="Why, for the audit log.")
 

@@ -1,35 +1,31 @@
-"""What a filter over time saves: false alarms a minute at equal detected parts, on a line made from real images.
+"""What a filter over time saves on a line made from real images: false alarms a minute at the same threshold.
 
-Every frame is scored once and kept. Then each rule gets the highest threshold at which it detects the same share of the
-defective parts, and its alarms on good parts are counted: an alarm is one beginning, however long it lasts.
+Every frame is scored once and kept. The threshold is the one that a given share of the frames of good parts exceeds.
+With it an alarm is raised by each frame alone, by the exponential mean, or by regions that persist; an alarm on a good
+part is counted once when it begins, however long it lasts. Beside it stands how many defective parts are detected.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from frame_scores import GRID, FrameScores, frame_scores
 from line import FPS, LENGTH
+from scipy import ndimage
 
 import vlmad_core
 from vlmad_core.inspection.persistence import any_window_rate, dependent_bound, window_rate
-from vlmad_core.inspection.regions import find_regions
-from vlmad_core.inspection.temporal import Box, Frame, TemporalFilter, TemporalState
+from vlmad_core.inspection.temporal import Frame, TemporalFilter, TemporalState
 
-WEIGHT, K, N = 0.2, 4, 6
-SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Of the defective parts that must be detected."""
-LEVELS = 400
-"""Thresholds that are tried for each rule."""
-SETS = ("PA_BRG01_RL", "PA_FVN02_RL", "PA_BTN01_RL")
-
-Rule = Callable[[FrameScores, float], Iterator[tuple[int, bool]]]
-"""Part and whether there is an alarm, for each frame."""
+WEIGHT, K, N = 0.3, 4, 6
+ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""Shares of the frames of good parts above the threshold."""
+SETS = ("PA_BRG01_RL", "PA_FVN02_RL")
 
 
 def main() -> None:
@@ -50,79 +46,63 @@ def main() -> None:
 
 
 def compared(scores: FrameScores) -> Iterator[dict[str, Any]]:
-    """A line for each rule and share of detected parts."""
-    is_bad = scores.is_defective[scores.part]
-    auroc = float(vlmad_core.metrics.auroc(scores.score, is_bad.astype(int)))
-    minutes = float((~is_bad).sum()) / FPS / 60
+    """A line for each rule and rate of frames."""
+    is_good = ~scores.is_defective[scores.part]
+    seen = np.unique(scores.part)
+    minutes = float(is_good.sum()) / FPS / 60
     about = {
-        "auroc": auroc,
+        "auroc": float(vlmad_core.metrics.auroc(scores.score, (~is_good).astype(int))),
         "frames": len(scores.part),
-        "good_parts": int((~scores.is_defective).sum()),
-        "defective_parts": int(scores.is_defective.sum()),
+        "good_parts": int((~scores.is_defective[seen]).sum()),
+        "defective_parts": int(scores.is_defective[seen].sum()),
         "minutes_good": minutes,
     }
-    curves = {name: curve(scores, rule, values) for name, (rule, values) in rules(scores).items()}
-    for share in SHARES:
-        for name, points in curves.items():
-            enough = [point for point in points if point[1] >= share]
-            if enough:
-                threshold, detected, alarms, parts = min(enough, key=lambda point: (point[2], -point[0]))
-                row = {"rule": name, "share": share, "threshold": threshold, "detected": detected}
-                yield {**about, **row, "alarms": alarms, "alarms_per_minute": alarms / minutes, "parts_rejected": parts}
+    peaks = scores.maps.max(axis=(1, 2))
+    for alpha in ALPHAS:
+        threshold = float(np.quantile(scores.score[is_good], 1 - alpha))
+        of_regions = float(np.quantile(peaks[is_good], 1 - alpha))
+        for name, flags in (
+            ("each frame", scores.score > threshold),
+            (f"mean, weight {WEIGHT}", mean(scores, threshold)),
+            (f"region {K} of {N}", regions(scores, of_regions)),
+        ):
+            alarms, rejected, detected = counted(scores, flags)
+            row = {"rule": name, "alpha": alpha, "detected": detected, "alarms": alarms, "parts_rejected": rejected}
+            yield {**about, **row, "alarms_per_minute": alarms / minutes}
 
 
-def rules(scores: FrameScores) -> dict[str, tuple[Rule, np.ndarray]]:
-    """Each rule with the thresholds that it is tried at."""
-    every = np.quantile(scores.score, np.linspace(0, 1, LEVELS))
-    peaks = np.quantile(scores.maps.max(axis=(1, 2)), np.linspace(0, 1, LEVELS // 4))
-    return {
-        "each frame": (single, every),
-        f"mean, weight {WEIGHT}": (mean, every),
-        f"region {K} of {N}": (regions, peaks),
-    }
-
-
-def single(scores: FrameScores, threshold: float) -> Iterator[tuple[int, bool]]:
-    """An alarm wherever a frame is above the threshold."""
-    yield from zip(scores.part.tolist(), (scores.score > threshold).tolist(), strict=True)
-
-
-def mean(scores: FrameScores, threshold: float) -> Iterator[tuple[int, bool]]:
+def mean(scores: FrameScores, threshold: float) -> np.ndarray:
     """The exponential mean of the scores of the part, without hysteresis."""
-    yield from _filtered(scores, TemporalFilter(high=threshold, weight=WEIGHT), [()] * len(scores.part))
-
-
-def regions(scores: FrameScores, threshold: float) -> Iterator[tuple[int, bool]]:
-    """A region above the threshold in k of the last n frames, at about the same place of the part."""
-    side = LENGTH / GRID
-    boxes: list[tuple[Box, ...]] = []
-    for grid in scores.maps:
-        found = find_regions(grid, threshold, max_regions=20).regions if grid.max() > threshold else ()
-        boxes.append(tuple((x * side, y * side, r * side, b * side) for x, y, r, b in (one.box for one in found)))
-    yield from _filtered(scores, TemporalFilter(k=K, n=N, max_distance=8), boxes)
-
-
-def _filtered(scores: FrameScores, rule: TemporalFilter, boxes: list[tuple[Box, ...]]) -> Iterator[tuple[int, bool]]:
+    rule = TemporalFilter(high=threshold, weight=WEIGHT)
     state: TemporalState | None = None
-    for part, score, own in zip(scores.part.tolist(), scores.score.tolist(), boxes, strict=True):
-        verdict, state = rule.step(Frame(score, own, str(part)), state)
-        yield part, verdict.label == "reject"
+    flags = []
+    for part, score in zip(scores.part.tolist(), scores.score.tolist(), strict=True):
+        verdict, state = rule.step(Frame(score, part=str(part)), state)
+        flags.append(verdict.label == "reject")
+    return np.array(flags)
 
 
-def curve(scores: FrameScores, rule: Rule, thresholds: np.ndarray) -> list[tuple[float, float, int, int]]:
-    """Threshold, share of defective parts with an alarm, alarms on good parts, good parts with an alarm."""
-    found = []
-    for threshold in np.unique(thresholds).tolist():
-        alarms, with_alarm, before = 0, set[int](), (-1, False)
-        for part, is_alarm in rule(scores, threshold):
-            if is_alarm:
-                with_alarm.add(part)
-                begins = before != (part, True)
-                alarms += begins and not scores.is_defective[part]
-            before = (part, is_alarm)
-        bad = sum(bool(scores.is_defective[part]) for part in with_alarm)
-        found.append((threshold, bad / int(scores.is_defective.sum()), alarms, len(with_alarm) - bad))
-    return found
+def counted(scores: FrameScores, flags: np.ndarray) -> tuple[int, int, int]:
+    """Alarms that begin on good parts, good parts with an alarm, defective parts with an alarm."""
+    is_new = np.r_[True, scores.part[1:] != scores.part[:-1]]
+    begins = flags & (is_new | ~np.r_[False, flags[:-1]])
+    bad = scores.is_defective[np.unique(scores.part[flags])]
+    return int((begins & ~scores.is_defective[scores.part]).sum()), int((~bad).sum()), int(bad.sum())
+
+
+def regions(scores: FrameScores, threshold: float) -> np.ndarray:
+    """A region above the threshold in k of the last n frames, at about the same place of the part."""
+    rule, side = TemporalFilter(k=K, n=N, max_distance=8), LENGTH / GRID
+    state: TemporalState | None = None
+    flags = []
+    for part, grid in zip(scores.part.tolist(), scores.maps, strict=True):
+        labels, _ = ndimage.label(grid > threshold, structure=np.ones((3, 3)))
+        boxes = tuple(
+            (x.start * side, y.start * side, x.stop * side, y.stop * side) for y, x in ndimage.find_objects(labels)[:20]
+        )
+        verdict, state = rule.step(Frame(0.0, boxes, str(part)), state)
+        flags.append(verdict.label == "reject")
+    return np.array(flags)
 
 
 def dependence(scores: FrameScores) -> Iterator[dict[str, Any]]:

@@ -9,11 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 from vlmad_core.errors import ConfigError
-from vlmad_core.inspection.regions import find_regions
+from vlmad_core.inspection.regions import find_regions, region_record
 from vlmad_core.inspection.temporal import TemporalFilter
 from vlmad_core.run import judge
 from vlmad_core.run.drift import DriftMonitor
-from vlmad_core.run.verdicts import Decision, decide_all, region_record
+from vlmad_core.run.verdicts import Decision, decide_all
 from vlmad_watch.frames import Pixels
 from vlmad_watch.inspector import FrameScore
 from vlmad_watch.journal import Scored

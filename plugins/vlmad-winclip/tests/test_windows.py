@@ -111,3 +111,10 @@ def test_each_recipe_builds_on_any_backbone_with_text(name):
     assert zero.predict(picture, "nut").anomaly_map.shape == (40, 50)
     few = vlmad_core.build(f"{name}-few-shot", backbone=tiny_backbone())
     assert 0 <= few.fit([picture], class_name="nut").predict(picture).score < 1
+
+
+def test_a_window_larger_than_the_grid_of_one_long_image_is_refused_for_that_image():
+    backbone = tiny_backbone(image_size=(64, 64))
+    windows = Windows(WindowsConfig(scales=(2, 5)), backbone)
+    with pytest.raises(vlmad_core.errors.ImageError, match=r"a window of 5 patches is larger than the grid of 4 x 16"):
+        windows(backbone.vision, torch.zeros(1, 3, 32, 128))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vlmad_core.contracts import Backbone, Extractor, Features, Level, LevelSpec, VisionTower, forward_blocks
-from vlmad_core.errors import IncompatibleError
+from vlmad_core.errors import ImageError, IncompatibleError
 
 if TYPE_CHECKING:
     from vlmad_winclip.plugin import WindowsConfig
@@ -47,8 +47,17 @@ class Windows(Extractor):
         )
 
     def forward(self, vision: VisionTower, images: Tensor) -> Features:
-        """``[B, 3, H, W]`` to the levels, in the order of ``levels``."""
+        """``[B, 3, H, W]`` to the levels, in the order of ``levels``.
+
+        Raises:
+            ImageError: A window is larger than the grid of these images, whose aspect ratio was kept.
+        """
         x, grid = vision.embed(images)
+        if max(self.config.scales) > min(grid):
+            raise ImageError(
+                f"a window of {max(self.config.scales)} patches is larger than the grid of {grid[0]} x {grid[1]} "
+                f"patches of this image; take more tokens or image_size 'stretch', or scales up to {min(grid)}."
+            )
         full, _ = forward_blocks(vision.blocks, x)
         image = vision.pool(full)
         patches = full[:, vision.prefix :]

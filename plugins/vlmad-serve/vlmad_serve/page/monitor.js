@@ -30,7 +30,7 @@ function curve(id, values, top, className, mark) {
   if (mark.level) plot.append(svg("line", { x1: 34, x2: width, y1: y(mark.level), y2: y(mark.level), class: "used" }),
     svg("text", { x: width - 2, y: y(mark.level) - 5, "text-anchor": "end" }, mark.text));
   if (values.length) plot.append(svg("polyline", { class: className, points: values.map((value, i) => `${x(i)},${y(value)}`).join(" ") }));
-  values.forEach((value, i) => plot.append(svg("circle", { cx: x(i), cy: y(value), r: 3, class: id === "fraction" ? "defect" : "" }, svg("title", {}, mark.title(i)))));
+  values.forEach((value, i) => plot.append(svg("circle", { cx: x(i), cy: y(value), r: 3, class: id === "fraction" ? "defect" : "point" }, svg("title", {}, mark.title(i)))));
 }
 
 function drawCharts(found) {

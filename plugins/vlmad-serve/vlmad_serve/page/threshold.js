@@ -63,7 +63,7 @@ async function use() {
   const found = detector();
   const choice = chosen();
   // The rate just above k / (n + 1), as the server rounds it, so that the k-th normal image is the threshold.
-  const body = { false_alarms: Math.min(choice.rate, 0.999999), by: person(), comment: $("why").value };
+  const body = { false_alarms: Math.min(Math.max(choice.rate, 0.0001), 0.9999), by: person(), comment: $("why").value };
   try {
     await sendJson("PUT", `/v1/detectors/${found.name}/threshold`, body);
     $("why").value = "";

@@ -1,0 +1,1 @@
+"""Parts of a product, counted and placed: which is missing, extra or moved, in words."""
