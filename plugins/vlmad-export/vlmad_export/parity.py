@@ -59,7 +59,7 @@ class Parity:
         map: Largest difference of a value of a map.
         score_range: Lowest and highest score of the original.
         changed: File, verdict of the original, verdict of the exported, for each that differs.
-        ties: Verdicts that differ where the score of the original is the threshold itself, but for rounding. A threshold
+        ties: Verdicts that differ where the score of the original is the threshold itself but for rounding. A threshold
             is the score of a normal image, so this happens to that image, and in torch with another batch size too.
         separation: Area under the curve of real against damaged images: original and exported; None without real ones.
         limits: What was allowed.
