@@ -50,6 +50,8 @@ def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # a busy machine would starve them otherwise
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    # Ray's processes find out their own address by opening a datagram socket, over which nothing is sent.
+    monkeypatch.delenv("VLMAD_TESTS_OFFLINE", raising=False)
 
 
 def test_a_run_goes_on_with_images_that_came_since(tmp_path: Path, detector: Path, write_images: Write) -> None:
