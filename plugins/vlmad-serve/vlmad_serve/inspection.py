@@ -16,11 +16,11 @@ import numpy as np
 from vlmad_core.contracts.data import Prediction
 from vlmad_core.contracts.images import Picture
 from vlmad_core.errors import VlmadError
-from vlmad_core.inspection.regions import find_regions
+from vlmad_core.inspection.regions import find_regions, region_record
 from vlmad_core.inspection.verdict import uncalibrated
 from vlmad_core.pipeline.decisions import class_distance
 from vlmad_core.run.maps import encode
-from vlmad_core.run.verdicts import Decision, region_record
+from vlmad_core.run.verdicts import Decision
 from vlmad_serve.archive import Archive
 from vlmad_serve.batcher import Batcher, Gate
 from vlmad_serve.decoding import Received, StoredImage, decode_image, store_image

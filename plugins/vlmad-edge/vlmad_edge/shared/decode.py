@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +32,10 @@ from vlmad_edge.shared.pixels import (
 )
 from vlmad_edge.shared.errors import ConfigError, ImageError
 
-__all__ = ["FORMATS", "Decoded", "ImageLike", "decode", "open_image", "opened", "stamp_of"]
+__all__ = ["FORMATS", "Decoded", "ImageLike", "decode", "open_image", "opened", "size_of", "stamp_of"]
 
 ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray"
+Smallest: TypeAlias = "tuple[int, int] | Callable[[tuple[int, int]], tuple[int, int]] | None"
 
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """Formats that are opened, whatever the name of the file says. EPS and PDF are not: PIL would start Ghostscript."""
@@ -91,15 +92,14 @@ def open_image(source: ImageLike, *, bits: int | None = None) -> Image.Image:
     return decoded.image
 
 
-def decode(
-    source: ImageLike, *, smallest: tuple[int, int] | None = None, bits: int | None = None, digest: bool = False
-) -> Decoded:
+def decode(source: ImageLike, *, smallest: Smallest = None, bits: int | None = None, digest: bool = False) -> Decoded:
     """As :func:`open_image`, with what is known of the file, and without warnings.
 
     Args:
         source: A path, a PIL image or an array.
-        smallest: ``(height, width)`` that the caller needs. A picture that takes much memory may come out smaller than
-            it is stored, but not below twice that; others come out as they are.
+        smallest: ``(height, width)`` that the caller needs, or a function from the picture's to it. A picture that
+            takes much memory may come out smaller than it is stored, but not below twice that; others come out as
+            they are.
         bits: Of the values in 16-bit grey.
         digest: Also hash the file.
 
@@ -129,11 +129,34 @@ def decode(
     return _decode_file(Path(source), smallest, bits, digest)
 
 
-def _decode_file(path: Path, smallest: tuple[int, int] | None, bits: int | None, digest: bool) -> Decoded:
+def size_of(source: ImageLike) -> tuple[int, int]:
+    """``(height, width)`` of a picture, upright, from its header; no pixel is decoded.
+
+    Raises:
+        ImageError: Not there, or not an image.
+    """
+    if isinstance(source, np.ndarray):
+        if source.ndim < 2:
+            raise ImageError(f"an array must be [height, width] or [height, width, channels]; got {source.shape}.")
+        return source.shape[0], source.shape[1]
+    if isinstance(source, Image.Image):
+        turned = _is_sideways(source)
+        return (source.width, source.height) if turned else (source.height, source.width)
+    if not isinstance(source, str | Path):
+        raise ImageError(f"an image must be a path, a PIL image or a numpy array; got {type(source).__name__}.")
+    with _identified(Path(source)) as image:
+        # Asking a PNG without an EXIF block before its pixels would read them all.
+        turned = (image.format != "PNG" or "exif" in image.info) and _is_sideways(image)
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _decode_file(path: Path, smallest: Smallest, bits: int | None, digest: bool) -> Decoded:
     with _identified(path) as image:
         sha256, stamp = _content(getattr(image, "fp", None), path) if digest else ("", "")
         pages, kind, (width, height) = page_note(image), kind_of(image, bits), image.size
-        reduce_to = smallest if _decoding_bytes(image) + 4 * width * height > _LARGE else None
+        reduce_to = None
+        if smallest is not None and _decoding_bytes(image) + 4 * width * height > _LARGE:
+            reduce_to = smallest((height, width)) if callable(smallest) else smallest
         if reduce_to is not None:
             _draft(image, reduce_to)
         with _room(image, width * height, 0 if reduce_to is not None else _copies(image)):
