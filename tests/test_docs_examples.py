@@ -119,6 +119,8 @@ def _python_needs(code: str) -> str:
         "backbone=" not in code or "weights=" in code
     ):
         return "weights"
+    if "feedback.json" in code:
+        return "what a person labelled on a page"
     if "def test_" in code or "parametrize_checks" in code:
         return "pytest"
     if re.search(r"[\"'/](vlmad-)?my-", code):
@@ -152,6 +154,10 @@ def _command_needs(words: list[str]) -> str:
     text = " ".join(words)
     if words[0] != "vlmad":
         return "another program"
+    if words[1] == "feedback":
+        return "what a person labelled on a page"
+    if words[1] in ("serve", "watch"):
+        return "a run that only a person ends"
     heavy = re.search(r"--recipe (winclip|april|anomalyclip|clip)", text) and "--backbone pocket" not in text
     if heavy or re.search(r"--weights|pretrained=|--backbone (open-clip|timm)", text):
         return "weights"

@@ -312,7 +312,9 @@ def mark_written(folder: Path, *names: str) -> None:
     """Note which files and folders inside ``folder`` vlmad writes: no search takes them for images of the user."""
     known = written_here(folder)
     if not known.issuperset(names):
-        write_whole(folder / MARKER, "".join(f"{name}\n" for name in sorted({*known, *names})).encode())
+        write_whole(
+            folder / MARKER, "".join(f"{name}\n" for name in sorted({*known, *names})).encode(errors="surrogateescape")
+        )
 
 
 def written_here(folder: Path) -> frozenset[str]:
@@ -321,6 +323,6 @@ def written_here(folder: Path) -> frozenset[str]:
     try:
         if not path.is_file():  # a pipe would wait for ever
             return frozenset()
-        return frozenset(path.read_text(encoding="utf-8", errors="replace").splitlines())
+        return frozenset(path.read_text(encoding="utf-8", errors="surrogateescape").splitlines())
     except OSError:
         return frozenset()

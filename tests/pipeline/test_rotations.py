@@ -181,3 +181,9 @@ def test_each_scale_remembers_rotated_copies_and_normal_images_are_judged_withou
         assert len(of_scale[0].bank("raw3")) == 3 * 4 * cells
     others = build(4, scales=[16, 32]).fit(NORMALS[1:])
     assert detector.calibration.references[0].score == pytest.approx(others.predict(NORMALS[0]).score, abs=1e-5)
+
+
+def test_copies_have_the_number_format_of_the_backbone():
+    detector = build(4)
+    detector.backbone.to(torch.bfloat16)
+    assert detector.fit(NORMALS).predict(NORMALS[0]).score >= 0

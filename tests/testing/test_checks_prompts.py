@@ -139,6 +139,9 @@ class Conditioned(Templates):
     per_image = True
     class_name_use = "ignored"
 
+    def text_parts(self, text, name):
+        return None
+
     def forward(self, text, names, features=None):
         text_embeddings = l2_normalize(encode_text(text, ["a flawless object", "a damaged object"]))
         return TextEmbeddings(

@@ -190,7 +190,9 @@ class Calibrating(Decisions):
         score, map_ = scored.result(ranges.float().cpu().numpy())
         shape = (map_.shape[0], map_.shape[1])
         size = picture.size or shape
-        return Prediction(score, map_, size, picture.path, class_token=scored.token, tiles=picture.tile_count)
+        return Prediction(
+            score, map_, size, picture.path, class_token=scored.token, tiles=picture.tile_count, bits=picture.bits
+        )
 
     def measured(
         self,

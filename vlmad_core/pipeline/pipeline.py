@@ -193,6 +193,7 @@ class Pipeline(Explaining):
         return held, {**about, "rotations": angles} if angles else about, images
 
     def _finite_features(self, pixels: Tensor) -> Features:
+        pixels = pixels.to(self.backbone.device, self.backbone.dtype)
         features: Features = self.extractor(self.backbone.vision, pixels)
         if not all(level.vectors.isfinite().all() for level in features.levels):
             raise ConfigError(

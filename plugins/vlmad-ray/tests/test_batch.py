@@ -54,6 +54,7 @@ def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLMAD_TESTS_OFFLINE", raising=False)
 
 
+@pytest.mark.slow  # Ray itself: a cluster is started, which takes up to a minute on two busy cores
 def test_a_run_goes_on_with_images_that_came_since(tmp_path: Path, detector: Path, write_images: Write) -> None:
     folder, more, out = write_images(tmp_path / "images", 12), write_images(tmp_path / "more", 15), tmp_path / "out"
     (folder / "00003.png").write_bytes(b"broken")

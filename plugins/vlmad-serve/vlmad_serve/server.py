@@ -18,6 +18,7 @@ __all__ = ["bind", "make_server"]
 
 _HEAD_SECONDS = 15.0
 _HEAD_BYTES = 32_768
+_BACKLOG = 512
 
 
 class _TimedProtocol(H11Protocol):
@@ -48,6 +49,7 @@ def bind(settings: ServerSettings) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((settings.host, settings.port))
+        sock.listen(_BACKLOG)  # from now on a client waits for its answer and is not refused while detectors are loaded
     except (OSError, OverflowError) as error:
         sock.close()
         raise ConfigError(
@@ -70,7 +72,7 @@ def make_server(services: Services) -> uvicorn.Server:
         proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=None,
-        backlog=512,
+        backlog=_BACKLOG,
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
     return uvicorn.Server(config)
