@@ -313,7 +313,9 @@ def mark_written(folder: Path, *names: str) -> None:
     """Note which files and folders inside ``folder`` vlmad writes: no search takes them for images of the user."""
     known = written_here(folder)
     if not known.issuperset(names):
-        write_whole(folder / MARKER, "".join(f"{name}\n" for name in sorted({*known, *names})).encode(errors="surrogateescape"))
+        write_whole(
+            folder / MARKER, "".join(f"{name}\n" for name in sorted({*known, *names})).encode(errors="surrogateescape")
+        )
 
 
 def written_here(folder: Path) -> frozenset[str]:
