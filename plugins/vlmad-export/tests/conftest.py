@@ -38,13 +38,13 @@ def write_images() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def fitted(normals: Path) -> Callable[[], Pipeline]:
+def fitted(normals: Path) -> Callable[..., Pipeline]:
     """A small detector that remembers normal images, calibrated with them; a new one at each call."""
 
-    def make() -> Pipeline:
+    def make(**options: object) -> Pipeline:
         scorer = {"use": "memory", "config": {"levels": ["raw*"], "top": 0.05}}
         extractor = {"use": "patches", "config": {"layers": [2, 3], "space": "both"}}
-        spec = {"backbone": "tiny", "extractor": extractor, "scorers": [scorer], "output": {"smooth": 1.0}}
+        spec = {"backbone": "tiny", "extractor": extractor, "scorers": [scorer], "output": {"smooth": 1.0}, **options}
         detector = vlmad_core.build(spec, backbone=tiny_backbone(image_size=(32, 40)))
         return detector.fit(normals, "plate", calibrate=True)
 

@@ -14,10 +14,11 @@ import vlmad_core
 import vlmad_edge
 from vlmad_core.cli.__main__ import main
 from vlmad_core.errors import ConfigError, IncompatibleError, VlmadError
+from vlmad_core.inspection.verdict import Verdict
 from vlmad_core.pipeline import Pipeline
 from vlmad_core.run import read_results
 from vlmad_core.testing import tiny_backbone
-from vlmad_export import ExportedPipeline, export_detector, exporting
+from vlmad_export import ExportedPipeline, export_detector, exporting, parity
 from vlmad_export.exporting import ExportReport
 from vlmad_export.parity import Limits
 
@@ -198,3 +199,10 @@ def test_without_the_plugin_the_core_says_what_to_install(
     monkeypatch.setattr("vlmad_core.pipeline.build.import_module", missing)
     with pytest.raises(ConfigError, match="pip install vlmad-export"):
         vlmad_core.load(exported[1].model)
+
+
+def test_a_score_that_is_the_threshold_is_a_tie_and_no_change() -> None:
+    at = Verdict("reject", 0.5 + 1e-7, threshold=0.5, confidence=0.51)
+    above = Verdict("reject", 0.501, threshold=0.5, confidence=0.51)
+    assert parity._is_tie(at, 1e-5)
+    assert not parity._is_tie(above, 1e-5)

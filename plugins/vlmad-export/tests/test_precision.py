@@ -16,10 +16,10 @@ import vlmad_edge
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline import Pipeline
 from vlmad_core.pipeline.decisions import StoredCalibration
-from vlmad_export import export_detector
+from vlmad_export import export_detector, writers
 from vlmad_export.exporting import Precision
 from vlmad_export.graph import DetectorGraph
-from vlmad_export.onnx_file import keep_outputs, tower_nodes
+from vlmad_export.onnx_file import keep_outputs, to_onnx, tower_nodes
 from vlmad_export.recalibrate import recalibrate
 from vlmad_export.writers import OnnxWriter
 
@@ -64,10 +64,14 @@ def test_int8_quantises_products_with_weights_and_nothing_that_scores(
         assert all(makers[i].op_type != "DequantizeLinear" for i in product.input if i in makers)
 
 
-def test_a_remembered_image_is_scored_without_itself(fitted: Callable[[], Pipeline], normals: Path) -> None:
-    detector = fitted()
+@pytest.mark.parametrize("rotations", ["off", 3])
+def test_a_remembered_image_is_scored_without_itself(rotations: object, fitted: Callable[..., Pipeline]) -> None:
+    detector = fitted(references={"rotations": rotations})
+    assert bool(detector.normals.get("rotations")) == (rotations != "off")
     writer = OnnxWriter()
-    writer.prepare(DetectorGraph(detector), "fp32", [], lambda text: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writers, "to_onnx", to_onnx)  # the memory is another one than that of the others
+        writer.prepare(DetectorGraph(detector), "fp32", [], lambda text: None)
     calibration = detector.calibration
     assert calibration is not None
     files = {image.digest: Path(image.name) for image in calibration.references}

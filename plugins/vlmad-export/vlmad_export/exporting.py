@@ -142,11 +142,6 @@ def _check_images(pipeline: Pipeline, precision: str, real: Sequence[Path], know
             "set the ranges of the numbers, and show what changes. Give them with --normal."
         )
     stored = pipeline.stored_calibration
-    if stored is not None and stored.calibration.references and pipeline.normals.get("rotations"):
-        raise ConfigError(
-            f"in precision {precision} the thresholds must be set again, and that of remembered images with rotated "
-            "copies is not possible. Fit without rotations, or calibrate with held-out images alone, or take fp32."
-        )
     if stored is not None and (missing := missing_images(stored, known)):
         raise ConfigError(
             f"in precision {precision} the thresholds must be set again from the same normal images, and "

@@ -11,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmad_core.errors import VlmadError
+from vlmad_core.inspection.verdict import Verdict
 from vlmad_core.metrics.image import auroc
 from vlmad_core.pipeline import Pipeline
 from vlmad_edge.detector import EdgeDetector
 from vlmad_export.gate_images import GateImage
 
 __all__ = ["Limits", "Parity", "compare", "limits_of"]
+
+
+_TIE = 1e-5
+"""Of the highest score, or of 1 where that is lower: what rounding can make of one score."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class Parity:
         map: Largest difference of a value of a map.
         score_range: Lowest and highest score of the original.
         changed: File, verdict of the original, verdict of the exported, for each that differs.
+        ties: Verdicts that differ where the score of the original is the threshold itself but for rounding. A threshold
+            is the score of a normal image, so this happens to that image, and in torch with another batch size too.
         separation: Area under the curve of real against damaged images: original and exported; None without real ones.
         limits: What was allowed.
         problems: What is beyond it, in sentences; empty: the file may be used.
@@ -65,6 +72,7 @@ class Parity:
     map: float
     score_range: tuple[float, float]
     changed: tuple[tuple[str, str, str], ...]
+    ties: int
     separation: tuple[float, float] | None
     limits: Limits
     problems: tuple[str, ...]
@@ -79,6 +87,8 @@ class Parity:
             f"compared on {self.real} real and {self.made} made images: scores differ by at most {self.score:.2g}, "
             f"maps by {self.map:.2g}, {len(self.changed)} of {self.real + self.made} decisions changed"
         )
+        if self.ties:
+            text += f" ({self.ties} more where the score is the threshold itself)"
         if self.separation is not None:
             text += (
                 f"; real against damaged images AUROC {self.separation[0]:.4f} before, {self.separation[1]:.4f} after"
@@ -99,7 +109,7 @@ def compare(
         false_alarms: Rate of the decisions of both.
     """
     before, after = [], []
-    verdicts: list[tuple[str, str]] = []
+    verdicts: list[tuple[Verdict, str]] = []
     map_difference = 0.0
     for image in images:
         original, found = pipeline.predict(image.path), exported.predict(image.path)
@@ -108,11 +118,15 @@ def compare(
         map_difference = max(map_difference, float(np.abs(original.raw_map - found.raw_map).max()))
         before.append(original.score)
         after.append(found.score)
-        verdicts.append((pipeline.verdict(original, false_alarms).label, found.verdict.label))
-    changed = tuple(
-        (image.path.name, old, new) for image, (old, new) in zip(images, verdicts, strict=True) if old != new
-    )
+        verdicts.append((pipeline.verdict(original, false_alarms), found.verdict.label))
     first, second = np.array(before), np.array(after)
+    reach = _TIE * max(1.0, float(np.abs(first).max()))
+    differing = [
+        (image.path.name, old.label, new, _is_tie(old, reach))
+        for image, (old, new) in zip(images, verdicts, strict=True)
+        if old.label != new
+    ]
+    changed = tuple((name, old, new) for name, old, new, is_tie in differing if not is_tie)
     kinds = np.array([image.kind for image in images])
     score_difference = float(np.abs(first - second).max())
     limits = limits_of(precision)
@@ -131,10 +145,17 @@ def compare(
         map=map_difference,
         score_range=(float(first.min()), float(first.max())),
         changed=changed,
+        ties=len(differing) - len(changed),
         separation=separation,
         limits=limits,
         problems=tuple(problems),
     )
+
+
+def _is_tie(verdict: Verdict, reach: float) -> bool:
+    """Whether rounding alone decides: the score is one of the thresholds."""
+    thresholds = [each for each in (verdict.threshold, verdict.review_threshold) if each is not None]
+    return any(abs(verdict.score - threshold) <= reach for threshold in thresholds)
 
 
 def _separation(scores: NDArray[np.float64], kinds: NDArray[np.str_]) -> float:

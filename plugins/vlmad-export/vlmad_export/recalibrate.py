@@ -28,6 +28,7 @@ from vlmad_core.pipeline.calibrate import (
 from vlmad_core.pipeline.decisions import StoredCalibration
 from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale
 from vlmad_core.pipeline.normal_range import empty_copy
+from vlmad_core.pipeline.rotations import MAX_ROTATED, rotate
 
 __all__ = ["missing_images", "recalibrate"]
 
@@ -40,7 +41,7 @@ class _Run:
     """One normal image through both.
 
     Args:
-        original: Features of the original, which a memory is fitted on.
+        original: Features of the original, and of its rotated copies where there are any, which a memory is fitted on.
         found: Features of the exported file, which are compared with that memory.
         prediction: Of the exported file.
     """
@@ -78,14 +79,16 @@ def recalibrate(pipeline: Pipeline, network: Network, files: Mapping[str, Path])
             f"{len(missing)} normal images of the calibration are not there, the first is '{missing[0]}'."
         )
     calibration, fingerprint = stored.calibration, pipeline.fingerprint()
+    rotated = {image.digest for image in calibration.references[:MAX_ROTATED]}
+    angles: Sequence[float] = pipeline.normals.get("rotations", ())
     runs = {
-        image.digest: _through_both(pipeline, network, files[image.digest])
+        image.digest: _through_both(pipeline, network, files[image.digest], angles if image.digest in rotated else ())
         for image in (*calibration.references, *calibration.held_out, *calibration.defects)
         if image.digest in files
     }
     fresh = None
     if calibration.references:
-        measured, folds = _references(pipeline, calibration.references, runs)
+        measured, folds = _references(pipeline, calibration.references, runs, is_monotone=calibration.is_monotone)
         fresh = of_references(fingerprint, measured, folds, is_monotone=calibration.is_monotone)
     fresh = fresh or StoredCalibration(start(fingerprint))
     if not calibration.held_out:
@@ -97,13 +100,16 @@ def recalibrate(pipeline: Pipeline, network: Network, files: Mapping[str, Path])
     return add_held_out(fresh, normals, defects)
 
 
-def _through_both(pipeline: Pipeline, network: Network, path: Path) -> _Run:
+def _through_both(pipeline: Pipeline, network: Network, path: Path, angles: Sequence[float]) -> _Run:
     (picture,) = next(read([path], pipeline.preprocess, batch_size=1, workers=1))
     pixels = stack([picture])
+    aspects = [picture.views[0].aspect]
+    copies = [pixels, *(rotate(pixels, angle, aspects) for angle in angles)]
     with torch.no_grad():
-        original = pipeline.extractor(pipeline.backbone.vision, pixels.to(pipeline.backbone.device))
+        every = [pipeline.extractor(pipeline.backbone.vision, copy) for copy in copies]
     outputs = network(pixels.numpy())
-    found = original.with_tensors({name: torch.from_numpy(np.array(outputs[name])) for name in original.tensors()})
+    found = every[0].with_tensors({name: torch.from_numpy(np.array(outputs[name])) for name in every[0].tensors()})
+    original = Features.cat(every)
     return _Run(original, found, _prediction(picture, found, outputs["score"][0], outputs["anomaly_map"][0]))
 
 
@@ -113,12 +119,12 @@ def _prediction(picture: Picture, features: Features, score: float, map_: NDArra
 
 
 def _references(
-    pipeline: Pipeline, images: Sequence[ImageScore], runs: Mapping[str, _Run]
+    pipeline: Pipeline, images: Sequence[ImageScore], runs: Mapping[str, _Run], *, is_monotone: bool
 ) -> tuple[list[Measured], list[int]]:
     scorers = [scorer for scorer in pipeline.scorers if isinstance(scorer, Scorer)]
     trials = [[empty_copy(scorer) if scorer.needs_fit else scorer for scorer in scorers]]
     found = [runs[image.digest] for image in images]
-    folds = fold_of(images, is_monotone=all(scorer.is_monotone for scorer in scorers if scorer.needs_fit))
+    folds = fold_of(images, is_monotone=is_monotone)
     # The order in which they are scored: fold by fold.
     turns = iter([i for fold in dict.fromkeys(folds) for i, own in enumerate(folds) if own == fold])
     size = pipeline.preprocess.size

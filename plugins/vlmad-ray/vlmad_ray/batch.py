@@ -234,9 +234,9 @@ def connect(options: BatchOptions) -> None:
 
     address = options.address or os.environ.get("RAY_ADDRESS")
     # Beside the workers one task lists, one reads, one filters and one writes, each of which asks for a whole CPU.
-    own = {"num_cpus": ceil(options.workers * options.cpus) + 4, "include_dashboard": False}
+    own: dict[str, Any] = {"num_cpus": ceil(options.workers * options.cpus) + 4, "include_dashboard": False}
     own["_node_ip_address"] = "127.0.0.1"  # nothing of a local cluster is offered to a network
-    given = {"address": address} if address else {"address": "local", **own}
+    given: dict[str, Any] = {"address": address} if address else {"address": "local", **own}
     for attempt in range(_STARTS):
         try:
             ray.init(**given, log_to_driver=False, logging_level=logging.ERROR)
