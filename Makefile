@@ -69,7 +69,7 @@ RUNTIME = .runtime/bin/python
 runtime:
 	$(PYTHON) -m venv --clear --without-pip .runtime
 	$(BIN)/python -m pip --python $(RUNTIME) install --quiet --disable-pip-version-check --constraint .ci/constraints.txt torch torchvision
-	$(BIN)/python -m pip --python $(RUNTIME) install --quiet --disable-pip-version-check --constraint .ci/constraints.txt ".$(RUN)" $(addprefix ./,$(PLUGINS))
+	$(BIN)/python -m pip --python $(RUNTIME) install --quiet --disable-pip-version-check --constraint .ci/constraints.txt ".$(RUN)" $(addprefix ./,$(PLUGINS)) "./plugins/vlmad-export[openvino]"
 
 sbom: runtime  ## bill of materials of what is installed to run, in sbom.json (CycloneDX, by cyclonedx-py)
 	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml $(RUNTIME) | $(BIN)/python .ci/sbom.py > sbom.json

@@ -115,7 +115,7 @@ def test_images_that_cannot_be_read_make_3(vlmad: Vlmad, pictures: Path, normals
         (
             ["{pictures}"],
             1,
-            "no recipe 'pocket'. There are: anomaly-dino, clip, patch-memory, remember, words. Disabled by the environment: ",
+            "no recipe 'pocket'. There are: anomaly-dino, clip, patch-memory, remember, words. Disabled",
         ),
         (["{pictures}", "-n", "{pictures}"], 1, "no recipe 'pocket-few-shot'"),
         (["{pictures}", "--backbone", "tiny"], 1, "no recipe 'winclip'"),
