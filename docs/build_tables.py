@@ -1,7 +1,7 @@
 """Write the tables of accuracy, verdicts and parity from the files in docs/results: ``python docs/build_tables.py``.
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` in a page of a method or in a plugin's README. What
-the files hold and how they were made is told in docs/results/README.md. A test holds the pages to the files.
+the files hold and how they were made is described in docs/results/README.md. A test holds the pages to the files.
 """
 
 from __future__ import annotations

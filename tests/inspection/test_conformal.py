@@ -165,3 +165,9 @@ def test_intervals_equal_those_of_the_beta_and_binomial_distributions():
 def test_the_rank_with_and_without_confidence_has_one_name():
     assert threshold_rank(100, 0.05) == split_rank(100, 0.05) == 5
     assert threshold_rank(100, 0.05, 0.95) == tolerance_rank(100, 0.05, 0.95) == 2
+
+
+@pytest.mark.parametrize("alpha", [5e-324, 1e-10])
+def test_a_rate_that_no_number_of_images_carries_is_refused_in_a_sentence(alpha):
+    with pytest.raises(ConfigError, match=r"the false-alarm rate must be at least 1e-09"):
+        normals_needed(alpha)

@@ -32,6 +32,9 @@ __all__ = [
     "upper_threshold",
 ]
 
+_LOWEST_RATE = 1e-9
+"""Below it a rate would need a billion images, and the sums lose their meaning."""
+
 Numbers = NDArray[np.float64]
 
 
@@ -52,11 +55,13 @@ def as_scores(values: ArrayLike, what: str = "scores") -> Numbers:
 
 
 def check_rate(value: float, what: str) -> float:
-    """The value, if it is a rate strictly between 0 and 1.
+    """The value, if it is a rate between 0 and 1 that some number of images can carry.
 
     Raises:
         ConfigError: It is not; 0 would need infinitely many normal images, and 1 flags everything.
     """
+    if 0 < value < _LOWEST_RATE:
+        raise ConfigError(f"{what} must be at least {_LOWEST_RATE:g}, not {value}; no number of images carries less.")
     if not 0 < value < 1:
         raise ConfigError(f"{what} must be above 0 and below 1, not {value}; 0.01 means 1 %.")
     return float(value)

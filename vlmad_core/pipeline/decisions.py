@@ -22,6 +22,7 @@ from vlmad_core.pipeline.assembly import Assembly
 __all__ = ["Decisions", "StoredCalibration", "class_distance"]
 
 _NONE = "the detector has no calibration. `vlmad calibrate`, or detector.calibrate('images of good parts'), makes one."
+_MOST_RULES = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +173,8 @@ class Decisions(Assembly):
 
     def _remembered(self, key: Hashable, make: Any) -> Any:
         if key not in self._rules:
+            if len(self._rules) >= _MOST_RULES:  # a slider, or a server, asks for any number of rates
+                self._rules.clear()
             self._rules[key] = make()
         return self._rules[key]
 

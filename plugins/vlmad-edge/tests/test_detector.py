@@ -100,7 +100,7 @@ def test_an_input_of_another_size_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"kind": "x"}, "is not the record of an exported detector"),
         ({"format": 2}, "upgrade vlmad-edge"),
@@ -109,10 +109,10 @@ def test_an_input_of_another_size_is_refused(
     ],
 )
 def test_a_damaged_record_is_refused(
-    change: dict[str, object], told: str, model: Path, write_record: Callable[..., Path]
+    change: dict[str, object], message: str, model: Path, write_record: Callable[..., Path]
 ) -> None:
     write_record(model, **change)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         load(model)
 
 

@@ -93,7 +93,8 @@ def find_source(root: str | Path, layout: str = "auto", category: str | None = N
     for label, word in ((False, "normal"), (True, "defective")):
         if not any(sample.label is label for sample in tests):
             raise ConfigError(
-                f"{root}: category '{category}' has no {word} test image, so nothing can be missed there."
+                f"{root}: category '{category}' has no {word} test image; false alarms need normal ones and "
+                "misses defective ones. Choose another category, or add such images."
             )
     others = tuple(
         sample for sample in dataset.select(split="test") if sample.category != category and sample.label is not None

@@ -98,10 +98,10 @@ class Journal:
             self._database.execute("INSERT OR IGNORE INTO about VALUES ('detector', ?)", (about,))
             (there,) = self._database.execute("SELECT value FROM about WHERE name = 'detector'").fetchone()
         except sqlite3.Error as error:
-            raise ConfigError(f"{path}: is not a journal that can be used ({error}). Use another --state.") from error
+            raise ConfigError(f"{path}: is not a journal that can be used ({error}). Use another --out.") from error
         if there != about:
             raise ConfigError(
-                f"{path}: has verdicts of another detector, calibration or rate. Use another --state, so that no "
+                f"{path}: has verdicts of another detector, calibration or rate. Use another --out, so that no "
                 "journal holds the verdicts of two."
             )
 
