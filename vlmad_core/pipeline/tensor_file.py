@@ -30,7 +30,7 @@ def remove_orphans(folder: Path, prefix: str, keep: Collection[str]) -> None:
         prefix: Of the names.
         keep: Names of files that are in use.
     """
-    own = re.compile(rf"{re.escape(prefix)}-([0-9a-f]{{{_DIGITS}}})\.safetensors(\.\d+\.part)?")
+    own = re.compile(rf"{re.escape(prefix)}-([0-9a-f]{{{_DIGITS}}})\.safetensors((?:\.\d+){{1,2}}\.part)?")
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = own.fullmatch(entry.name)

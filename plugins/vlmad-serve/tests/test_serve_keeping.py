@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 
 import pytest
 
 from vlmad_core.errors import ConfigError
+from vlmad_serve.archive import Archive
 from vlmad_serve.command import serve_command
 from vlmad_serve.results import ResultIds
 from vlmad_serve.services import Services
@@ -28,6 +30,8 @@ def test_a_detector_is_exchanged_while_requests_run_and_none_is_lost(serve, enro
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
     for thread in threads:
         thread.start()
+    while not answers and any(thread.is_alive() for thread in threads):
+        time.sleep(0.01)
     for _ in range(2):
         enrol(client, 8)
     stop.set()
@@ -126,3 +130,44 @@ def test_other_machines_need_a_key(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="16 ASCII"):
         serve_command(data=tmp_path / "data", api_key_file=tmp_path / "key")
     assert not (tmp_path / "data").exists()
+
+
+def test_an_image_that_another_request_uses_is_not_deleted(tmp_path):
+    archive = Archive(tmp_path, Store(tmp_path / "vlmad.db"), keep_bytes=10)
+    first, second = archive.put_image(b"content", "png"), archive.put_image(b"content", "png")
+    assert first == second
+    archive.release_image(first)  # refused
+    assert archive.image_path(second).read_bytes() == b"content"  # is still decoded
+    archive.release_image(second)
+    assert not archive.image_path(second).exists()  # nothing refers to it
+
+
+def test_a_new_image_sent_many_times_at_once_is_answered_and_kept_each_time(serve, enrol, picture):
+    client = serve()
+    enrol(client)
+    for round_ in range(5):
+        content, answers, start = picture(700 + round_), [], threading.Barrier(8)
+
+        def send(content=content, answers=answers, start=start):
+            start.wait()
+            answers.append(client.post("/v1/detectors/nut/images", content=content, headers=RAW))
+
+        threads = [threading.Thread(target=send) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert [each.status_code for each in answers] == [200] * 8, {each.text for each in answers}
+        assert client.get(answers[0].json()["results"][0]["links"]["image"]).content == content
+
+
+def test_refused_enrolments_and_images_leave_no_file(serve, enrol, picture):
+    client = serve()
+    enrol(client)
+    images = client.app.state.services.settings.data / "images"
+    before = sorted(path.name for path in images.rglob("*.*"))
+    cut = picture(900)[:-40]
+    assert client.post("/v1/detectors/nut/images", content=cut, headers=RAW).status_code == 422
+    files = [("files", ("a.png", picture(901), "image/png")), ("files", ("b.png", cut, "image/png"))]
+    assert client.post("/v1/detectors", data={"name": "bolt"}, files=files).status_code == 422
+    assert sorted(path.name for path in images.rglob("*.*")) == before

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
+from collections import Counter
 from pathlib import Path
 
 from vlmad_core.files import write_whole
@@ -45,6 +47,7 @@ class Archive:
     def __init__(self, folder: Path, store: Store, keep_bytes: int) -> None:
         self._images, self._maps = folder / "images", folder / "maps"
         self._store, self._keep = store, keep_bytes
+        self._lock, self._in_use = threading.Lock(), Counter[str]()
         row = store.row("SELECT COALESCE(SUM(bytes), 0) AS total FROM results WHERE has_files = 1")
         self._total = int(row["total"]) if row else 0
 
@@ -64,30 +67,43 @@ class Archive:
             raise ValueError(f"not a number of a result: {result!r}")
         return self._maps / result[:8] / f"{result}.png"  # a folder for each 72 minutes
 
-    def put_image(self, data: bytes, suffix: str) -> tuple[str, bool]:
+    def put_image(self, data: bytes, suffix: str) -> str:
         """Store the content of an image file; one that is there already is not written again.
 
+        The image stays until `release_image`, whatever is deleted meanwhile.
+
         Returns:
-            Its name, and whether it is new.
+            Its name.
         """
         file = f"{hashlib.sha256(data).hexdigest()}.{suffix}"
         path = self.image_path(file)
-        if path.is_file():
-            return file, False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data)
-        return file, True
+        with self._lock:
+            self._in_use[file] += 1
+        try:
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(path, data)
+        except BaseException:
+            self.release_image(file)
+            raise
+        return file
+
+    def release_image(self, file: str) -> None:
+        """End one use that `put_image` began: once what refers to the image is in the database, or when it failed.
+
+        The image is deleted where nothing refers to it and no other request uses it.
+        """
+        with self._lock:
+            self._in_use[file] -= 1
+            if self._in_use[file] <= 0:
+                del self._in_use[file]
+        self._remove_unused(file)
 
     def put_map(self, result: str, data: bytes) -> None:
         """Store the map of a result."""
         path = self.map_path(result)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
-
-    def discard_image(self, file: str) -> None:
-        """Delete an image that turned out to be none, unless something refers to it."""
-        if not self._is_used(file):
-            self.image_path(file).unlink(missing_ok=True)
 
     def added(self, n_bytes: int) -> bool:
         """Count what a result takes; whether :meth:`trim` has something to do."""
@@ -113,12 +129,17 @@ class Archive:
                 with self._store.writing() as connection:
                     connection.execute("UPDATE results SET has_files = 0 WHERE id = ?", [row["id"]])
                 self.map_path(row["id"]).unlink(missing_ok=True)
-                self.discard_image(row["file"])
+                self._remove_unused(row["file"])
                 self._total -= row["bytes"]
                 count += 1
                 if self._total <= 0.9 * self._keep:
                     break
         return count
+
+    def _remove_unused(self, file: str) -> None:
+        with self._lock:  # a request that comes in now waits, and writes the image again
+            if file not in self._in_use and not self._is_used(file):
+                self.image_path(file).unlink(missing_ok=True)
 
     def _is_used(self, file: str) -> bool:
         return (

@@ -37,13 +37,11 @@ class StoredImage:
         name: What the client calls it.
         file: In the archive.
         n_bytes: Of the file.
-        is_new: It was not in the archive before.
     """
 
     name: str
     file: str
     n_bytes: int
-    is_new: bool
 
     @property
     def sha256(self) -> str:
@@ -53,6 +51,8 @@ class StoredImage:
 
 def store_image(received: Received, archive: Archive, *, max_bytes: int, max_pixels: int) -> StoredImage:
     """Check what the header says, and put the file into the archive; no pixel is decoded.
+
+    The caller ends its use by ``archive.release_image``.
 
     Raises:
         Refusal: 413; too many bytes or pixels. 422; empty, or no image of a known format.
@@ -69,8 +69,7 @@ def store_image(received: Received, archive: Archive, *, max_bytes: int, max_pix
             f"{name}: has {width} x {height} pixels, more than the limit of {max_pixels:,}; cut it into tiles or send "
             "it smaller.",
         )
-    file, is_new = archive.put_image(data, SUFFIXES[kind])
-    return StoredImage(received.name, file, len(data), is_new)
+    return StoredImage(received.name, archive.put_image(data, SUFFIXES[kind]), len(data))
 
 
 def _header(name: str, data: bytes) -> tuple[str, tuple[int, int]]:
@@ -98,15 +97,13 @@ def decode_image(stored: StoredImage, archive: Archive, preprocess: Preprocess) 
         preprocess: What the backbone wants.
 
     Raises:
-        Refusal: 422; damaged, cut short, or of a kind whose scale is unknown. The file is deleted if it was new.
+        Refusal: 422; damaged, cut short, or of a kind whose scale is unknown.
     """
     path = archive.image_path(stored.file)
     try:
         decoded = decode(path, smallest=preprocess.size, bits=preprocess.bits)
         pixels = to_pixels(decoded.image, preprocess)
     except ImageError as error:
-        if stored.is_new:
-            archive.discard_image(stored.file)
         text = str(error).replace(f"{path}: ", "")
         raise Refusal(422, f"{stored.name or 'the image'}: {text}") from error
     notes = tuple(note.replace(f"{path}: ", "") for note in decoded.notes)

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,10 +114,11 @@ class Inspection:
             return list(await asyncio.gather(*(self._one(image, version, decision) for image in images)))
 
     async def _one(self, image: Received, version: Version, decision: Decision | None) -> Inspected | Refusal:
-        loop, started = asyncio.get_running_loop(), time.perf_counter()
+        loop, started, is_handed_on = asyncio.get_running_loop(), time.perf_counter(), False
+        decoding = self._decoders.submit(self._decode, image, version)
         try:
             async with asyncio.timeout(self._settings.timeout):
-                stored, picture = await loop.run_in_executor(self._decoders, self._decode, image, version)
+                stored, picture = await asyncio.wrap_future(decoding)
                 prediction = await self.batcher.predict(version, picture)
                 if not prediction.is_finite:
                     return Refusal(500, f"{image.name or 'the image'}: the detector gave values that are no numbers.")
@@ -131,6 +132,7 @@ class Inspection:
                     loop.create_future(),
                 )
                 self._scored.append(scored)
+                is_handed_on = True
                 if self._keeping is None or self._keeping.done():
                     self._keeping = asyncio.create_task(self._keep())
                 return await scored.future
@@ -143,11 +145,22 @@ class Inspection:
         except Exception as error:  # of this image alone; the others are answered
             _log.exception("an image could not be inspected")
             return Refusal(500, f"{image.name or 'the image'}: the detector failed ({type(error).__name__}: {error}).")
+        finally:
+            if not is_handed_on:  # a thread that is still decoding ends its use when it is done
+                decoding.add_done_callback(self._release_decoded)
 
     def _decode(self, image: Received, version: Version) -> tuple[StoredImage, Picture]:
         limits = self._settings
         stored = store_image(image, self._archive, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
-        return stored, decode_image(stored, self._archive, version.pipeline.preprocess)
+        try:
+            return stored, decode_image(stored, self._archive, version.pipeline.preprocess)
+        except BaseException:
+            self._archive.release_image(stored.file)
+            raise
+
+    def _release_decoded(self, decoding: Future[tuple[StoredImage, Picture]]) -> None:
+        if not decoding.cancelled() and decoding.exception() is None:
+            self._archive.release_image(decoding.result()[0].file)
 
     async def _keep(self) -> None:
         """One transaction for all that came together; a transaction at a time."""
@@ -169,6 +182,13 @@ class Inspection:
                     each.future.set_result(inspected)
 
     def _write(self, batch: Sequence[_Scored]) -> list[Inspected]:
+        try:
+            return self._write_all(batch)
+        finally:
+            for each in batch:
+                self._archive.release_image(each.stored.file)
+
+    def _write_all(self, batch: Sequence[_Scored]) -> list[Inspected]:
         found = []
         for each in batch:
             result = self._ids.next()

@@ -83,14 +83,10 @@ async def enrol(request: Request, wait: Wait = True) -> Response:
     normals, copies = unique(stored, groups, "reference")
 
     def work(progress: Callable[[int], None]) -> dict[str, Any]:
-        try:
-            result = services.changes.enrol(name, class_name or None, normals, by, progress)
-        except BaseException:
-            _discard(services, stored)
-            raise
+        result = services.changes.enrol(name, class_name or None, normals, by, progress)
         return {**result, "images": len(normals), "copies": copies}
 
-    return await start_job(services, "enrol", name, len(normals), work, wait=wait)
+    return await start_job(services, "enrol", name, len(normals), work, wait=wait, stored=stored)
 
 
 @router.post(
@@ -120,20 +116,16 @@ async def calibrate(request: Request, name: NameInPath, wait: Wait = True) -> Re
         if groups and len(groups) != len(given):
             raise Refusal(422, f"there are {len(given)} normals and {len(groups)} groups; give one for each.")
         by, renew = _short(form, "by"), form.text("renew") == "true"
-        stored = await _store(services, given)
-        stored_defects = await _store(services, form.files.get("defects", []))
-    normals, copies = unique(stored, groups, "held-out")
-    defects, more = unique(stored_defects, (), "defect")
+        stored = await _store(services, [*given, *form.files.get("defects", [])])
+    normals, copies = unique(stored[: len(given)], groups, "held-out")
+    defects, more = unique(stored[len(given) :], (), "defect")
 
     def work(progress: Callable[[int], None]) -> dict[str, Any]:
-        try:
-            result = services.changes.calibrate(name, normals, defects, renew=renew, by=by, progress=progress)
-        except BaseException:
-            _discard(services, [*stored, *stored_defects])
-            raise
+        result = services.changes.calibrate(name, normals, defects, renew=renew, by=by, progress=progress)
         return {**result, "images": len(normals), "defects": len(defects), "copies": copies + more}
 
-    return await start_job(services, "calibrate", name, len(normals) + len(defects), work, wait=wait)
+    total = len(normals) + len(defects)
+    return await start_job(services, "calibrate", name, total, work, wait=wait, stored=stored)
 
 
 @router.get("/detectors/{name}/rule", operation_id="getRule", responses=responses(404, 409))
@@ -214,9 +206,21 @@ async def start_job(
     work: Callable[[Callable[[int], None]], dict[str, Any]],
     *,
     wait: bool,
+    stored: Sequence[StoredImage] = (),
 ) -> Response:
-    """Start a job, and answer when it is done or at once."""
-    job = services.jobs.start(kind, name, total, work)
+    """Start a job, and answer when it is done or at once; the use of ``stored`` ends with it."""
+
+    def then_release(progress: Callable[[int], None]) -> dict[str, Any]:
+        try:
+            return work(progress)
+        finally:
+            _release(services, stored)
+
+    try:
+        job = services.jobs.start(kind, name, total, then_release)
+    except Refusal:
+        _release(services, stored)
+        raise
     if not wait:
         return JSONResponse(_job_answer(job).model_dump(), 202, headers={"Location": f"/v1/jobs/{job.id}"})
     await services.jobs.wait(job)
@@ -251,15 +255,14 @@ async def _store(services: Services, images: Sequence[Received]) -> list[StoredI
             for image in images:
                 one = store_image(image, services.archive, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
                 stored.append(one)
-        except Refusal:
-            _discard(services, stored)
+        except BaseException:
+            _release(services, stored)
             raise
 
     await asyncio.to_thread(store)
     return stored
 
 
-def _discard(services: Services, stored: Sequence[StoredImage]) -> None:
+def _release(services: Services, stored: Sequence[StoredImage]) -> None:
     for image in stored:
-        if image.is_new:
-            services.archive.discard_image(image.file)
+        services.archive.release_image(image.file)

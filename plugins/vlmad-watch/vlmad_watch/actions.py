@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, takewhile
@@ -93,7 +94,7 @@ def _holds(path: Path, sha256: str) -> bool:
 
 def _move_across(source: Path, target: Path) -> None:
     """To another disk: copy beside the target, have it on the disk, rename, remove."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         shutil.copy2(source, part)
         with part.open("rb+") as file:

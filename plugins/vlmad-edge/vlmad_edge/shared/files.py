@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,7 +52,8 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False) -> None:
         data: All of it.
         sync: Wait until the disk has it, so that it survives a power cut too.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write the same file at once
+    # Several processes and threads may write the same file at once, and each needs a part of its own.
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with part.open("wb") as file:
             file.write(data)
