@@ -26,6 +26,8 @@ def join_cluster(address: str | None, cpus: int) -> None:
     import ray
 
     address = address or os.environ.get("RAY_ADDRESS")
+    if not address:
+        _stay_on_this_machine()
     own: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     given: dict[str, Any] = {"address": address} if address else {"address": "local", **own}
     for attempt in range(_STARTS):
@@ -39,3 +41,15 @@ def join_cluster(address: str | None, cpus: int) -> None:
             reason = " ".join(str(error).split())
             raise VlmadError(f"Ray could not be started or reached ({reason}). Nothing was done; try again.") from error
         return
+
+
+def _stay_on_this_machine() -> None:
+    """Make Ray's servers listen on the loopback address alone.
+
+    Ray replaces the address 127.0.0.1 by the one that others reach, except where it supports no cluster; this is the
+    switch for that, for the processes that it starts and for this one, in which Ray is imported already.
+    """
+    from ray._private import ray_constants
+
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
