@@ -51,8 +51,8 @@ def distribute(cells: Sequence[Cell], plan: BenchmarkPlan, executor: Executor) -
             future.cancel()
     if lost:
         raise VlmadError(
-            f"{len(lost)} of {len(jobs)} jobs ended without their rows: {'; '.join(lost[:3])}. The other rows are safe; "
-            "run the same command again to go on."
+            f"{len(lost)} of {len(jobs)} jobs ended without their rows: {'; '.join(lost[:3])}. The other rows are "
+            "safe; run the same command again to go on."
         )
 
 

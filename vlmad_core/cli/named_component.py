@@ -41,5 +41,7 @@ def make_named(kind: str, base: type, name: str, settings: Sequence[str] | None,
     entry = default_registry().get(kind, name)
     made = entry.load()(validate(entry.component.config, given, f"{option}-set", entry.name))
     if not isinstance(made, base):
-        raise ConfigError(f"{kind} '{entry.full_name}': its target must make a subclass of {base.__name__}, got {made!r}.")
+        raise ConfigError(
+            f"{kind} '{entry.full_name}': its target must make a subclass of {base.__name__}, got {made!r}."
+        )
     return made

@@ -119,10 +119,10 @@ def main() -> None:
 
 
 def _memory(path: Path) -> dict[str, Any]:
-    """Memory in the last quarters of the undisturbed part: MB at its first and last quarter, of each kind."""
+    """MB in the second and the last quarter of what the last processes did; of the larger worker."""
     samples = [json.loads(line) for line in path.read_text().splitlines()]
     last = [sample for sample in samples if sample["driver_pid"] == samples[-1]["driver_pid"]]
-    pids = last[-1]["workers"] or last[-2]["workers"]
+    pids = next((sample["workers"] for sample in reversed(last) if sample["workers"]), {})
     whole = [sample for sample in last if pids and pids.keys() <= sample["workers"].keys()]
     if len(whole) < 8:
         return {"memory_samples": len(whole)}

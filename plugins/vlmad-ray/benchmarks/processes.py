@@ -1,4 +1,4 @@
-"""The processes of a run and their resident memory, as ``ps`` shows them."""
+"""The processes of a run, their resident memory and the time that they computed, as ``ps`` shows them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ class Process:
     Args:
         pid: Its number.
         megabytes: Resident memory, shared pages included.
+        cpu_seconds: That it has computed so far.
         name: Its command line.
     """
 
     pid: int
     megabytes: float
+    cpu_seconds: int
     name: str
 
     @property
@@ -30,14 +32,16 @@ class Process:
 
 def descendants(root: int) -> list[Process]:
     """A process and all below it."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,rss,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 3) for line in listed.splitlines()[1:]]
+    listed = subprocess.run(
+        ["ps", "-eo", "pid,ppid,rss,cputimes,args"], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 4) for line in listed.splitlines()[1:]]
     parents = {int(row[0]): int(row[1]) for row in rows}
     found = []
-    for pid, _, rss, *name in rows:
+    for pid, _, rss, seconds, *name in rows:
         above = int(pid)
         while above != root and above in parents:
             above = parents[above]
         if above == root:
-            found.append(Process(int(pid), int(rss) / 1024, "".join(name)))
+            found.append(Process(int(pid), int(rss) / 1024, int(seconds), "".join(name)))
     return found

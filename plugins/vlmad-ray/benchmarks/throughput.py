@@ -1,6 +1,8 @@
 """Images a second of ``vlmad batch`` against ``vlmad predict`` on the same cores, one after the other, in one run.
 
 python benchmarks/throughput.py --crops DATA --work FOLDER --images 4000 --cores 2
+
+On a busy machine compare the processor time: what others compute meanwhile changes the images a second, not this.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import time
 from pathlib import Path
 
 from crops import make_crops, make_detector
+from processes import descendants
 
 VLMAD = [sys.executable, "-m", "vlmad_core.cli"]
 
@@ -24,7 +27,9 @@ def main() -> None:
     """Alternate the two commands, and print one JSON line a run and one with medians."""
     given = _arguments()
     images = make_crops(given.crops, given.work / f"images-{given.images}", given.images)
-    detector = make_detector(images, given.work / f"{given.recipe}-{given.image_size}.vlmad", given.recipe, given.image_size)
+    detector = make_detector(
+        images, given.work / f"{given.recipe}-{given.image_size}.vlmad", given.recipe, given.image_size
+    )
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[: given.cores]))
     predict = ["predict", str(images), "-d", str(detector), "--maps", "none", "--no-overlays", "--quiet"]
     predict += ["--threads", str(given.cores), "--batch-size", str(given.predict_batch)]
@@ -38,17 +43,34 @@ def main() -> None:
             out = given.work / f"throughput-{name}"
             shutil.rmtree(out, ignore_errors=True)
             started = time.perf_counter()
-            subprocess.run(["taskset", "-c", cores, *VLMAD, *words, "--out", str(out)], check=True)
+            computed = _cpu_seconds(["taskset", "-c", cores, *VLMAD, *words, "--out", str(out)])
             whole = time.perf_counter() - started
-            row = {"whole_per_second": given.images / whole, "seconds": whole}
+            row = {"images_per_second": given.images / whole, "seconds": whole}
+            row |= {"cpu_seconds": sum(computed.values()), **{f"cpu_{kind}": spent for kind, spent in computed.items()}}
             if name == "batch":
                 inner = json.loads((out / "summary.json").read_text())
                 row["run_seconds"] = inner["seconds"]
             found[name].append(row)
             print(json.dumps({"command": name, "repeat": repeat, "load": os.getloadavg()[0], **row}), flush=True)
     if given.skip is None:
-        rates = {name: statistics.median(row["whole_per_second"] for row in rows) for name, rows in found.items()}
-        print(json.dumps({**rates, "ratio": rates["batch"] / rates["predict"]}))
+        for measure, best in (("images_per_second", "batch / predict"), ("cpu_seconds", "predict / batch")):
+            medians = {name: statistics.median(row[measure] for row in rows) for name, rows in found.items()}
+            above, below = best.split(" / ")
+            print(json.dumps({"median": measure, **medians, best: medians[above] / medians[below]}))
+
+
+def _cpu_seconds(command: list[str]) -> dict[str, int]:
+    """Run a command; seconds of processor time, sampled: of itself, of actors, of all else below it."""
+    process, seen = subprocess.Popen(command), dict[int, tuple[str, int]]()
+    while process.poll() is None:
+        for one in descendants(process.pid):
+            kind = "itself" if one.pid == process.pid else "actors" if one.holds_detector else "ray"
+            seen[one.pid] = (kind, one.cpu_seconds)
+        time.sleep(0.5)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    kinds = ("itself", "actors", "ray")
+    return {kind: sum(seconds for of, seconds in seen.values() if of == kind) for kind in kinds}
 
 
 def _arguments() -> argparse.Namespace:
