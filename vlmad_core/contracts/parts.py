@@ -150,9 +150,11 @@ class Prompts(nn.Module, ABC):
         """
         return None
 
-    def losses(self, text: TextTower, names: Sequence[str]) -> Mapping[str, Tensor]:
-        """Scalars that training makes small beside the losses of the scores, by name; see ``training.part_losses``."""
-        return {}
+    def forward_with_losses(
+        self, text: TextTower, names: Sequence[str], features: Features | None = None
+    ) -> tuple[TextEmbeddings, Mapping[str, Tensor]]:
+        """As ``forward``, with scalars that training makes small too, by name; see ``training.part_losses``."""
+        return self(text, names, features), {}
 
     @abstractmethod
     def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:

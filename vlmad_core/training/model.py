@@ -73,7 +73,8 @@ class TrainableModel:
             class_names: What each image shows.
             smooth: Smooth the map as a prediction does; no loss reads the smoothed map.
         """
-        return self._score(*self._prepare(encoded, class_names), smooth=smooth)
+        features = self._features(encoded)
+        return self._score(features, self._text_embeddings(class_names, features), smooth=smooth)
 
     def score_with_losses(
         self, encoded: Features, class_names: list[str], labels: Tensor, *, smooth: bool = False
@@ -86,20 +87,22 @@ class TrainableModel:
             labels: ``[B]``, 1 where abnormal.
             smooth: As for :meth:`score`.
         """
-        features, texts = self._prepare(encoded, class_names)
+        features = self._features(encoded)
         prompts, text = self.pipeline.prompts, self.pipeline.backbone.text
         losses: dict[str, Tensor] = {}
-        if prompts is not None and text is not None:
-            found = prompts.losses(text, list(dict.fromkeys(class_names)))
+        texts: TextEmbeddings | None
+        if prompts is not None and text is not None and self._text_changes:
+            texts, found = prompts.forward_with_losses(text, class_names, features)
             losses |= {f"prompts/{name}": loss for name, loss in found.items()}
+        else:
+            texts = self._text_embeddings(class_names, features)
         for scorer, label in zip(self.scorers, self.labels, strict=True):
             own = scorer.losses(features, texts, labels)
             losses |= {f"{label}/{name}": loss for name, loss in own.items()}
         return self._score(features, texts, smooth=smooth), losses
 
-    def _prepare(self, encoded: Features, class_names: list[str]) -> tuple[Features, TextEmbeddings | None]:
-        features = self.pipeline.extractor.apply_learned(encoded) if self.cacheable else encoded
-        return features, self._text_embeddings(class_names, features)
+    def _features(self, encoded: Features) -> Features:
+        return self.pipeline.extractor.apply_learned(encoded) if self.cacheable else encoded
 
     def _score(self, features: Features, texts: TextEmbeddings | None, *, smooth: bool) -> Scores:
         size = self.pipeline.backbone.preprocess.size

@@ -1,7 +1,7 @@
 """Scorer: each patch against the sentences of the part that it fits best.
 
-FineGrainedAD (arXiv 2510.26464, written anew from the paper): patches of an image are grouped, groups are aligned with the
-sentences of parts and background, and the probability of "abnormal" of a patch is that of its best level alone.
+FineGrainedAD (arXiv 2510.26464), written from its description: patches of an image are grouped, groups are aligned with
+the sentences of parts and background, and the probability of "abnormal" of a patch is that of its best level alone.
 """
 
 from __future__ import annotations

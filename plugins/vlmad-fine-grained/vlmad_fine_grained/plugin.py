@@ -93,7 +93,7 @@ def vlmad_prompts() -> Iterable[Component]:
     """Sentences of three levels."""
     yield Component(
         name="captions",
-        target="vlmad_fine_grained.prompts:CaptionPrompts",
+        target="vlmad_fine_grained.caption_prompts:CaptionPrompts",
         config=CaptionPromptsConfig,
         summary="Normal and abnormal sentences for image, parts and background from a captions file; may be learned.",
         paper=PAPER,

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from vlmad_learned_prompts.slots import find_slots, word_vectors
 
 import vlmad_core
 from vlmad_core.registry.validate import validate
 from vlmad_core.testing import tiny_backbone
 from vlmad_learned_prompts.learned import Learned
 from vlmad_learned_prompts.plugin import LearnedConfig
-from vlmad_learned_prompts.slots import find_slots, word_vectors
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
 

@@ -81,11 +81,34 @@ class CaptionPrompts(Prompts):
 
     def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:
         """TextEmbeddings ``[len(names), 2 L, D]``, normal and abnormal in turn."""
-        distinct = [""] if self.class_name_use == "ignored" else list(dict.fromkeys(names))
-        found = [torch.stack([side.mean(0) for side in self._sides(text, self._of(name))]) for name in distinct]
-        vectors = l2_normalize(torch.stack(found))
-        rows = [0 if len(distinct) == 1 else distinct.index(name) for name in names]
-        return TextEmbeddings(vectors[rows], self.abnormal)
+        return self._embeddings({name: self._sides(text, self._of(name)) for name in self._distinct(names)}, names)
+
+    def forward_with_losses(
+        self, text: TextTower, names: Sequence[str], features: Features | None = None
+    ) -> tuple[TextEmbeddings, Mapping[str, Tensor]]:
+        """As ``forward``, with how far learned sentences are from those in words; without learned vectors no loss.
+
+        ``alignment`` is the squared distance between the learned abnormal sentence of a level and the mean of the
+        others, as in PromptAD (Li et al., CVPR 2024); ``regularisation`` is one minus the cosine between a sentence
+        with its vectors and the same one in words alone, so that a name keeps what it means.
+        """
+        sides = {name: self._sides(text, self._of(name)) for name in self._distinct(names)}
+        embeddings = self._embeddings(sides, names)
+        if self.ctx_normal is None:
+            return embeddings, {}
+        alignment, regularisation = [], []
+        for name, one in sides.items():
+            with torch.no_grad():
+                plain = self._plain(text, self._of(name))
+            for number, (side, words) in enumerate(zip(one, plain, strict=True)):
+                given = side[: len(words)]
+                regularisation.append(1 - (given * words).sum(-1))
+                if number % 2 and len(side) > len(words):
+                    alignment.append((given.mean(0) - side[-1]).square().sum())
+        found = {"regularisation": self.config.regularisation * torch.cat(regularisation).mean()}
+        if alignment:
+            found["alignment"] = self.config.alignment * torch.stack(alignment).mean()
+        return embeddings, found
 
     def text_parts(self, text: TextTower, name: str) -> TextParts:
         """Each sentence's unit vector over the number of them and the length of their mean; learned ones stand as V."""
@@ -97,33 +120,19 @@ class CaptionPrompts(Prompts):
             if self.ctx_abnormal is not None:
                 states[1] = (*level.abnormal, f"{'A ' * self.config.n_abnormal}{level.name}")
             for side, phrases in enumerate(states):
-                sentences += [Sentence(template.replace("{}", one), 2 * number + side, one, template) for one in phrases]
+                sentences += [
+                    Sentence(template.replace("{}", one), 2 * number + side, one, template) for one in phrases
+                ]
         vectors = [side / (len(side) * side.mean(0).norm()) for side in self._sides(text, levels)]
         return TextParts(tuple(sentences), torch.cat(vectors))
 
-    def losses(self, text: TextTower, names: Sequence[str]) -> Mapping[str, Tensor]:
-        """How far learned sentences are from those in words; nothing without learned vectors.
+    def _distinct(self, names: Sequence[str]) -> list[str]:
+        return [""] if self.class_name_use == "ignored" else list(dict.fromkeys(names))
 
-        ``alignment`` is the squared distance between the learned abnormal sentence of a level and the mean of the
-        others, as in PromptAD (Li et al., CVPR 2024); ``regularisation`` is one minus the cosine between a sentence
-        with its vectors and the same one in words alone, so that a name keeps what it means.
-        """
-        if self.ctx_normal is None:
-            return {}
-        levels = self._of(names[0])
-        alignment, regularisation = [], []
-        sides = self._sides(text, levels)
-        with torch.no_grad():
-            plain = self._plain(text, levels)
-        for number, (side, words) in enumerate(zip(sides, plain, strict=True)):
-            given = side[: len(words)]
-            regularisation.append(1 - (given * words).sum(-1))
-            if number % 2 and len(side) > len(words):
-                alignment.append((given.mean(0) - side[-1]).square().sum())
-        found = {"regularisation": self.config.regularisation * torch.cat(regularisation).mean()}
-        if alignment:
-            found["alignment"] = self.config.alignment * torch.stack(alignment).mean()
-        return found
+    def _embeddings(self, sides: Mapping[str, Sequence[Tensor]], names: Sequence[str]) -> TextEmbeddings:
+        vectors = l2_normalize(torch.stack([torch.stack([side.mean(0) for side in one]) for one in sides.values()]))
+        of = list(sides)
+        return TextEmbeddings(vectors[[of.index(name) if name in sides else 0 for name in names]], self.abnormal)
 
     def _of(self, name: str) -> tuple[LevelSentences, ...]:
         return sentences_of(self.captions, name)
