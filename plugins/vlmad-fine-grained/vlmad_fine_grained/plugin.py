@@ -16,6 +16,10 @@ PAPER = (
     "After FineGrainedAD (arXiv 2510.26464): captions of parts with number and place, patch tokens grouped into parts; "
     "counts and places are compared with the normal images, nothing is learned."
 )
+CAPTIONS_PAPER = (
+    "After FineGrainedAD (arXiv 2510.26464): learned prompts for image, parts and background, groups of patches aligned "
+    "with them; written from the paper's description, trained for a fixed number of epochs."
+)
 
 
 class PartsConfig(Config):
@@ -96,7 +100,7 @@ def vlmad_prompts() -> Iterable[Component]:
         target="vlmad_fine_grained.caption_prompts:CaptionPrompts",
         config=CaptionPromptsConfig,
         summary="Normal and abnormal sentences for image, parts and background from a captions file; may be learned.",
-        paper=PAPER,
+        paper=CAPTIONS_PAPER,
     )
 
 
@@ -115,7 +119,7 @@ def vlmad_scorers() -> Iterable[Component]:
         target="vlmad_fine_grained.caption_match:CaptionMatch",
         config=CaptionMatchConfig,
         summary="Each patch against the sentences of the part that it and its group fit best.",
-        paper=PAPER,
+        paper=CAPTIONS_PAPER,
     )
 
 
@@ -151,7 +155,7 @@ def vlmad_recipes() -> Iterable[Recipe]:
             "output": {"smooth": 4.0},
         },
         summary="Patches against learned sentences of parts, and a memory; captions needed, to be trained on normals.",
-        paper=PAPER,
+        paper=CAPTIONS_PAPER,
         needs={"pocket": "vlmad-pocket"},
         # The paper takes SGD, 0.002, 100 epochs; Adam is what is here, and the number of epochs is fixed beforehand.
         training={

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from vlmad_learned_prompts.slots import find_slots, word_vectors
 
 import vlmad_core
+from vlmad_core.contracts import find_slots, word_vectors
 from vlmad_core.registry.validate import validate
 from vlmad_core.testing import tiny_backbone
 from vlmad_learned_prompts.learned import Learned
