@@ -257,7 +257,8 @@ def assemble(
     on += f", extractor '{spec.extractor.name}'"
     dim = None if text is None else text.dim
     scorers = [_construct(part, (extractor.levels, dim), on) for part in scorer_parts]
-    changes = {"scorers": tuple(part.spec for part in scorer_parts), "prompts": spec.prompts if prompts else None}
+    kept = pipeline.prompts.spec if pipeline.prompts is not None and prompts is not None else None
+    changes = {"scorers": tuple(part.spec for part in scorer_parts), "prompts": kept}
     made = Pipeline(
         backbone,
         extractor,
