@@ -14,6 +14,7 @@ from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import Detector, build, note_batch, note_missing_name
 from vlmad_core.cli.page import page_command
 from vlmad_core.cli.report import Report, bar
+from vlmad_core.cli.torch_import import import_torch
 from vlmad_core.cli.unquoted import QuotedCommand
 from vlmad_core.errors import ConfigError
 
@@ -248,9 +249,7 @@ def _prepare(paths: Sequence[str], choice: Choice, quiet: bool, threads: int | N
 
     found = search(paths)
     if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+        import_torch(threads)
     return found, build(choice, (lambda text: None) if quiet else terminal.note)
 
 
