@@ -243,6 +243,17 @@ def test_tiles_of_an_image_are_not_compared_with_nothing(registry):
         detector.predict(large(1, side=320)[0])
 
 
+def test_image_that_is_too_small_for_tiles_is_not_compared_with_tiles_alone(registry, tmp_path):
+    detector = few_shot(registry, tiles="auto").fit(large(2, side=320))
+    again = load(detector.save(tmp_path / "d"), registry=registry)
+    for one in (detector, again):
+        assert one.predict(large(1, side=320)[0]).tiles == 49
+        with pytest.raises(ImageError, match="64 x 64 pixels are too few for tiles, and every normal image was read"):
+            one.predict(large(1, side=64)[0])
+    mixed = detector.fit(large(1, side=64), keep=True)
+    assert mixed.predict(large(1, side=64)[0]).tiles == 0
+
+
 def test_in_a_folder_only_the_image_that_has_nothing_to_be_compared_with_fails(registry, tmp_path):
     detector = few_shot(registry, tiles="auto").fit(large(2, side=64))
     for i, side in enumerate([64, 320, 60]):
