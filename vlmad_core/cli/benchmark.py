@@ -13,6 +13,7 @@ from vlmad_core.cli import options, planned, terminal
 from vlmad_core.cli.choice import Quality
 from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
+from vlmad_core.cli.torch_import import import_torch
 
 if TYPE_CHECKING:
     from vlmad_core.benchmark.estimate import Estimate
@@ -202,9 +203,7 @@ def benchmark_command(
     if out is None and not plan_only:
         raise typer.BadParameter("give a folder for the results: --out FOLDER; or --plan to see what would run.")
     if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+        import_torch(threads)
     wanted = False if quiet else progress
     if plan_only or not quiet:
         estimate = _estimate(chosen, None if overwrite else out, retry, wanted)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vlmad_core.cli.choice import Choice
+from vlmad_core.cli.torch_import import import_torch
 from vlmad_core.contracts.find import special_file
 from vlmad_core.errors import ImageError
 from vlmad_core.pipeline.defaults import PREFERRED, check_normal_images, take_few_shot
@@ -78,6 +79,7 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
     if choice.detector is not None:
         return _load(choice)
     resolved = resolve_choice(choice)
+    import_torch()
     from vlmad_core.contracts.images import find_images
     from vlmad_core.pipeline.build import assemble
 
@@ -98,6 +100,7 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
 def build_unfitted(choice: Choice) -> Pipeline:
     """Build what was chosen, to be trained or given learned parts; a memory bank in it is fitted later."""
     resolved = resolve_choice(choice)
+    import_torch()
     from vlmad_core.pipeline.build import assemble
 
     pipeline = assemble(resolved, device=choice.device)
@@ -144,6 +147,7 @@ def _load(choice: Choice) -> Detector:
             "--detector has its parts and its normal images already; give only --set, --class-name, --device, "
             "--weights, --model, --image-size, --scales or --tiles with it."
         )
+    import_torch()
     from vlmad_core.pipeline.build import is_exported, load
     from vlmad_core.pipeline.checkpoint import RECORD
 

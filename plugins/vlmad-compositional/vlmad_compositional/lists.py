@@ -81,7 +81,8 @@ def _named(name: str, what: str) -> Any:
 def _ours(what: str) -> Mapping[str, Any]:
     import yaml
 
-    lists: dict[str, Any] = yaml.safe_load((files(__package__) / "data" / f"{what}.yaml").read_text(encoding="utf-8"))
+    text = (files(__package__) / "data" / f"{what}.yaml").read_text(encoding="utf-8")
+    lists: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the one in C, if any
     return lists
 
 
