@@ -16,7 +16,7 @@ from vlmad_core.cli.detector import build, note_missing_name
 from vlmad_core.cli.report import bar
 
 
-@takes_choice("class_name", "bits")
+@takes_choice("class_name", "bits", "precision")
 def fit_command(
     normals: Annotated[list[str], typer.Argument(help="Normal images: files, folders, glob patterns.")],
     out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder of the detector; made if needed.")],
