@@ -19,6 +19,7 @@ from vlmad_core.pipeline.resolve import Resolved, resolve
 from vlmad_core.registry.registry import default_registry
 
 if TYPE_CHECKING:
+    from vlmad_core.pipeline.arithmetic import CompileMode
     from vlmad_core.pipeline.calibrate import Groups
     from vlmad_core.pipeline.pipeline import Pipeline
 
@@ -26,6 +27,7 @@ __all__ = [
     "BATCH",
     "Choice",
     "Detector",
+    "add_devices",
     "build",
     "build_unfitted",
     "note_batch",
@@ -95,6 +97,19 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
     pipeline.class_name = choice.class_name
     pipeline.bits = choice.bits
     return Detector(pipeline, normals, {"normals": {str(path): _hash(path) for path in normals}})
+
+
+def add_devices(
+    pipeline: Pipeline, devices: Sequence[str], mode: CompileMode | None, tell: Callable[[str], None]
+) -> list[Pipeline]:
+    """Copies of a detector that is ready, on further devices; compiled, like itself, if asked."""
+    from vlmad_core.run.replicas import replicate
+
+    replicas = replicate(pipeline, devices)
+    if mode is not None:
+        for one in (pipeline, *replicas):
+            one.compile_extractor(mode, tell)
+    return replicas
 
 
 def build_unfitted(choice: Choice) -> Pipeline:
