@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from vlmad_core.cli.names import complete, complete_setting
-from vlmad_core.cli.options import Bits, parse_scales, parse_settings, parse_size, parse_tiles
+from vlmad_core.cli.options import Bits, Field, parse_scales, parse_settings, parse_size, parse_tiles
 from vlmad_core.pipeline.defaults import default_recipe
 from vlmad_core.pipeline.resolve import KEEP, changes_of
 
@@ -45,6 +45,7 @@ class Choice:
     scales: str | None = None
     quality: str | None = None
     tiles: str | None = None
+    field: str | None = None
     device: str = "auto"
     settings: Sequence[str] = ()
     bits: int | None = None
@@ -72,7 +73,10 @@ class Choice:
             image_size=None if self.image_size is None else parse_size(self.image_size),
             scales=None if self.scales is None else parse_scales(self.scales),
             tiles=None if self.tiles is None else parse_tiles(self.tiles),
-            overrides=parse_settings(self.settings),
+            overrides={
+                **({} if self.field is None else {"prompts.config.states": self.field}),
+                **parse_settings(self.settings),
+            },
         )
 
     def words(self) -> list[str]:
@@ -88,6 +92,7 @@ class Choice:
             "image_size",
             "scales",
             "tiles",
+            "field",
         ):
             value = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", value] if value is not None else []
@@ -164,6 +169,7 @@ _OPTIONS: dict[str, Any] = {
             autocompletion=lambda incomplete: _offered(incomplete, "off", "auto"),
         ),
     ],
+    "field": Field,
     "device": Annotated[str, _value("Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu.", "--device")],
     "settings": Annotated[
         list[str] | None,

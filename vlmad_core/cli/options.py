@@ -14,6 +14,7 @@ from vlmad_core.pipeline.input_spec import image_size_of, tiles_of
 __all__ = [
     "BatchSize",
     "Bits",
+    "Field",
     "ProgressFlag",
     "Quiet",
     "Threads",
@@ -29,6 +30,14 @@ Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")
 Bits = Annotated[
     int | None,
     typer.Option(min=8, max=16, help="Of the values in 16-bit grey files, such as 12 for a 12-bit camera."),
+]
+Field = Annotated[
+    str | None,
+    typer.Option(
+        "--field",
+        help="Words for normal and defective of a field: industrial-surface, textile, food, electronics or "
+        "medical-imaging; for prompts with lists of states.",
+    ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that torch may use.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progress, no notes.")]

@@ -81,8 +81,23 @@ def _named(name: str, what: str) -> Any:
 def _ours(what: str) -> Mapping[str, Any]:
     import yaml
 
-    lists: dict[str, Any] = yaml.safe_load((files(__package__) / "data" / f"{what}.yaml").read_text(encoding="utf-8"))
-    return lists
+    data = files(__package__) / "data"
+    lists: dict[str, Any] = yaml.safe_load((data / f"{what}.yaml").read_text(encoding="utf-8"))
+    return {**lists, **(_fields() if what == "states" else {})}
+
+
+@cache
+def _fields() -> Mapping[str, Any]:
+    """States of a field by its name, a file each; where its words come from stays in the file."""
+    import yaml
+
+    found = {}
+    for file in sorted((files(__package__) / "data" / "fields").iterdir(), key=lambda one: one.name):
+        name, _, ending = file.name.rpartition(".")
+        if ending == "yaml":
+            states: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+            found[name] = {side: states[side] for side in ("normal", "abnormal")}
+    return found
 
 
 def _sentences(given: object, where: str) -> list[str]:
