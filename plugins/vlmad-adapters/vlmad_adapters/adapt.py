@@ -1,8 +1,8 @@
 """Adapt a detector to a field: train on some images, score the others, and keep it only where training helped.
 
 Each method is fitted and trained once a fold, on the images outside it, and scores those inside it; the results are
-kept in a folder, so that a run that was stopped goes on. Then the best trained method is compared with the best one that
-needs no training. Where it is better, it is made once more from all images and saved; where it is not, nothing is.
+kept in a folder, so that a run that was stopped goes on. Then the best trained method is compared with the best one
+that needs no training. Where it is better, it is made once more from all images and saved; where it is not, nothing is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from vlmad_adapters.cached import CachedExtractor
 from vlmad_adapters.held_out import Difference, assign_folds, compare, fold_auroc
 from vlmad_adapters.images import Given, generated
 from vlmad_adapters.methods import Method, Setting, make
@@ -249,9 +250,7 @@ def _table(
             method.name,
             method.trained,
             aurocs[method.name],
-            None
-            if method is untrained
-            else compare(scores[method.name], scores[untrained.name], labels, fold_of),
+            None if method is untrained else compare(scores[method.name], scores[untrained.name], labels, fold_of),
         )
         for method in methods
     ]
@@ -271,6 +270,8 @@ def _save(
 ) -> Path:
     """Make it from all images, with a record of what it learned from and how good it was on held-out ones."""
     detector = make(method, given.normals, given.defects, setting, folder)
+    if isinstance(detector.extractor, CachedExtractor):
+        detector.extractor = detector.extractor.extractor
     shutil.rmtree(folder, ignore_errors=True)
     learned = dict(detector.trained)
     samples = (*given.normals, *given.defects)

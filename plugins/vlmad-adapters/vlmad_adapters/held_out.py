@@ -73,7 +73,7 @@ def compare(first: ArrayLike, second: ArrayLike, labels: ArrayLike, folds: Array
 
 
 def _pairs(scores: ArrayLike, labels: ArrayLike, folds: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """``[bad, good]``: how far the pair is won (0, half or 1; 0 for one of two folds), and whether it is of one fold."""
+    """``[bad, good]``: how far a pair is won (0, half or 1), and whether it is of one fold; others are 0."""
     values, truth, fold = np.asarray(scores, float), np.asarray(labels, bool), np.asarray(folds)
     bad, good = values[truth][:, None], values[~truth][None]
     same = fold[truth][:, None] == fold[~truth][None]

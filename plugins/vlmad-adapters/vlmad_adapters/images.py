@@ -79,9 +79,7 @@ def find_given(
     category = class_name or "object"
     given = Given(
         tuple(Sample(path, False, category, "train", "good") for path in normals),
-        tuple(
-            Sample(path, True, category, "train", "defect", tuple(by_stem.get(path.stem, ()))) for path in defects
-        ),
+        tuple(Sample(path, True, category, "train", "defect", tuple(by_stem.get(path.stem, ()))) for path in defects),
     )
     known: dict[str, Path] = {}
     for path in (*normals, *defects):

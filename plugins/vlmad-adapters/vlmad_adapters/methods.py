@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import vlmad_core
+from vlmad_adapters.cached import CachedExtractor
 from vlmad_adapters.images import generated
 from vlmad_adapters.probe import Probe
 from vlmad_core.contracts import Backbone, Features
@@ -21,10 +22,11 @@ from vlmad_core.datasets import Dataset, Sample, mask_of
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline import Pipeline
 from vlmad_core.pipeline.resolve import resolve
+from vlmad_core.registry import Registry
 from vlmad_core.training.options import TrainingOptions
 from vlmad_core.training.train import train
 
-__all__ = ["UNTRAINED", "WHAT", "Method", "Setting", "make", "methods_of"]
+__all__ = ["UNTRAINED", "WHAT", "Method", "Setting", "fit_probe", "make", "methods_of"]
 
 UNTRAINED = ("pocket", "pocket-few-shot", "patch-memory", "subspace")
 """Recipes that are compared, as they come; prompts of a field are added where one is chosen."""
@@ -66,7 +68,9 @@ class Setting:
         bits: Of the values in 16-bit grey files.
         device: Where it runs.
         batch_size: Images through the backbone at a time.
+        registry: Where parts are looked up; the installed plugins by default.
         backbones: Those built already, by their options; shared by all methods.
+        extractors: Likewise, those that learn nothing; they keep features.
     """
 
     class_name: str | None = None
@@ -75,7 +79,9 @@ class Setting:
     bits: int | None = None
     device: str = "auto"
     batch_size: int = 8
+    registry: Registry | None = None
     backbones: dict[str, Backbone] = field(default_factory=dict)
+    extractors: dict[str, CachedExtractor] = field(default_factory=dict)
 
 
 def methods_of(
@@ -130,21 +136,27 @@ def make(
         torch.manual_seed(setting.seed)  # the first parameters are part of the result
         detector = _build(method.spec, setting)
     detector.class_name, detector.bits = setting.class_name, setting.bits
+    if not any(parameter.requires_grad for parameter in detector.extractor.parameters()):
+        key = json.dumps(
+            [_spec(method.spec, setting.registry)[part] for part in ("backbone", "extractor")], sort_keys=True
+        )
+        detector.extractor = setting.extractors.setdefault(key, CachedExtractor(detector.extractor))
     if method.trained and method.name != "probe":
         _train(detector, normals, defects, setting, folder)
     if detector.memory_scorers:
         detector.fit([sample.image for sample in normals], batch_size=setting.batch_size)
     if method.name == "probe":
-        _fit_probe(detector, defects, setting)
+        fit_probe(detector, defects, setting)
     return detector.eval()
 
 
 def _build(spec: str | Mapping[str, Any], setting: Setting) -> Pipeline:
-    key = str(sorted(_spec(spec)["backbone"].items(), key=str))
+    recipe = spec if isinstance(spec, str) else dict(spec)
+    key = json.dumps(_spec(spec, setting.registry)["backbone"], sort_keys=True)
     shared = setting.backbones.get(key)
     if shared is not None:
-        return vlmad_core.build(spec if isinstance(spec, str) else dict(spec), backbone=shared)
-    made = vlmad_core.build(spec if isinstance(spec, str) else dict(spec), device=setting.device)
+        return vlmad_core.build(recipe, backbone=shared, registry=setting.registry)
+    made = vlmad_core.build(recipe, device=setting.device, registry=setting.registry)
     setting.backbones[key] = made.backbone
     return made
 
@@ -169,7 +181,12 @@ def _train(
     train(detector, Dataset("field", tuple(samples)), folder, options=options)
 
 
-def _fit_probe(detector: Pipeline, defects: Sequence[Sample], setting: Setting) -> None:
+def fit_probe(detector: Pipeline, defects: Sequence[Sample], setting: Setting) -> None:
+    """Give a fitted detector with a scorer 'probe' its defects.
+
+    Raises:
+        ConfigError: An image cannot be read.
+    """
     probe = next(cast("Probe", scorer) for scorer in detector.scorers if isinstance(scorer, Probe))
     features, masks = [], list[Tensor | None]()
     with torch.no_grad():
@@ -189,8 +206,8 @@ def _joined(batches: Sequence[Features]) -> Features:
     return batches[0].with_tensors({name: torch.cat([one.tensors()[name] for one in batches]) for name in names})
 
 
-def _spec(recipe: str | Mapping[str, Any]) -> dict[str, Any]:
-    resolved = resolve(recipe if isinstance(recipe, str) else dict(recipe), {})
+def _spec(recipe: str | Mapping[str, Any], registry: Registry | None = None) -> dict[str, Any]:
+    resolved = resolve(recipe if isinstance(recipe, str) else dict(recipe), {}, registry=registry)
     spec: dict[str, Any] = resolved.spec.model_dump(mode="json")
     return spec
 
