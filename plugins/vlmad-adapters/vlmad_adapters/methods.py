@@ -26,7 +26,7 @@ from vlmad_core.registry import Registry
 from vlmad_core.training.options import TrainingOptions
 from vlmad_core.training.train import train
 
-__all__ = ["UNTRAINED", "WHAT", "Method", "Setting", "fit_probe", "make", "methods_of"]
+__all__ = ["UNTRAINED", "WHAT", "Method", "Setting", "fit_probe", "learn", "make", "methods_of"]
 
 UNTRAINED = ("pocket", "pocket-few-shot", "patch-memory", "subspace")
 """Recipes that are compared, as they come; prompts of a field are added where one is chosen."""
@@ -142,7 +142,7 @@ def make(
         )
         detector.extractor = setting.extractors.setdefault(key, CachedExtractor(detector.extractor))
     if method.trained and method.name != "probe":
-        _train(detector, normals, defects, setting, folder)
+        learn(detector, normals, defects, setting, folder)
     if detector.memory_scorers:
         detector.fit([sample.image for sample in normals], batch_size=setting.batch_size)
     if method.name == "probe":
@@ -161,7 +161,7 @@ def _build(spec: str | Mapping[str, Any], setting: Setting) -> Pipeline:
     return made
 
 
-def _train(
+def learn(
     detector: Pipeline, normals: Sequence[Sample], defects: Sequence[Sample], setting: Setting, folder: Path
 ) -> None:
     """Learn from normal images, defects, and generated ones; stop early by the loss on those that are held out."""
