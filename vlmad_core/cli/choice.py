@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from vlmad_core.cli.names import complete, complete_setting
-from vlmad_core.cli.options import Bits, parse_scales, parse_settings, parse_size, parse_tiles
+from vlmad_core.cli.options import Bits, Field, parse_scales, parse_settings, parse_size, parse_tiles
 from vlmad_core.pipeline.arithmetic import Precision
 from vlmad_core.pipeline.defaults import default_recipe
 from vlmad_core.pipeline.resolve import KEEP, changes_of
@@ -47,6 +47,7 @@ class Choice:
     quality: str | None = None
     tiles: str | None = None
     precision: str | None = None
+    field: str | None = None
     device: str = "auto"
     settings: Sequence[str] = ()
     bits: int | None = None
@@ -80,7 +81,10 @@ class Choice:
             image_size=None if self.image_size is None else parse_size(self.image_size),
             scales=None if self.scales is None else parse_scales(self.scales),
             tiles=None if self.tiles is None else parse_tiles(self.tiles),
-            overrides=parse_settings(self.settings),
+            overrides={
+                **({} if self.field is None else {"prompts.config.states": self.field}),
+                **parse_settings(self.settings),
+            },
         )
 
     def words(self) -> list[str]:
@@ -97,6 +101,7 @@ class Choice:
             "scales",
             "tiles",
             "precision",
+            "field",
         ):
             value = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", value] if value is not None else []
@@ -183,6 +188,7 @@ _OPTIONS: dict[str, Any] = {
             "--device",
         ),
     ],
+    "field": Field,
     "settings": Annotated[
         list[str] | None,
         _value(

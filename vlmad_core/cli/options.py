@@ -16,6 +16,7 @@ __all__ = [
     "BatchSize",
     "Bits",
     "Compile",
+    "Field",
     "ProgressFlag",
     "Quiet",
     "Threads",
@@ -32,6 +33,14 @@ Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")
 Bits = Annotated[
     int | None,
     typer.Option(min=8, max=16, help="Of the values in 16-bit grey files, such as 12 for a 12-bit camera."),
+]
+Field = Annotated[
+    str | None,
+    typer.Option(
+        "--field",
+        help="Words for normal and defective of a field: industrial-surface, textile, food, electronics or "
+        "medical-imaging; for prompts with lists of states.",
+    ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that torch may use.")]
 Compile = Annotated[
