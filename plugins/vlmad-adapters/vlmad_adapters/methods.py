@@ -187,7 +187,7 @@ def fit_probe(detector: Pipeline, defects: Sequence[Sample], setting: Setting) -
     Raises:
         ConfigError: An image cannot be read.
     """
-    probe = next(cast("Probe", scorer) for scorer in detector.scorers if isinstance(scorer, Probe))
+    probe = next(scorer for scorer in detector.scorers if isinstance(scorer, Probe))
     features, masks = [], list[Tensor | None]()
     with torch.no_grad():
         for pictures in read([s.image for s in defects], detector.preprocess, batch_size=setting.batch_size):
