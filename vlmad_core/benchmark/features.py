@@ -17,6 +17,7 @@ import torch
 from vlmad_core.benchmark.feature_store import FeatureStore
 from vlmad_core.benchmark.tower import RememberingTower
 from vlmad_core.contracts.data import Features, TextEmbeddings
+from vlmad_core.contracts.device import to_device
 from vlmad_core.contracts.images import ImageLike, Picture, read, view_batches
 from vlmad_core.contracts.parts import Extractor
 from vlmad_core.contracts.towers import Backbone
@@ -180,7 +181,7 @@ class SharedFeatures:
         """Features of the images that can be read, by several extractors in one pass of the tower."""
         keys = list(keys)
         for rows, views, images in view_batches([picture for picture in pictures if not picture.error]):
-            pixels = images.to(self._backbone.device, self._backbone.dtype)
+            pixels = to_device(images, self._backbone.device, self._backbone.dtype)
             found: dict[str, Features] = {}
             with torch.no_grad():  # not inference_mode: what a memory bank keeps may later stand in a graph
                 for key in keys:

@@ -13,6 +13,7 @@ from vlmad_core.cli import executors, options, planned, terminal
 from vlmad_core.cli.choice import Quality
 from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
+from vlmad_core.cli.torch_import import import_torch
 
 if TYPE_CHECKING:
     from vlmad_core.benchmark.estimate import Estimate
@@ -207,9 +208,7 @@ def benchmark_command(
     if ray and executor not in (None, "ray"):
         raise typer.BadParameter(f"--ray is short for --executor ray; got --executor {executor} as well.")
     if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+        import_torch(threads)
     wanted = False if quiet else progress
     if plan_only or not quiet:
         estimate = _estimate(chosen, None if overwrite else out, retry, wanted)
