@@ -18,7 +18,7 @@ from vlmad_core.cli.squeezed import note_squeezed_images
 from vlmad_core.cli.torch_import import import_torch
 
 
-@takes_choice("class_name", "bits")
+@takes_choice("class_name", "bits", "precision")
 def fit_command(
     normals: Annotated[list[str], typer.Argument(help="Normal images: files, folders, glob patterns.")],
     out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder of the detector; made if needed.")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import typer
 
 from vlmad_core.cli import opinions, options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
-from vlmad_core.cli.detector import Detector, build, note_batch, note_missing_name
+from vlmad_core.cli.detector import Detector, add_devices, build, note_batch, note_missing_name
 from vlmad_core.cli.page import page_command
 from vlmad_core.cli.report import Report, bar
 from vlmad_core.cli.squeezed import note_squeezed
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vlmad_core.contracts.find import Found
+    from vlmad_core.pipeline.pipeline import Pipeline
     from vlmad_core.run.drift import DriftMonitor
     from vlmad_core.run.opinion import SecondOpinion
     from vlmad_core.run.predict import Summary
@@ -52,7 +54,7 @@ class MapKind(StrEnum):
     none = "none"
 
 
-@takes_choice("detector", "class_name", "normals", "bits")
+@takes_choice("detector", "class_name", "normals", "bits", "precision")
 def predict_command(
     paths: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns.")],
     choice: Choice,
@@ -114,6 +116,7 @@ def predict_command(
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
     workers: options.Workers = 2,
+    compile_mode: options.Compile = None,
     false_alarms: verdicts.FalseAlarms = None,
     confidence: verdicts.Confidence = None,
     false_discoveries: verdicts.FalseDiscoveries = None,
@@ -162,6 +165,7 @@ def predict_command(
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
         made.fit(batch_size=batch_size, progress=normals.reach, workers=workers, calibrate=asked)
     made.pipeline.check_ready()
+    replicas = add_devices(made.pipeline, choice.devices[1:], compile_mode, note)
     decision = decision or _decision(made, false_alarms, confidence)
     if asked and decision.rule is None:
         raise ConfigError(decision.reason)
@@ -185,6 +189,7 @@ def predict_command(
             tell,
             decision,
             second,
+            replicas,
             batch_size=batch_size,
             workers=workers,
             files=files,
@@ -261,7 +266,13 @@ def _prepare(paths: Sequence[str], choice: Choice, quiet: bool, threads: int | N
     found = search(paths)
     if threads is not None:
         import_torch(threads)
-    return found, build(choice, (lambda text: None) if quiet else terminal.note)
+    first, *others = choice.devices
+    if others:
+        from vlmad_core.contracts.device import find_device
+
+        for name in others:
+            find_device(name)
+    return found, build(replace(choice, device=first), (lambda text: None) if quiet else terminal.note)
 
 
 def _refuse_mixing(out: Path | None, made: Detector, files: dict[str, Any], overwrite: bool) -> None:
@@ -285,6 +296,7 @@ def _judge(
     tell: Callable[[Result], None],
     decision: Decision,
     second: SecondOpinion | None,
+    replicas: Sequence[Pipeline],
     *,
     batch_size: int,
     workers: int,
@@ -313,11 +325,12 @@ def _judge(
             explain=explain,
             second=second,
             reference=reference,
+            replicas=replicas,
             progress=tell,
             **files,
         )
     started, failed = time.perf_counter(), 0
-    batches = judge(made.pipeline, found, batch_size=batch_size, workers=workers, explain=explain)
+    batches = judge(made.pipeline, found, batch_size=batch_size, workers=workers, explain=explain, replicas=replicas)
     decided = decide_all(batches, decision)
     name, bits = made.pipeline.class_name, made.pipeline.bits
     for batch in add_opinions(decided, second, class_name=name, reference=reference, bits=bits):

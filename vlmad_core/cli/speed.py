@@ -24,7 +24,7 @@ class SpeedCommand(QuotedCommand):
     one_value = (("--normal", "-n"),)
 
 
-@takes_choice("detector", "class_name", "normals", "bits")
+@takes_choice("detector", "class_name", "normals", "bits", "precision")
 def speed_command(
     paths: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns; scored in turn.")],
     choice: Choice,
@@ -38,6 +38,7 @@ def speed_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     threads: options.Threads = None,
     workers: options.Workers = 2,
+    compile_mode: options.Compile = None,
 ) -> None:
     """Measure speed and memory, apart from how good the results are.
 
@@ -52,6 +53,8 @@ def speed_command(
     made = build(choice, terminal.note)
     note_missing_name(made.pipeline, terminal.note)
     made.fit(batch_size=8, workers=workers)
+    if compile_mode is not None:
+        made.pipeline.compile_extractor(compile_mode, terminal.note)
     from vlmad_core.benchmark.speed import measure
     from vlmad_core.report.speed import write_speed
 

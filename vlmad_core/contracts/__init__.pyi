@@ -35,6 +35,8 @@ from .parts import Sentence as Sentence
 from .parts import TextParts as TextParts
 from .parts import TextWeights as TextWeights
 from .parts import select_levels as select_levels
+from .slots import find_slots as find_slots
+from .slots import word_vectors as word_vectors
 from .text_encoding import encode_text as encode_text
 from .text_length import check_text_length as check_text_length
 from .torchvision_shim import import_with_torchvision as import_with_torchvision

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vlmad_core.contracts.device import AUTO, find_device
+from vlmad_core.contracts.device import AUTO, find_device, slow_precision
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentError
 from vlmad_core.pipeline.fuse import Fuse
@@ -63,7 +63,8 @@ def assemble(
     on += f", extractor '{spec.extractor.name}'"
     dim = None if text is None else text.dim
     scorers = [_construct(part, (extractor.levels, dim), on) for part in scorer_parts]
-    changes = {"scorers": tuple(part.spec for part in scorer_parts), "prompts": spec.prompts if prompts else None}
+    kept = pipeline.prompts.spec if pipeline.prompts is not None and prompts is not None else None
+    changes = {"scorers": tuple(part.spec for part in scorer_parts), "prompts": kept}
     made = Pipeline(
         backbone,
         extractor,
@@ -102,6 +103,8 @@ def make_backbone(part: PartSpec | ResolvedPart, *, device: str = AUTO, registry
     model: Backbone = _construct(part, (), config=config)
     if target is not None and not takes_device:
         model.to(target)
+    if slow := slow_precision(model.device, model.dtype):
+        warnings.warn(f"backbone '{part.spec.name}': {slow}", UserWarning, stacklevel=2)
     model.made_from = model.made_from or part.spec
     return model
 

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlmad_core.contracts.data import Features, Prediction
+from vlmad_core.contracts.device import to_device
 from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images, read, view_batches
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
 from vlmad_core.inspection.calibration import ImageScore
@@ -199,7 +200,7 @@ class Pipeline(Explaining):
         return held, about, images
 
     def _finite_features(self, pixels: Tensor) -> Features:
-        pixels = pixels.to(self.backbone.device, self.backbone.dtype)
+        pixels = to_device(pixels, self.backbone.device, self.backbone.dtype)
         features: Features = self.extractor(self.backbone.vision, pixels)
         if not all(level.vectors.isfinite().all() for level in features.levels):
             raise ConfigError(
