@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class Setting:
     class_name: str | None = None
     seed: int = 0
     epochs: int = 30
-    bits: int | None = None
+    bits: int | str | None = None
     device: str = "auto"
     batch_size: int = 8
     registry: Registry | None = None
@@ -187,7 +187,7 @@ def fit_probe(detector: Pipeline, defects: Sequence[Sample], setting: Setting) -
     Raises:
         ConfigError: An image cannot be read.
     """
-    probe = next(cast("Probe", scorer) for scorer in detector.scorers if isinstance(scorer, Probe))
+    probe = next(scorer for scorer in detector.scorers if isinstance(scorer, Probe))
     features, masks = [], list[Tensor | None]()
     with torch.no_grad():
         for pictures in read([s.image for s in defects], detector.preprocess, batch_size=setting.batch_size):
