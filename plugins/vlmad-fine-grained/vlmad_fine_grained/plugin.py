@@ -17,8 +17,8 @@ PAPER = (
     "counts and places are compared with the normal images, nothing is learned."
 )
 CAPTIONS_PAPER = (
-    "After FineGrainedAD (arXiv 2510.26464): learned prompts for image, parts and background, groups of patches aligned "
-    "with them; written from the paper's description, trained for a fixed number of epochs."
+    "After FineGrainedAD (arXiv 2510.26464): learned prompts for image, parts and background, groups of patches "
+    "aligned with them; written from a description, trained for a fixed number of epochs."
 )
 
 
