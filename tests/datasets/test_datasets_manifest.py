@@ -110,3 +110,14 @@ def test_a_table_that_is_no_text(tmp_path):
     path.write_bytes(b"image\n\xff\xfe\n")
     with pytest.raises(ConfigError, match="is not text in UTF-8 or UTF-16"):
         read_dataset(path, registry=REGISTRY)
+
+
+def test_an_image_that_two_rows_name_is_a_problem(tmp_path):
+    path = tmp_path / "caps.csv"
+    table = "image,label,category\na.png,good,x\nb.png,good,x\n./a.png,good,x\na.png,good,y\nb.png,bad,x\n"
+    (problem,) = read(path, table).problems
+    assert problem == (
+        f"{path}, line 4: names {tmp_path / 'a.png'}, as line 2 does (2 such rows in all); remove one of them, or it "
+        "counts twice."
+    )
+    assert read(path, "image\na.png\nb.png\n").problems == ()

@@ -12,7 +12,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from vlmad_core.cli.names import complete, complete_setting
-from vlmad_core.cli.options import Bits, parse_scales, parse_settings, parse_size, parse_tiles
+from vlmad_core.cli.options import Bits, Field, parse_scales, parse_settings, parse_size, parse_tiles
+from vlmad_core.pipeline.arithmetic import Precision
 from vlmad_core.pipeline.defaults import default_recipe
 from vlmad_core.pipeline.resolve import KEEP, changes_of
 
@@ -45,9 +46,16 @@ class Choice:
     scales: str | None = None
     quality: str | None = None
     tiles: str | None = None
+    precision: str | None = None
+    field: str | None = None
     device: str = "auto"
     settings: Sequence[str] = ()
     bits: int | None = None
+
+    @property
+    def devices(self) -> list[str]:
+        """Those that were named, divided by commas."""
+        return [name.strip() for name in self.device.split(",")]
 
     @property
     def recipe_or_default(self) -> str:
@@ -69,10 +77,14 @@ class Choice:
             scorers=list(self.scorers) or KEEP,
             weights=self.weights,
             model=self.model,
+            precision=self.precision,
             image_size=None if self.image_size is None else parse_size(self.image_size),
             scales=None if self.scales is None else parse_scales(self.scales),
             tiles=None if self.tiles is None else parse_tiles(self.tiles),
-            overrides=parse_settings(self.settings),
+            overrides={
+                **({} if self.field is None else {"prompts.config.states": self.field}),
+                **parse_settings(self.settings),
+            },
         )
 
     def words(self) -> list[str]:
@@ -88,6 +100,8 @@ class Choice:
             "image_size",
             "scales",
             "tiles",
+            "precision",
+            "field",
         ):
             value = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", value] if value is not None else []
@@ -164,7 +178,17 @@ _OPTIONS: dict[str, Any] = {
             autocompletion=lambda incomplete: _offered(incomplete, "off", "auto"),
         ),
     ],
-    "device": Annotated[str, _value("Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu.", "--device")],
+    "precision": Annotated[
+        Precision | None, _value("Of the backbone: fp32, bf16 or fp16; thresholds hold for one alone.", "--precision")
+    ],
+    "device": Annotated[
+        str,
+        _value(
+            "Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu; for `predict` also cuda:0,cuda:1.",
+            "--device",
+        ),
+    ],
+    "field": Field,
     "settings": Annotated[
         list[str] | None,
         _value(
@@ -176,7 +200,7 @@ _OPTIONS: dict[str, Any] = {
     ],
     "bits": Bits,
 }
-_ON_DEMAND = frozenset({"detector", "class_name", "normals", "bits"})
+_ON_DEMAND = frozenset({"detector", "class_name", "normals", "bits", "precision"})
 """Options that only some commands have."""
 
 
@@ -186,7 +210,7 @@ def takes_choice(
     """Make of a command's parameter ``choice`` the options that choose a detector.
 
     Args:
-        on_demand: Those of ``detector``, ``class_name``, ``normals`` and ``bits`` that the command has.
+        on_demand: Those of ``detector``, ``class_name``, ``normals``, ``bits`` and ``precision`` that the command has.
         recipe_required: There is no default recipe.
     """
 

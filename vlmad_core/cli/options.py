@@ -9,11 +9,14 @@ import typer
 
 from vlmad_core.documents import parse_yaml
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.arithmetic import CompileMode
 from vlmad_core.pipeline.input_spec import image_size_of, tiles_of
 
 __all__ = [
     "BatchSize",
     "Bits",
+    "Compile",
+    "Field",
     "ProgressFlag",
     "Quiet",
     "Threads",
@@ -24,13 +27,30 @@ __all__ = [
     "parse_tiles",
 ]
 
+
 BatchSize = Annotated[int, typer.Option(min=1, help="Images through the backbone at a time.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
 Bits = Annotated[
     int | None,
     typer.Option(min=8, max=16, help="Of the values in 16-bit grey files, such as 12 for a 12-bit camera."),
 ]
+Field = Annotated[
+    str | None,
+    typer.Option(
+        "--field",
+        help="Words for normal and defective of a field: industrial-surface, textile, food, electronics or "
+        "medical-imaging; for prompts with lists of states.",
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that torch may use.")]
+Compile = Annotated[
+    CompileMode | None,
+    typer.Option(
+        "--compile",
+        help="Try torch.compile, and keep it where it is faster and gives the same features; the last two kinds "
+        "use CUDA graphs on a GPU.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progress, no notes.")]
 ProgressFlag = Annotated[
     bool | None, typer.Option("--progress/--no-progress", help="A bar on stderr; by default only on a terminal.")

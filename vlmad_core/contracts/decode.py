@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from vlmad_core.contracts.dicom import decode_dicom, dicom_size, is_dicom
 from vlmad_core.contracts.find import special_file
 from vlmad_core.contracts.memory import budget
 from vlmad_core.contracts.pixels import (
@@ -143,6 +144,9 @@ def size_of(source: ImageLike) -> tuple[int, int]:
         return (source.width, source.height) if turned else (source.height, source.width)
     if not isinstance(source, str | Path):
         raise ImageError(f"an image must be a path, a PIL image or a numpy array; got {type(source).__name__}.")
+    if is_dicom(Path(source)):
+        with _named(Path(source)):
+            return dicom_size(Path(source))
     with _identified(Path(source)) as image:
         # Asking a PNG without an EXIF block before its pixels would read them all.
         turned = (image.format != "PNG" or "exif" in image.info) and _is_sideways(image)
@@ -150,6 +154,8 @@ def size_of(source: ImageLike) -> tuple[int, int]:
 
 
 def _decode_file(path: Path, smallest: Smallest, bits: int | None, digest: bool) -> Decoded:
+    if is_dicom(path):
+        return _decode_dicom(path, bits, digest)
     with _identified(path) as image:
         sha256, stamp = _content(getattr(image, "fp", None), path) if digest else ("", "")
         pages, kind, (width, height) = page_note(image), kind_of(image, bits), image.size
@@ -171,6 +177,31 @@ def _decode_file(path: Path, smallest: Smallest, bits: int | None, digest: bool)
         if sideways:
             width, height = height, width
         return Decoded(turned, (height, width), tuple(f"{path}: {n}" for n in (pages, note) if n), sha256, stamp)
+
+
+def _decode_dicom(path: Path, bits: int | None, digest: bool) -> Decoded:
+    with _named(path):
+        if bits is not None:
+            raise ImageError("is DICOM, which says itself how its values are meant; leave bits (--bits) out.")
+        sha256 = ""
+        if digest:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        found = decode_dicom(path)
+    image = found.image
+    stamp = stamp_of(path) if digest else ""
+    return Decoded(image, (image.height, image.width), (f"{path}: {found.note}",), sha256, stamp)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors begin with the path."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error.__cause__
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def _content(file: Any, path: Path) -> tuple[str, str]:
@@ -243,6 +274,8 @@ def _unidentified(path: Path) -> str:
         kind = tiff_kind(file) if head[:4] in (b"II*\0", b"MM\0*") else ""
     if kind:
         return f"is a TIFF of {kind}, a kind that cannot be read; save it with 8 or 16 bits."
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return "has no DICOM preamble (128 bytes and DICM), so its kind cannot be known; save it as a DICOM file."
     if head.startswith((b"%!PS", b"%PDF", b"\xc5\xd0\xd3\xc6")):
         return "is PostScript or PDF, which is not opened because it can run programs; save it as PNG."
     if head.startswith(b"version https://git-lfs"):

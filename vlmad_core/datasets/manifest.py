@@ -13,7 +13,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any, ClassVar
 
@@ -61,11 +61,12 @@ class Manifest(DatasetReader):
         if path is None:
             raise ConfigError(f"{root}: no manifest; give a .csv or .jsonl file, or a folder with manifest.csv in it.")
         rows = _jsonl_rows(path) if path.suffix.lower() == ".jsonl" else _csv_rows(path)
-        problems: list[str] = []
-        samples = tuple(self._sample(path, number, row, problems) for number, row in rows)
-        if not samples:
+        drives: list[str] = []
+        numbered = [(number, self._sample(path, number, row, drives)) for number, row in rows]
+        if not numbered:
             raise ConfigError(f"{path}: has no rows.")
-        return Dataset(path.stem, samples, path.parent, None, tuple(problems[:1]))
+        samples = tuple(sample for _, sample in numbered)
+        return Dataset(path.stem, samples, path.parent, None, (*drives[:1], *_repeated(path, numbered)))
 
     def _sample(self, path: Path, number: int, row: Mapping[str, Any], problems: list[str]) -> Sample:
         where = f"{path}, line {number}"
@@ -87,6 +88,24 @@ class Manifest(DatasetReader):
         place = _place(path, image.strip(), where, problems)
         group = "" if row.get("group") is None else str(row["group"]).strip()
         return Sample(place, defective, str(category), _SPLITS[split], str(kind), masks, group)
+
+
+def _repeated(manifest: Path, numbered: Sequence[tuple[int, Sample]]) -> list[str]:
+    """One sentence for all rows whose image an earlier row of the category names: it would count twice."""
+    first: dict[tuple[str, str], int] = {}
+    again: list[tuple[int, int, Sample]] = []
+    for number, sample in numbered:
+        earlier = first.setdefault((sample.category, os.path.normpath(str(sample.image))), number)
+        if earlier != number:
+            again.append((number, earlier, sample))
+    if not again:
+        return []
+    number, earlier, sample = again[0]
+    more = f" ({len(again)} such rows in all)" if len(again) > 1 else ""
+    return [
+        f"{manifest}, line {number}: names {sample.image}, as line {earlier} does{more}; remove one of them, or it "
+        "counts twice."
+    ]
 
 
 def _place(manifest: Path, name: str, where: str, problems: list[str]) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlmad_core.contracts.device import AUTO, find_device
+from vlmad_core.contracts.device import AUTO, find_device, slow_precision
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.errors import ConfigError, IncompatibleError, UnknownComponentError
 from vlmad_core.pipeline.calibration_file import read_calibration
@@ -43,6 +43,7 @@ def build(
     scorers: Part | Sequence[Part] = KEEP,
     weights: str | Path | None = None,
     model: str | None = None,
+    precision: str | None = None,
     image_size: Size | None = None,
     scales: Sequence[int] | None = None,
     tiles: int | str | None = None,
@@ -65,6 +66,8 @@ def build(
         weights: Of the backbone: a tag such as ``"laion400m_e31"``, which may be downloaded, or a local file. Short for
             ``overrides={"backbone.config.pretrained": ...}``.
         model: Architecture of the backbone, such as ``"ViT-L-14"``, where it has several.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``: the type of the backbone's weights; what compares and scores
+            computes in float32. Short for ``overrides={"backbone.config.dtype": ...}``.
         image_size: Side, or ``(height, width)``, in pixels, that every image is stretched to; or ``"fit"``: the aspect
             ratio is kept and as many patches are made as the backbone's own size has, or ``"fit:1024"``: at most 1,024.
         scales: Several sides, such as ``[224, 448]``: the same parts at each of them, scores and maps fused.
@@ -86,12 +89,12 @@ def build(
     """
     shared = backbone if isinstance(backbone, Backbone) else None
     sides = None if isinstance(image_size, str) else image_size
-    chosen = {"weights": weights, "model": model, "image_size": sides, "quality": quality}
+    chosen = {"weights": weights, "model": model, "precision": precision, "image_size": sides, "quality": quality}
     given = [name for name, value in chosen.items() if value]
     if shared is not None and (given or device != AUTO):
         raise ConfigError(
             f"{', '.join(given) or 'device'}: the backbone is built already; give its name to choose "
-            "weights, model, image_size, quality and device."
+            "weights, model, precision, image_size, quality and device."
         )
     prefer = () if recipe is not None else PREFERRED
     if recipe is None:
@@ -104,6 +107,7 @@ def build(
         scorers=scorers,
         weights=weights,
         model=model,
+        precision=precision,
         image_size=image_size,
         scales=scales,
         tiles=tiles,
@@ -297,6 +301,8 @@ def make_backbone(part: PartSpec | ResolvedPart, *, device: str = AUTO, registry
     model: Backbone = _construct(part, (), config=config)
     if target is not None and not takes_device:
         model.to(target)
+    if slow := slow_precision(model.device, model.dtype):
+        warnings.warn(f"backbone '{part.spec.name}': {slow}", UserWarning, stacklevel=2)
     model.made_from = model.made_from or part.spec
     return model
 

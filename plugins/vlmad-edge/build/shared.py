@@ -14,6 +14,7 @@ FILES = {
     "errors.py": "errors.py",
     "files.py": "files.py",
     "contracts/decode.py": "decode.py",
+    "contracts/dicom.py": "dicom.py",
     "contracts/find.py": "find.py",
     "contracts/memory.py": "memory.py",
     "contracts/pixels.py": "pixels.py",

@@ -114,8 +114,8 @@ def form_of(captions: Captions) -> str:
     parts = captions.parts or (PartCaption(name="part", number=1),)
     filled = captions.model_copy(update={"parts": parts})
     lines = [
-        "# Captions of a product, read by `--judge parts` and recipe `fine-grained`. Name each kind of part, how many",
-        "# a product has, and, if one kind lies in one place, where: top, bottom, left, right or two of them. The",
+        "# Captions of a product, read by `--judge parts` and by recipe `fine-grained`. Name each kind of part, how",
+        "# many a product has, and, if one kind lies in one place, where: top, bottom, left, right or two of them. The",
         "# recipe makes sentences of the rest too: a few words each, as a text encoder reads 30 to 77 pieces.",
         yaml.safe_dump(filled.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip(),
     ]
