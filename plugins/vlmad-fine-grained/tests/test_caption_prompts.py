@@ -1,10 +1,14 @@
 """Sentences from captions, their text embeddings with and without learned vectors, and what is saved of them."""
 
+from importlib.util import find_spec
+
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import vlmad_core
-from vlmad_core.contracts import encode_text, l2_normalize
+from vlmad_core.contracts import encode_text, import_with_torchvision, l2_normalize
 from vlmad_core.errors import ConfigError, IncompatibleError
 from vlmad_core.registry import validate
 from vlmad_core.testing import parametrize_checks, tiny_backbone
@@ -159,3 +163,36 @@ def test_learned_vectors_are_refused_with_captions_of_other_parts(tray, make_det
     path.write_text(form_of(tray.model_copy(update={"parts": parts})))
     with pytest.raises(ConfigError, match=f"learned for captions of 2 parts, and these captions have {len(parts)}"):
         vlmad_core.load(tmp_path / "out", backbone=tiny_backbone(), overrides={"prompts.config.captions": str(path)})
+
+
+@pytest.mark.skipif(find_spec("open_clip") is None, reason="open_clip is not installed")
+def test_on_clip_from_a_local_file_the_sentences_of_its_tokenizer_are_used(tray, tmp_path, monkeypatch):
+    """With small random weights: the path, not what real weights would give."""
+    open_clip = import_with_torchvision("open_clip")
+    tower = {"layers": 2, "width": 32, "heads": 2}
+    tiny = {
+        "embed_dim": 16,
+        "vision_cfg": {"layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, **tower},
+    }
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny", tiny)
+    save_file(open_clip.create_model("tiny", pretrained=None).state_dict(), tmp_path / "weights.safetensors")
+    spec = {
+        "backbone": {
+            "use": "open-clip",
+            "config": {"model": "tiny", "pretrained": str(tmp_path / "weights.safetensors")},
+        },
+        "extractor": "vlmad-core:patches",
+        "prompts": {
+            "use": "vlmad-fine-grained:captions",
+            "config": {"captions": tray.model_dump(mode="json"), "n_context": 3, "n_abnormal": 0},
+        },
+        "scorers": ["vlmad-fine-grained:captions"],
+    }
+    one = vlmad_core.build(spec)
+    assert one.prompts.ctx_normal.shape == (4, 3, 32)
+    plain = vlmad_core.build(spec, overrides={"prompts.config.n_context": 0})
+    with torch.no_grad():  # three learned vectors begin as the three words "a photo of"
+        torch.testing.assert_close(one.text_embeddings([""]).vectors, plain.text_embeddings([""]).vectors)
+    image = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    assert 0 <= plain.predict(image).score <= 1

@@ -18,7 +18,7 @@ PAPER = (
 )
 CAPTIONS_PAPER = (
     "After FineGrainedAD (arXiv 2510.26464): learned prompts for image, parts and background, groups of patches "
-    "aligned with them; written from the paper's description, trained for a fixed number of epochs."
+    "aligned with them; written from a description, trained for a fixed number of epochs."
 )
 
 
