@@ -23,6 +23,7 @@ from vlmad_core.cli.options import (
     parse_tiles,
     parse_values,
 )
+from vlmad_core.pipeline.arithmetic import Precision
 from vlmad_core.pipeline.defaults import default_recipe
 from vlmad_core.pipeline.resolve import KEEP, changes_of
 
@@ -55,6 +56,7 @@ class Choice:
     scales: str | None = None
     quality: str | None = None
     tiles: str | None = None
+    precision: str | None = None
     field: str | None = None
     device: str = "auto"
     settings: Sequence[str] = ()
@@ -70,6 +72,11 @@ class Choice:
             typer.BadParameter: Options of the wrong form.
         """
         return parse_values(self.bits, self.window, self.channels)
+
+    @property
+    def devices(self) -> list[str]:
+        """Those that were named, divided by commas."""
+        return [name.strip() for name in self.device.split(",")]
 
     @property
     def recipe_or_default(self) -> str:
@@ -91,6 +98,7 @@ class Choice:
             scorers=list(self.scorers) or KEEP,
             weights=self.weights,
             model=self.model,
+            precision=self.precision,
             image_size=None if self.image_size is None else parse_size(self.image_size),
             scales=None if self.scales is None else parse_scales(self.scales),
             tiles=None if self.tiles is None else parse_tiles(self.tiles),
@@ -113,6 +121,7 @@ class Choice:
             "image_size",
             "scales",
             "tiles",
+            "precision",
             "field",
         ):
             value = getattr(self, name)
@@ -190,8 +199,17 @@ _OPTIONS: dict[str, Any] = {
             autocompletion=lambda incomplete: _offered(incomplete, "off", "auto"),
         ),
     ],
+    "precision": Annotated[
+        Precision | None, _value("Of the backbone: fp32, bf16 or fp16; thresholds hold for one alone.", "--precision")
+    ],
+    "device": Annotated[
+        str,
+        _value(
+            "Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu; for `predict` also cuda:0,cuda:1.",
+            "--device",
+        ),
+    ],
     "field": Field,
-    "device": Annotated[str, _value("Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu.", "--device")],
     "settings": Annotated[
         list[str] | None,
         _value(
@@ -205,7 +223,7 @@ _OPTIONS: dict[str, Any] = {
     "window": Window,
     "channels": Channels,
 }
-_ON_DEMAND = frozenset({"detector", "class_name", "normals", "bits", "window", "channels"})
+_ON_DEMAND = frozenset({"detector", "class_name", "normals", "bits", "window", "channels", "precision"})
 """Options that only some commands have."""
 
 
@@ -215,7 +233,7 @@ def takes_choice(
     """Make of a command's parameter ``choice`` the options that choose a detector.
 
     Args:
-        on_demand: Those of ``detector``, ``class_name``, ``normals`` and ``bits`` that the command has.
+        on_demand: Those of ``detector``, ``class_name``, ``normals``, ``bits`` and ``precision`` that the command has.
         recipe_required: There is no default recipe.
     """
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vlmad_core.cli.choice import Choice
+from vlmad_core.cli.torch_import import import_torch
 from vlmad_core.contracts.find import special_file
 from vlmad_core.errors import ConfigError, ImageError
 from vlmad_core.pipeline.defaults import PREFERRED, check_normal_images, take_few_shot
@@ -18,6 +19,7 @@ from vlmad_core.pipeline.resolve import Resolved, resolve
 from vlmad_core.registry.registry import default_registry
 
 if TYPE_CHECKING:
+    from vlmad_core.pipeline.arithmetic import CompileMode
     from vlmad_core.pipeline.calibrate import Groups
     from vlmad_core.pipeline.pipeline import Pipeline
 
@@ -25,6 +27,7 @@ __all__ = [
     "BATCH",
     "Choice",
     "Detector",
+    "add_devices",
     "build",
     "build_unfitted",
     "note_batch",
@@ -78,6 +81,7 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
     if choice.detector is not None:
         return _load(choice)
     resolved = resolve_choice(choice)
+    import_torch()
     from vlmad_core.contracts.images import find_images
     from vlmad_core.pipeline.build import assemble
 
@@ -95,9 +99,23 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
     return Detector(pipeline, normals, {"normals": {str(path): _hash(path) for path in normals}})
 
 
+def add_devices(
+    pipeline: Pipeline, devices: Sequence[str], mode: CompileMode | None, tell: Callable[[str], None]
+) -> list[Pipeline]:
+    """Copies of a detector that is ready, on further devices; compiled, like itself, if asked."""
+    from vlmad_core.run.replicas import replicate
+
+    replicas = replicate(pipeline, devices)
+    if mode is not None:
+        for one in (pipeline, *replicas):
+            one.compile_extractor(mode, tell)
+    return replicas
+
+
 def build_unfitted(choice: Choice) -> Pipeline:
     """Build what was chosen, to be trained or given learned parts; a memory bank in it is fitted later."""
     resolved = resolve_choice(choice)
+    import_torch()
     from vlmad_core.pipeline.build import assemble
 
     pipeline = assemble(resolved, device=choice.device)
@@ -157,6 +175,7 @@ def _load(choice: Choice) -> Detector:
             "--detector has its parts and its normal images already; give only --set, --class-name, --device, "
             "--weights, --model, --image-size, --scales or --tiles with it."
         )
+    import_torch()
     from vlmad_core.pipeline.build import is_exported, load
     from vlmad_core.pipeline.checkpoint import RECORD
 

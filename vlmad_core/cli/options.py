@@ -10,12 +10,14 @@ import typer
 from vlmad_core.contracts.values import Values, values_text
 from vlmad_core.documents import parse_yaml
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.arithmetic import CompileMode
 from vlmad_core.pipeline.input_spec import image_size_of, tiles_of
 
 __all__ = [
     "BatchSize",
     "Bits",
     "Channels",
+    "Compile",
     "Field",
     "ProgressFlag",
     "Quiet",
@@ -28,6 +30,7 @@ __all__ = [
     "parse_tiles",
     "parse_values",
 ]
+
 
 BatchSize = Annotated[int, typer.Option(min=1, help="Images through the backbone at a time.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
@@ -60,6 +63,14 @@ Field = Annotated[
     ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that torch may use.")]
+Compile = Annotated[
+    CompileMode | None,
+    typer.Option(
+        "--compile",
+        help="Try torch.compile, and keep it where it is faster and gives the same features; the last two kinds "
+        "use CUDA graphs on a GPU.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progress, no notes.")]
 ProgressFlag = Annotated[
     bool | None, typer.Option("--progress/--no-progress", help="A bar on stderr; by default only on a terminal.")

@@ -211,7 +211,8 @@ def read(
 ) -> Generator[list[Picture]]:
     """Pictures in order, ``batch_size`` at a time, decoded ahead in threads; unreadable ones carry their error.
 
-    At most two batches wait at any moment, so the memory needed does not depend on how many images there are. An image
+    At most two batches wait at any moment, or two images for each thread where that is more, so the memory needed does
+    not depend on how many images there are. An image
     that is read in tiles is a batch of its own, decoded when its turn comes, and given back when the next batch is
     asked for: one such image is in memory at a time.
 
@@ -235,12 +236,13 @@ def read(
         """None: it is read in tiles."""
         return None if _is_tiled(source, preprocess) else _load(source, preprocess, digest)
 
+    ahead = 2 * max(batch_size, workers)  # fewer would leave threads without work
     waiting: deque[tuple[ImageLike, Future[Picture | None]]] = deque()
 
     def loaded() -> Iterator[tuple[ImageLike, Picture | None]]:
         for source in sources:
             waiting.append((source, pool.submit(load, source)))
-            if len(waiting) > 2 * batch_size:
+            if len(waiting) > ahead:
                 first, future = waiting.popleft()
                 yield first, future.result()
         while waiting:
@@ -366,4 +368,12 @@ def view_batches(pictures: Sequence[Picture]) -> Iterator[tuple[list[int], list[
         for start in range(0, len(places), step):
             part = places[start : start + step]
             views = [pictures[row].views[number] for row, number in part]
-            yield [row for row, _ in part], views, torch.stack([pictures[r].view_pixels(n) for r, n in part])
+            yield [row for row, _ in part], views, _channels_last([pictures[r].view_pixels(n) for r, n in part])
+
+
+def _channels_last(images: Sequence[Tensor]) -> Tensor:
+    """``[B, 3, H, W]``, the channels of a pixel side by side in memory.
+
+    So they come from the decoder, and so the patch embedding takes them without moving them once more.
+    """
+    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)

@@ -206,3 +206,35 @@ def test_without_defects_the_held_out_ones_are_of_another_generator(images, sett
     outcome = adapt(given, methods, tmp_path / "nut", setting=setting, folds=2)
     assert not outcome.real_defects
     assert all(defects == set() for _, _, defects in made), "held-out kinds are not learned from"
+
+
+def test_every_method_is_a_pipeline_of_parts_that_are_there():
+    pytest.importorskip("vlmad_pocket")
+    from vlmad_core.pipeline.resolve import resolve
+
+    methods = methods_of(["probe", "prompts", "adapters", "both"], states="textile", has_defects=True)
+    for method in methods:
+        resolve(method.spec if isinstance(method.spec, str) else dict(method.spec))
+        assert bool(method.command) != method.trained
+    assert "pocket, field textile" in [method.name for method in methods]
+
+
+@pytest.mark.slow
+def test_prompts_and_adapters_learn_and_are_saved(images, tmp_path):
+    pytest.importorskip("vlmad_pocket")
+    given = find_given(images["good"][:4], images["bad"][:2], [], class_name="plate")
+    for what in ("prompts", "adapters", "both"):
+        methods = methods_of([what], has_defects=True, untrained=("pocket",))
+        setting = Setting("plate", epochs=1)
+        outcome = adapt(given, methods, tmp_path / what, setting=setting, folds=2, force=True)
+        detector = vlmad_core.load(outcome.saved)
+        assert detector.trained["epochs"] == 1
+        assert detector.trained["adapted"]["method"] == what
+        assert np.isfinite(detector.predict(images["bad"][3]).score)
+
+
+def test_the_command_refuses_before_anything_is_computed(vlmad, images, tmp_path):
+    done = vlmad("adapt", *images["good"][:3], "--out", tmp_path / "nut")
+    assert done.code == 1
+    assert "adapting needs at least 4" in done.err
+    assert not (tmp_path / "nut.adapt").exists()

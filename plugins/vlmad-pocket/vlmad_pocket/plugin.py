@@ -22,8 +22,8 @@ class PocketConfig(Config):
         description="Side of the picture in pixels, or (height, width); multiples of 14. "
         "518 shows finer defects and takes about eight times as long as 224.",
     )
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Type of the weights; bfloat16 needs half the memory and hardware that knows it."
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Type of the weights; the other two need half the memory and hardware that knows them."
     )
     words: bool = Field(
         True,
@@ -56,7 +56,7 @@ _QUALITY: dict[str, dict[str, Any]] = {
 
 def _spec(*, few_shot: bool) -> dict[str, Any]:
     """Patches of the last block against words; few-shot: also those of two middle blocks against a memory."""
-    words = {"use": "vlmad-core:text-match", "config": {"levels": ["block*"], "image": "both"}}
+    words = {"use": "vlmad-core:text-match", "config": {"levels": ["block*"], "image": "both", "top": 0.01}}
     memory = {"use": "vlmad-core:memory", "config": {"levels": ["raw*"], "top": 0.01, "max_rows": 16_384}}
     # Of the nine blocks that lead to the words: blocks 7 and 8, as deep in the published twelve as SubspaceAD looks.
     layers = {"layers": [-1], "space": "both", "raw_layers": "75%-90%"} if few_shot else {"layers": [-1]}
