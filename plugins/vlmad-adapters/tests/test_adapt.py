@@ -238,3 +238,46 @@ def test_the_command_refuses_before_anything_is_computed(vlmad, images, tmp_path
     assert done.code == 1
     assert "adapting needs at least 4" in done.err
     assert not (tmp_path / "nut.adapt").exists()
+
+
+def radiograph(path, seed, *, defective):
+    """12-bit, low values bright: a smooth body with ribs and noise, and a dense spot where it is defective."""
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import FileDataset, FileMetaDataset
+
+    rng, (rows, columns) = np.random.default_rng(seed), np.mgrid[:48, :48]
+    values = 2500 - 700 * np.exp(-((columns - 24) ** 2) / 200) + 150 * np.sin(rows / 2.5) + rng.normal(0, 20, (48, 48))
+    if defective:
+        values -= 900 * (((rows - 20 - seed) ** 2 + (columns - 30) ** 2) < 30)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", f"1.2.{seed + 1}"
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 48, 48, 1
+    dataset.PhotometricInterpretation, dataset.PixelRepresentation = "MONOCHROME1", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.WindowCenter, dataset.WindowWidth = 2048, 4096
+    dataset.PixelData = values.clip(0, 4095).astype(np.uint16).tobytes()
+    dataset["PixelData"].VR = "OW"
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:.*DICOM")
+def test_dicom_goes_all_the_way(setting, tmp_path):
+    """The plumbing alone: files are found, read by their window, generated upon, compared, and scored."""
+    good = [radiograph(tmp_path / f"good{i}.dcm", i, defective=False) for i in range(4)]
+    bad = [radiograph(tmp_path / f"bad{i}.dcm", i + 4, defective=True) for i in range(3)]
+    outcome = adapt(
+        find_given(good, bad[:2], [], class_name="chest"),
+        METHODS,
+        tmp_path / "nut",
+        setting=setting,
+        folds=2,
+        force=True,
+    )
+    detector = vlmad_core.load(outcome.saved, registry=setting.registry)
+    found = detector.predict(bad[2])
+    assert found.size == (48, 48)
+    assert found.score > detector.predict(good[0]).score
