@@ -84,7 +84,7 @@ class SharedFeatures:
         batch_size: int = 8,
         memory: float = 2e9,
         workers: int = 2,
-        bits: int | None = None,
+        bits: int | str | None = None,
         views: Views | None = None,
     ) -> None:
         self._tower, self._backbone, self._extractors = tower, backbone, dict(extractors)

@@ -12,7 +12,17 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from vlmad_core.cli.names import complete, complete_setting
-from vlmad_core.cli.options import Bits, Field, parse_scales, parse_settings, parse_size, parse_tiles
+from vlmad_core.cli.options import (
+    Bits,
+    Channels,
+    Field,
+    Window,
+    parse_scales,
+    parse_settings,
+    parse_size,
+    parse_tiles,
+    parse_values,
+)
 from vlmad_core.pipeline.arithmetic import Precision
 from vlmad_core.pipeline.defaults import default_recipe
 from vlmad_core.pipeline.resolve import KEEP, changes_of
@@ -51,6 +61,17 @@ class Choice:
     device: str = "auto"
     settings: Sequence[str] = ()
     bits: int | None = None
+    window: str | None = None
+    channels: str | None = None
+
+    @property
+    def values(self) -> int | str | None:
+        """How stored values are read, for ``Pipeline.bits``.
+
+        Raises:
+            typer.BadParameter: Options of the wrong form.
+        """
+        return parse_values(self.bits, self.window, self.channels)
 
     @property
     def devices(self) -> list[str]:
@@ -199,8 +220,10 @@ _OPTIONS: dict[str, Any] = {
         ),
     ],
     "bits": Bits,
+    "window": Window,
+    "channels": Channels,
 }
-_ON_DEMAND = frozenset({"detector", "class_name", "normals", "bits", "precision"})
+_ON_DEMAND = frozenset({"detector", "class_name", "normals", "bits", "window", "channels", "precision"})
 """Options that only some commands have."""
 
 
@@ -216,7 +239,8 @@ def takes_choice(
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
-        names = [one.name for one in fields(Choice) if one.name not in _ON_DEMAND or one.name in on_demand]
+        wanted = (*on_demand, *(("window", "channels") if "bits" in on_demand else ()))  # all say how values are read
+        names = [one.name for one in fields(Choice) if one.name not in _ON_DEMAND or one.name in wanted]
         defaults: dict[str, Any] = {"device": "auto"}
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command).parameters.values():

@@ -95,7 +95,7 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
     pipeline = assemble(resolved, device=choice.device)
     pipeline.check_trained()
     pipeline.class_name = choice.class_name
-    pipeline.bits = choice.bits
+    pipeline.bits = choice.values
     return Detector(pipeline, normals, {"normals": {str(path): _hash(path) for path in normals}})
 
 
@@ -119,7 +119,7 @@ def build_unfitted(choice: Choice) -> Pipeline:
     from vlmad_core.pipeline.build import assemble
 
     pipeline = assemble(resolved, device=choice.device)
-    pipeline.bits = choice.bits
+    pipeline.bits = choice.values
     return pipeline
 
 
@@ -182,7 +182,7 @@ def _load(choice: Choice) -> Detector:
     assert choice.detector is not None
     pipeline = load(choice.detector, overrides=choice.changes(), device=choice.device)
     pipeline.class_name = choice.class_name or pipeline.class_name
-    pipeline.bits = choice.bits or pipeline.bits
+    pipeline.bits = choice.values or pipeline.bits
     record = choice.detector.with_suffix(".json") if is_exported(choice.detector) else choice.detector / RECORD
     return Detector(pipeline, about={"detector": _hash(record)})
 

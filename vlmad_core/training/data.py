@@ -125,7 +125,7 @@ class Mosaics:
     """
 
     def __init__(
-        self, samples: Sequence[Sample], indices: Iterable[int] | None = None, *, bits: int | None = None
+        self, samples: Sequence[Sample], indices: Iterable[int] | None = None, *, bits: int | str | None = None
     ) -> None:
         self.samples, self.bits = samples, bits
         kinds: dict[str, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))

@@ -57,6 +57,8 @@ def adapt_command(
     force: Annotated[bool, typer.Option("--force", help="Save it also where training does not help.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in OUT.adapt.")] = False,
     bits: options.Bits = None,
+    window: options.Window = None,
+    channels: options.Channels = None,
     device: Annotated[str, typer.Option(help="Such as cpu or cuda:1; auto: the first of cuda, mps and cpu.")] = "auto",
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
@@ -74,6 +76,7 @@ def adapt_command(
         import torch
 
         torch.set_num_threads(threads)
+    values = options.parse_values(bits, window, channels)
     from vlmad_adapters.images import find_given
     from vlmad_core.contracts.find import find_images
 
@@ -90,7 +93,7 @@ def adapt_command(
     if "all" in chosen:
         chosen = [name for name in WHAT if name != "probe" or given.defects]
     methods = methods_of(chosen, states=field, has_defects=bool(given.defects))
-    setting = Setting(class_name, seed, epochs, bits, device, batch_size)
+    setting = Setting(class_name, seed, epochs, values, device, batch_size)
     if not given.defects and not quiet:
         terminal.note(
             "no defective image was given, so the held-out defects are generated ones. They say little of real ones: "

@@ -92,7 +92,7 @@ def find_given(
     return given
 
 
-def generated(normals: Sequence[Sample], kind: str, *, seed: int, bits: int | None = None) -> list[Sample]:
+def generated(normals: Sequence[Sample], kind: str, *, seed: int, bits: int | str | None = None) -> list[Sample]:
     """One generated defect for each normal image.
 
     Args:

@@ -76,7 +76,7 @@ class Setting:
     class_name: str | None = None
     seed: int = 0
     epochs: int = 30
-    bits: int | None = None
+    bits: int | str | None = None
     device: str = "auto"
     batch_size: int = 8
     registry: Registry | None = None

@@ -13,7 +13,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 
 from vlmad_core.errors import ConfigError, VlmadError
 from vlmad_core.files import differences, folder_lock, mark_written, write_whole
@@ -232,17 +234,25 @@ def connect(options: BatchOptions) -> None:
     join_cluster(options.address, ceil(options.workers * options.cpus) + 4)
 
 
-def _dataset(out: Path) -> Any:
-    return pads.dataset(str(out / RESULTS), format="parquet")
-
-
 def _rows(out: Path) -> int:
-    return int(_dataset(out).count_rows()) if any((out / RESULTS).glob("*.parquet")) else 0
+    """Rows in whole files. One that a stop cut short holds no image: Ray removes it when the run goes on."""
+    count = 0
+    for path in (out / RESULTS).glob("*.parquet"):
+        try:
+            count += int(pq.read_metadata(path).num_rows)
+        except (OSError, pa.ArrowException):
+            continue
+    return count
 
 
 def _summary(out: Path, wanted: set[str], known: int, seconds: float) -> BatchSummary:
     """Count the rows that were written, and make certain that each image has exactly one."""
-    table = _dataset(out).to_table(columns=["path", "verdict", "error"])
+    try:
+        table = pads.dataset(str(out / RESULTS), format="parquet").to_table(columns=["path", "verdict", "error"])
+    except (OSError, pa.ArrowException) as error:
+        raise VlmadError(
+            f"{out / RESULTS}: a file of results cannot be read ({error}). Run the same command again."
+        ) from error
     paths = table["path"].to_pylist()
     counts = Counter(paths)
     twice = [path for path, count in counts.items() if count > 1]

@@ -58,8 +58,12 @@ def dicom_size(path: Path) -> tuple[int, int]:
     return _size(header)
 
 
-def decode_dicom(path: Path) -> DicomImage:
+def decode_dicom(path: Path, window: tuple[float, float] | None = None) -> DicomImage:
     """The picture of a file with one frame.
+
+    Args:
+        path: The file.
+        window: Rescaled values that become black and white (white and black for MONOCHROME1), in place of the file's.
 
     Raises:
         ImageError: pydicom is missing; the file is damaged, has several frames or no picture, is compressed in a way
@@ -80,7 +84,10 @@ def decode_dicom(path: Path) -> DicomImage:
             return DicomImage(Image.fromarray(np.ascontiguousarray(stored)), "DICOM in colour, as stored.")
         if kind not in ("MONOCHROME1", "MONOCHROME2") or stored.ndim != 2:
             raise ImageError(f"is DICOM of kind '{kind or 'unknown'}'; grey (MONOCHROME1 or 2) and 8-bit RGB are read.")
-        low, high, how = _window(dataset)
+        if window is None:
+            low, high, how = _window(dataset)
+        else:
+            (low, high), how = window, "values {:g} to {:g} as asked for".format(*window)
         values = stored * _number(dataset, "RescaleSlope", 1.0) + _number(dataset, "RescaleIntercept", 0.0)
         shares = np.clip((values - low) / (high - low), 0, 1)
         turned = kind == "MONOCHROME1"
