@@ -23,6 +23,7 @@ _BETWEEN = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _VERDICTS = runpy.run_path(str(DOCS / "verdict_tables.py"))
 _HARDWARE = runpy.run_path(str(DOCS / "hardware_tables.py"))
 _LINE = runpy.run_path(str(DOCS / "line_tables.py"))
+_ACCURACY = runpy.run_path(str(DOCS / "accuracy_tables.py"))
 _BENCHMARKS = runpy.run_path(str(DOCS.parent / "plugins" / "vlmad-pocket" / "benchmarks" / "table.py"))
 
 Row = dict[str, Any]
@@ -56,105 +57,30 @@ def rows(name: str) -> list[Row]:
 # -- accuracy
 
 
-def few_shot(name: str, shots: tuple[int, ...], beside: str = "") -> Iterator[str]:
-    """A row for each set, a column for each number of normal images; on demand another method beside it."""
-    head = ["set", "good + defective", f"{shots[0]} normal", *map(str, shots[1:]), "95 % interval at 4"]
-    yield from _head([*head, "pixel AUROC, AUPRO at 4", *_other_head(beside)])
-    for real, mine in _by(rows(name), "set"):
-        at = {row["shots"]: row for row in mine}
-        values = [f"{at[n]['auroc']:.3f} ± {at[n]['auroc_spread']:.3f}" for n in shots]
-        yield _line([real, _counts(at[4]), *values, _interval(at[4]), _pixels(at[4]), *_other(beside, real)])
-    means = [f"{_mean_at(name, n):.3f}" for n in shots]
-    yield _line(["**mean**", "", *means, "", "", *_other_mean(beside)])
-
-
-def presets(name: str) -> Iterator[str]:
-    """A row for each set; a column for each recipe, preset and number of normal images; `*`: used to choose."""
-    ways = list(dict.fromkeys((row["recipe"], row["quality"], row["shots"]) for row in rows(name)))
-    labels = [f"{recipe}, {quality or 'as it is'}" + (f", {n} normal" if n else "") for recipe, quality, n in ways]
-    yield from _head(["set", "good + defective", *labels])
-    for real, mine in _by(rows(name), "set"):
-        at = {(row["recipe"], row["quality"], row["shots"]): row for row in mine}
-        yield _line([real + _CHOSEN.get(real, ""), _counts(mine[0]), *(_preset(at.get(way)) for way in ways)])
-    sets = len(_by(rows(name), "set"))
-    means = []
-    for way in ways:
-        mine = [row for row in rows(name) if (row["recipe"], row["quality"], row["shots"]) == way]
-        value = f"{mean(row['auroc'] for row in mine):.3f}"
-        means.append(f"**{value}**" if len(mine) == sets else f"{value} of {len(mine)} sets")
-    yield _line(["**mean**", "", *means])
-
-
-_CHOSEN = {"cookies/cookie": " \\*", "elpv/mono": " \\*"}
-"""Sets that settings were chosen with."""
-
-
-def _preset(row: Row | None) -> str:
-    if row is None:
-        return ""
-    return f"{row['auroc']:.3f} ({_interval(row)})" + (f"; {row['aupro']:.3f}" if "aupro" in row else "")
-
-
-def unlabelled(name: str, beside: str) -> Iterator[str]:
+def unlabelled(name: str) -> Iterator[str]:
     """A row for each set: by itself, and re-scored as a whole."""
-    head = ["set", "good + defective", "image AUROC", "re-scored, *transductive*", "pixel AUROC, AUPRO"]
-    yield from _head([*head, *_other_head(beside)])
+    yield from _head(["set", "good + defective", "image AUROC", "re-scored, *transductive*", "pixel AUROC, AUPRO"])
     for row in rows(name):
-        values = [f"{row['auroc']:.3f}", f"{row['rescored']:.3f}", _pixels(row)]
-        yield _line([row["set"], _counts(row), *values, *_other(beside, row["set"])])
+        yield _line([row["set"], _counts(row), f"{row['auroc']:.3f}", f"{row['rescored']:.3f}", _pixels(row)])
     means = [f"{mean(row[metric] for row in rows(name)):.3f}" for metric in ("auroc", "rescored")]
-    yield _line(["**mean**", "", *means, "", *_other_mean(beside)])
-
-
-def side_by_side(name: str) -> Iterator[str]:
-    """A column for each recipe, without normal images."""
-    recipes = [recipe for recipe, _ in _by(rows(name), "recipe")]
-    yield from _head(["set", *(f"{recipe}: image AUROC; pixel AUROC, AUPRO" for recipe in recipes)])
-    sets = _by(rows(name), "set")
-    for real, mine in sets:
-        at = {row["recipe"]: row for row in mine}
-        cells = [at[r] for r in recipes]
-        yield _line([real, *(f"{c['auroc']:.3f}" + (f"; {_pixels(c)}" if "aupro" in c else "") for c in cells)])
-    means = [mean(row["auroc"] for row in mine) for _, mine in _by(rows(name), "recipe")]
-    yield _line([f"**mean of {len(sets)} sets**", *(f"**{value:.3f}**" for value in means)])
+    yield _line(["**mean**", "", *means, ""])
 
 
 def equal_rows_joined(name: str) -> Iterator[str]:
     """A row for each set and recipe; recipes that give the same numbers share one."""
-    yield from _head(["set", "good + defective", "recipe", "image AUROC (95 %)", "AP", "pixel AUROC, AUPRO"])
+    yield from _head(["set", "good + defective", "what", "image AUROC (95 %)", "AP", "pixel AUROC, AUPRO"])
     for real, mine in _by(rows(name), "set"):
         joined: dict[tuple[str, ...], list[Row]] = {}
         for row in mine:
-            spread = f" ± {row['auroc_spread']:.3f}" if row["shots"] else ""
-            image = f"{row['auroc']:.3f}{spread} ({_interval(row)})"
+            image = f"{row['auroc']:.3f} ± {row['auroc_spread']:.3f} ({_interval(row)})"
             joined.setdefault((image, f"{row['ap']:.3f}", _pixels(row)), []).append(row)
         for cells, same in joined.items():
-            normals = f"{same[0]['shots']} normals" if same[0]["shots"] else "texts alone"
-            names = " and ".join(f"`{row['recipe']}`" for row in same)
-            yield _line([real, _counts(same[0]), f"{names}, {normals}", *cells])
+            names = ", and ".join(row["recipe"] for row in same)
+            yield _line([real, _counts(same[0]), names, *cells])
 
 
 def _by(found: list[Row], key: str) -> list[tuple[str, list[Row]]]:
     return [(value, [row for row in found if row[key] == value]) for value in dict.fromkeys(row[key] for row in found)]
-
-
-def _other_head(name: str) -> list[str]:
-    return [f"*{name}*: 1, 4, 16 normal", "*its* pixel AUROC, AUPRO at 4"] if name else []
-
-
-def _other(name: str, real: str) -> list[str]:
-    if not name:
-        return []
-    at = {row["shots"]: row for row in rows(name) if row["set"] == real}
-    return [", ".join(f"{at[n]['auroc']:.3f}" for n in (1, 4, 16)), _pixels(at[4])]
-
-
-def _other_mean(name: str) -> list[str]:
-    return [", ".join(f"{_mean_at(name, n):.3f}" for n in (1, 4, 16)), ""] if name else []
-
-
-def _mean_at(name: str, shots: int) -> float:
-    return float(mean(row["auroc"] for row in rows(name) if row["shots"] == shots))
 
 
 def _counts(row: Row) -> str:
@@ -218,13 +144,13 @@ def _line(cells: list[str]) -> str:
 
 
 TABLES: dict[str, Callable[[], Iterable[str]]] = {
-    "pocket": lambda: _BENCHMARKS["accuracy"](rows("pocket")),
-    "presets": partial(presets, "presets"),
-    "pocket-extractors": partial(side_by_side, "pocket-extractors"),
+    "before and now": lambda: _ACCURACY["before_and_now"](rows("presets"), rows("before")),
+    "goals": lambda: _ACCURACY["goals"](rows("presets")),
+    "words": lambda: _ACCURACY["by_words"](rows("presets")),
+    "four normal images": lambda: _ACCURACY["with_four"](rows("presets")),
+    "other numbers": lambda: _ACCURACY["by_number"](rows("presets")),
     "learned": lambda: _BENCHMARKS["learned"](rows("learned")),
-    "patch-memory": partial(few_shot, "patch-memory", (1, 2, 4, 16)),
-    "subspace": partial(few_shot, "subspace", (1, 4, 16), "patch-memory"),
-    "musc": partial(unlabelled, "musc", "patch-memory"),
+    "musc": partial(unlabelled, "musc"),
     "verdicts": lambda: _VERDICTS["kept"](rows("verdicts"), "conformal"),
     "verdicts few-shot": lambda: _VERDICTS["kept"](rows("verdicts"), "leave-one-out"),
     "verdicts of usual rules": lambda: _VERDICTS["usual"](rows("verdicts")),

@@ -29,7 +29,7 @@ def test_a_table_that_does_not_exist_is_refused(tables, tmp_path, monkeypatch):
     page.parent.mkdir()
     page.write_text("<!-- table: nobody -->\n<!-- end -->\n")
     monkeypatch.setattr(tables, "DOCS", tmp_path)
-    with pytest.raises(ValueError, match="There is no table 'nobody'; there are pocket"):
+    with pytest.raises(ValueError, match="There is no table 'nobody'; there are before and now"):
         tables.pages()
 
 

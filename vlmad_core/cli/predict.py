@@ -15,6 +15,8 @@ from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import Detector, add_devices, build, note_batch, note_missing_name
 from vlmad_core.cli.page import page_command
 from vlmad_core.cli.report import Report, bar
+from vlmad_core.cli.squeezed import note_squeezed
+from vlmad_core.cli.torch_import import import_torch
 from vlmad_core.cli.unquoted import QuotedCommand
 from vlmad_core.errors import ConfigError
 
@@ -173,6 +175,8 @@ def predict_command(
     with bar("images", len(found), wanted) as images:
 
         def tell(result: Result) -> None:
+            if result.squeezed and not report.squeezed and result.error is None:
+                note_squeezed(made.pipeline, (result.height or 1, result.width or 1), result.squeezed, note)
             report.add(result)
             tally.add(result)
             votes.add(result)
@@ -198,6 +202,12 @@ def predict_command(
     if not (as_json or quiet):
         votes.show()
     report.show(f"in {out / 'results.csv'}." if out else "(--out keeps them all, --json lists them).")
+    if 0 < report.tiled < report.judged:
+        note(
+            f"{report.tiled} of {report.judged} images were large enough for tiles. Their scores are those of "
+            "tiles and of the whole image together, so do not compare them with the others: give images of one size, "
+            "a number such as --tiles 6, which cuts all of them, or --tiles off."
+        )
     if not quiet:
         terminal.note(_closing(summary, report, searched, made, time.perf_counter() - started, out))
         for text in (*verdicts.summarise(decision, tally, asked), *(votes.summarise() if second is not None else ())):
@@ -219,6 +229,8 @@ def _closing(summary: Summary, report: Report, found: Found, made: Detector, sec
     parts = [f"{terminal.counted(report.judged, 'image')} judged"]
     if report.tiled:
         parts.append(f"{report.tiled} of them also in tiles (--tiles off: not)")
+    if report.squeezed:
+        parts.append(f"{report.squeezed} of them much larger than the encoder's input (--tiles auto)")
     if summary.skipped:
         parts.append(f"{summary.skipped} results are of an earlier run")
     if summary.changed:
@@ -253,9 +265,7 @@ def _prepare(paths: Sequence[str], choice: Choice, quiet: bool, threads: int | N
 
     found = search(paths)
     if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+        import_torch(threads)
     first, *others = choice.devices
     if others:
         from vlmad_core.contracts.device import find_device

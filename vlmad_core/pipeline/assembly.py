@@ -66,7 +66,7 @@ class Assembly(nn.Module):
         self.trained: Mapping[str, Any] = {}
         self.stored_calibration: StoredCalibration | None = None
         self._rules: dict[Hashable, Any] = {}
-        self.bits: int | None = None  # of the values in 16-bit grey files; None: what the file says, or 16
+        self.bits: int | str | None = None  # of the values in 16-bit grey files; None: what the file says, or 16
         self.normals: Mapping[str, Any] = {}  # how many images it was fitted on, and one hash of their contents
         self.normal_images: Sequence[tuple[str, str]] = ()  # path and hash of each, in the order of the fit
         self.rotations: Rotations = "off" if spec is None else spec.references.rotations  # of those images

@@ -175,6 +175,7 @@ def resolve_part(
     for side in sides if isinstance(sides, tuple) else (sides,):
         if isinstance(side, int) and side > MAX_SIDE:
             raise ConfigError(f"{where}.config.image_size: must be at most {MAX_SIDE} pixels, got {side}.")
+    part = part.model_copy(update={"config": config.stored(part.config)})
     return ResolvedPart(kind, where, part, entry, config)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from vlmad_core.contracts.data import Prediction
 from vlmad_core.contracts.find import search
 from vlmad_core.contracts.images import WORKERS, Picture, read
+from vlmad_core.contracts.views import squeezed
 from vlmad_core.errors import ImageError, VlmadError
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.drift import DRIFT, DriftMonitor
@@ -91,6 +92,7 @@ def judge(
                     error=picture.error,
                     note=" ".join(filter(None, [*picture.notes, picture.tile_note])) or None,
                     tiles=picture.tile_count or None,
+                    squeezed=_squeezed(picture),
                     sha256=picture.sha256 or None,
                     stamp=picture.stamp,
                 )
@@ -100,6 +102,11 @@ def judge(
                     batch.append(_judged(result, next(predictions), explain=explain))
             yield batch
             started = time.perf_counter()
+
+
+def _squeezed(picture: Picture) -> tuple[float, float] | None:
+    found = squeezed(picture.views)
+    return None if found is None else (round(found[0], 2), round(found[1], 2))
 
 
 def _of_batch(

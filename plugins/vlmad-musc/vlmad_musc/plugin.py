@@ -55,7 +55,7 @@ _POCKET_BATCH = {
         "config": {"states": "winclip", "templates": "winclip-22", "needs_name": False},
     },
     "scorers": [
-        {"use": "vlmad-core:text-match", "config": {"levels": ["block*"], "image": "both"}},
+        {"use": "vlmad-core:text-match", "config": {"levels": ["block*"], "image": "both", "top": 0.01}},
         {"use": "vlmad-musc:musc", "config": {"levels": ["raw*"], "degrees": [3], "top": 0.01}},
     ],
     # Probabilities and distances count alike, whatever their scales.

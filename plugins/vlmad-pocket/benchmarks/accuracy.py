@@ -19,23 +19,26 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from sets import RealSet, real_sets
+from stored_distances import StoredMemory
 from stored_tower import StoredTower
 
 import vlmad_core
 from vlmad_core import Pipeline, metrics
+from vlmad_core.builtin.memory import Memory
 
 SIDE = 256
-LAYERS = {True: (7, 8, 9), False: (7, 8, 12)}
-"""Blocks that the recipes here read: of the tower with words, and of that without."""
+LAYERS = (7, 8, 9, 12)
+"""Blocks that the recipes here read; the tower with words has nine."""
 PLAN = [
     ("pocket", "fast", (0,)),
     ("pocket", "balanced", (0,)),
     ("pocket", "best", (0,)),
     ("pocket-batch", None, (0,)),
-    ("pocket-few-shot", "fast", (1, 2, 4, 16)),
+    ("pocket-few-shot", "fast", (4, 1, 16, 2)),
     ("pocket-few-shot", "balanced", (4, 1)),
     ("pocket-few-shot", "best", (4, 1)),
-    ("patch-memory", None, (1, 4)),
+    ("patch-memory", None, (4, 1)),
+    ("subspace", None, (4, 1)),
 ]
 """Recipe, preset, numbers of normal images; 0: none, and for pocket-batch the judged images themselves."""
 
@@ -77,10 +80,14 @@ def main() -> None:
 
 
 def make(recipe: str, quality: str | None, folder: Path) -> Pipeline:
-    """The detector, on a tower that keeps its features."""
+    """The detector, on a tower that keeps its features, and with memories that keep distances."""
     detector = vlmad_core.build(recipe, quality=quality)
     backbone = detector.backbone
-    backbone.vision = StoredTower(backbone.vision, folder, LAYERS[backbone.text is not None])
+    backbone.vision = StoredTower(backbone.vision, folder, LAYERS)
+    for scorer in (scorer for of_scale in detector.scorers_by_scale for scorer in of_scale):
+        if type(scorer) is Memory:
+            StoredMemory.folder = folder / "distances"
+            scorer.__class__ = StoredMemory
     return detector
 
 
@@ -102,9 +109,10 @@ def measure(detector: Pipeline, real: RealSet, count: int, draws: int) -> dict[s
                 detector.fit(paths)
         predictions = list(detector.stream(paths))
         scores = np.array([one.score for one in predictions])
-        low, high = metrics.bootstrap(metrics.auroc, (scores, labels), draws=500, seed=draw)
+        auroc = metrics.auroc(scores, labels)
+        low, high = metrics.auroc_interval(auroc, int(labels.sum()), int((labels == 0).sum()))
         values = {
-            "auroc": metrics.auroc(scores, labels),
+            "auroc": auroc,
             "ap": metrics.average_precision(scores, labels),
             "f1max": metrics.f1max(scores, labels),
             "auroc_low": low,

@@ -1,7 +1,7 @@
 """A vision tower that keeps what its blocks gave for an image in files, so that a benchmark goes on after a stop.
 
 Every recipe at every quality then costs one pass of the tower for an image and size, whatever else is repeated. Tokens
-are kept in half precision; scores differ by it in the fourth digit.
+are kept in half precision, and later blocks go on from there; scores differ by it in the fourth digit.
 """
 
 from __future__ import annotations
@@ -35,30 +35,36 @@ class StoredTower(nn.Module):
         self.joint, self.class_pool = tower.joint, tower.class_pool
         self.layers, self.folder = layers, folder
         self.blocks = [_StoredBlock(self, number) for number in range(1, len(tower.blocks) + 1)]
-        self.now: dict[int, Tensor] = {}
+        self._images, self._paths, self._kept = torch.empty(0), list[Path](), list[dict[str, Tensor]]()
         folder.mkdir(parents=True, exist_ok=True)
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """The tokens before the first block, and their grid; what the blocks give for them is read or computed."""
-        found = [self._read(image) for image in images]
-        self.now = {layer: torch.stack([each[layer] for each in found]) for layer in self.layers}
+        self._images = images
+        names = [hashlib.sha256(image.numpy().tobytes()).hexdigest()[:32] for image in images]
+        self._paths = [self.folder / f"{name}.safetensors" for name in names]
+        self._kept = [safetensors.torch.load_file(path) if path.exists() else {} for path in self._paths]
         height, width = images.shape[-2] // self.patch[0], images.shape[-1] // self.patch[1]
         return images.new_zeros(len(images), self.prefix + height * width, self.width), (height, width)
 
-    def _read(self, image: Tensor) -> dict[int, Tensor]:
-        path = self.folder / f"{hashlib.sha256(image.numpy().tobytes()).hexdigest()[:32]}.safetensors"
-        kept: dict[str, Tensor] = safetensors.torch.load_file(path) if path.exists() else {}
-        if all(str(layer) in kept for layer in self.layers):
-            return {layer: kept[str(layer)].float() for layer in self.layers}
-        x, _ = self._tower.embed(image[None])
-        for number, block in enumerate(self._tower.blocks[: self.layers[-1]], start=1):
-            x = block(x)
+    def output(self, layer: int) -> Tensor:
+        """``[B, L, W]``, of the images that were embedded last."""
+        return torch.stack([self._output(i, layer) for i in range(len(self._images))])
+
+    def _output(self, i: int, layer: int) -> Tensor:
+        kept = self._kept[i]
+        if str(layer) in kept:
+            return kept[str(layer)].float()
+        first = max((int(name) for name in kept if int(name) < layer), default=0)
+        x = kept[str(first)][None].float() if first else self._tower.embed(self._images[i][None])[0]
+        for number in range(first + 1, layer + 1):
+            x = self._tower.blocks[number - 1](x)
             if number in self.layers:
                 kept[str(number)] = x[0].half()
-        draft = path.with_suffix(".tmp")
+        draft = self._paths[i].with_suffix(".tmp")
         safetensors.torch.save_file(kept, draft)
-        draft.replace(path)
-        return {layer: kept[str(layer)].float() for layer in self.layers}
+        draft.replace(self._paths[i])
+        return kept[str(layer)].float()
 
     def norm(self, x: Tensor) -> Tensor:
         """As the tower's."""
@@ -78,9 +84,5 @@ class _StoredBlock:
         self._tower, self._number = tower, number
 
     def __call__(self, x: Tensor, mask: Any = None) -> Tensor:
-        """The output that was stored; those before the first stored one are never looked at."""
-        if self._number < self._tower.layers[0]:
-            return x
-        if self._number not in self._tower.layers:
-            return torch.full_like(x, torch.nan)  # a recipe that reads it gets no score
-        return self._tower.now[self._number]
+        """The output that was stored, or NaN: a recipe that reads another block gets no score."""
+        return self._tower.output(self._number) if self._number in self._tower.layers else torch.full_like(x, torch.nan)

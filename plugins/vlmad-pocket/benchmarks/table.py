@@ -1,11 +1,10 @@
-"""Rows of ``accuracy.py`` and ``learned.py`` as Markdown: ``python table.py accuracy|learned FILE.jsonl ...``."""
+"""Rows of ``learned.py`` as Markdown: ``python table.py FILE.jsonl ...``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,33 +17,10 @@ Rows = list[dict[str, Any]]
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description="Rows as Markdown.")
-    parser.add_argument("kind", choices=["accuracy", "learned"])
     parser.add_argument("files", nargs="+", type=Path)
     arguments = parser.parse_args()
     rows = [json.loads(line) for file in arguments.files for line in file.read_text().splitlines()]
-    sys.stdout.writelines(f"{line}\n" for line in (accuracy if arguments.kind == "accuracy" else learned)(rows))
-
-
-def accuracy(rows: Rows) -> Iterable[str]:
-    """A block for each recipe and size; a row for each set and number of normal images."""
-    blocks: dict[tuple[str, int], Rows] = defaultdict(list)
-    for row in rows:
-        blocks[row["recipe"], row["size"]].append(row)
-    for (recipe, size), mine in blocks.items():
-        yield f"\n**{recipe}, {size} px**\n"
-        yield "| set | good + defective | normals | image AUROC (95 %) | AP | F1max | pixel AUROC | AUPRO |"
-        yield "|---|---|---|---|---|---|---|---|"
-        for row in mine:
-            spread = f" ± {row['auroc_spread']:.3f}" if row["shots"] else ""
-            pixel = f"{row['pixel_auroc']:.3f} | {row['aupro']:.3f}" if "pixel_auroc" in row else " | "
-            low, high = row["auroc_low"], row["auroc_high"]
-            yield (
-                f"| {row['set']} | {row['good']} + {row['bad']} | {row['shots']} | {row['auroc']:.3f}{spread} "
-                f"({low:.2f} to {high:.2f}) | {row['ap']:.3f} | {row['f1max']:.3f} | {pixel} |"
-            )
-        for shots in sorted({row["shots"] for row in mine}):
-            values = [row["auroc"] for row in mine if row["shots"] == shots]
-            yield f"| **mean of {len(values)} sets** | | {shots} | **{np.mean(values):.3f}** | | | | |"
+    sys.stdout.writelines(f"{line}\n" for line in learned(rows))
 
 
 def learned(rows: Rows) -> Iterable[str]:

@@ -56,7 +56,7 @@ _QUALITY: dict[str, dict[str, Any]] = {
 
 def _spec(*, few_shot: bool) -> dict[str, Any]:
     """Patches of the last block against words; few-shot: also those of two middle blocks against a memory."""
-    words = {"use": "vlmad-core:text-match", "config": {"levels": ["block*"], "image": "both"}}
+    words = {"use": "vlmad-core:text-match", "config": {"levels": ["block*"], "image": "both", "top": 0.01}}
     memory = {"use": "vlmad-core:memory", "config": {"levels": ["raw*"], "top": 0.01, "max_rows": 16_384}}
     # Of the nine blocks that lead to the words: blocks 7 and 8, as deep in the published twelve as SubspaceAD looks.
     layers = {"layers": [-1], "space": "both", "raw_layers": "75%-90%"} if few_shot else {"layers": [-1]}
