@@ -36,7 +36,7 @@ def by_number(rows: list[Row]) -> Iterator[str]:
 
 def before_and_now(rows: list[Row], before: list[Row]) -> Iterator[str]:
     """Image AUROC and AUPRO of the first version beside those of now, on each set."""
-    ways: list[Way] = [_WORDS[0], _WORDS[2], _FOUR[0], _FOUR[2]]
+    ways: list[Way] = [*_WORDS[:2], *_FOUR[:2]]
     old = [("pocket", 0), ("pocket-few-shot", 4), ("patch-memory", 4)]
     heads = ["words", "words and 4 normal", "patch-memory, 4 normal"]
     yield from _head(["set", *(f"before: {head}" for head in heads), *(f"now: {_label(way)}" for way in ways)])
