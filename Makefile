@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 PLUGINS = $(wildcard plugins/vlmad-*)
 CODE    = vlmad_core plugins tests docs benchmarks
 
-.PHONY: help demo test test-all browser venv check lint types layers unit format wheels docs gallery pages parity wheelhouse runtime sbom licences release benchmark accuracy verdicts line learned clean
+.PHONY: help demo test test-all browser venv check lint types layers unit format wheels docs gallery pages parity wheelhouse runtime sbom licences release benchmark gpu accuracy verdicts line learned clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -103,6 +103,9 @@ benchmark:  ## speed against anomalib and against loops of the papers' cost stru
 	$(BIN)/python plugins/vlmad-pocket/benchmarks/speed.py
 	$(BIN)/python tests/benchmarks/aupro.py
 	$(if $(SETS),$(BIN)/python tests/benchmarks/sharing.py --data $(firstword $(SETS)),@echo "no data set in DATA=$(DATA), so shared features are not timed")
+
+gpu:  ## speed, share of the hardware and agreement with float32 of every recipe on this device, in gpu.jsonl; goes on after a stop
+	$(BIN)/python tests/benchmarks/gpu.py --out $(or $(OUT),gpu.jsonl)
 
 DATA ?= data
 SETS = $(wildcard $(DATA)/*/)

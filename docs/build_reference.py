@@ -14,6 +14,7 @@ from vlmad_core.registry.registry import Entry, default_registry
 DOCS = Path(__file__).parent
 KINDS = {"backbone": "Backbones", "extractor": "Extractors", "prompts": "Prompts", "scorer": "Scorers"}
 KINDS |= {"dataset": "Layouts of data sets", "recipe": "Recipes", "opinion": "Second opinions", "command": "Commands"}
+KINDS |= {"executor": "Executors"}
 
 
 def pages() -> dict[Path, str]:

@@ -21,6 +21,7 @@ DOCS = Path(__file__).parent
 RESULTS = DOCS / "results"
 _BETWEEN = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _VERDICTS = runpy.run_path(str(DOCS / "verdict_tables.py"))
+_HARDWARE = runpy.run_path(str(DOCS / "hardware_tables.py"))
 _LINE = runpy.run_path(str(DOCS / "line_tables.py"))
 _ACCURACY = runpy.run_path(str(DOCS / "accuracy_tables.py"))
 _BENCHMARKS = runpy.run_path(str(DOCS.parent / "plugins" / "vlmad-pocket" / "benchmarks" / "table.py"))
@@ -32,7 +33,7 @@ def pages() -> dict[Path, str]:
     """Every page that has a table, with tables that are up to date."""
     every = [
         *DOCS.glob("inspection.md"),
-        *DOCS.glob("howto/watch.md"),
+        *(DOCS / "howto" / f"{name}.md" for name in ("export", "speed", "watch")),
         *sorted(DOCS.glob("methods/*.md")),
         *sorted(DOCS.parent.glob("plugins/*/README.md")),
     ]
@@ -155,6 +156,8 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "verdicts of usual rules": lambda: _VERDICTS["usual"](rows("verdicts")),
     "line": lambda: _LINE["alarms"](rows("line")),
     "line, frames that depend": lambda: _LINE["dependence"](rows("line")),
+    "precision drift": lambda: _HARDWARE["drift"](rows("precision-drift")),
+    "exported files": lambda: _HARDWARE["exported"](rows("exported")),
     "foreground": partial(equal_rows_joined, "foreground"),
     **{f"parity {table}": partial(parity, table) for table in STAGES},
 }

@@ -2,7 +2,8 @@
 
 ``python docs/build_tiles.py DATA OUT`` makes two sheets of paper of 4000 x 3000 pixels from the crops of PIPED (DATA
 holds ``piped/``), draws a scratch on one of them, judges both by `pocket` as a whole and in tiles, each in a process of
-its own, and prints one line each: scores, the map at the scratch and at its highest, seconds, and peak memory.
+its own, and prints one line each: scores, the map at the scratch and at its highest, seconds (of the clock and of the
+processor), and peak memory. ``--megapixels 50`` makes the sheets larger, ``--ways "in tiles (auto)"`` takes one way.
 ``--picture FILE`` draws what such a run left in OUT: the sheet, the squashed way and the tiles side by side.
 
 The sheets are real texture, but no photo of a whole sheet: crops of 128 x 128 pixels, turned and mirrored, that fade
@@ -80,9 +81,9 @@ def measure(image: Path, way: str, few_shot: Path | None, threads: int, map_file
     if few_shot is not None:
         detector.fit([few_shot], "paper")
     detector.predict(np.zeros((64, 64), np.uint8), "paper")  # texts and threads are ready
-    before, started = _peak(), time.perf_counter()
+    before, started, used = _peak(), time.perf_counter(), time.process_time()
     found = detector.predict(image, "paper")
-    seconds = time.perf_counter() - started
+    seconds, used = time.perf_counter() - started, time.process_time() - used
     values = found.raw_map
     row, column = found.peak
     down, across = found.size[0] / values.shape[0], found.size[1] / values.shape[1]
@@ -103,6 +104,7 @@ def measure(image: Path, way: str, few_shot: Path | None, threads: int, map_file
         "highest": round(float(values.max()), 4),
         "map": list(values.shape),
         "seconds": round(seconds, 2),
+        "processor_seconds": round(used, 2),
         "peak_mb": round(_peak()),
         "more_mb": round(_peak() - before),
     }
@@ -157,6 +159,8 @@ def main() -> int:
     parser.add_argument("--paper", default="PA_BTN01_RL")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--few-shot", action="store_true", help="Compare with a third sheet, without a scratch.")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--megapixels", type=float, default=HEIGHT * WIDTH / 1e6)
     parser.add_argument("--picture", type=Path, help="Draw the maps of an earlier run.")
     parser.add_argument("--one", nargs=2, metavar=("IMAGE", "WAY"), help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -172,11 +176,13 @@ def main() -> int:
         return 0
     paper = given.data / "piped" / given.paper
     test, train = sorted((paper / "test/good").iterdir()), sorted((paper / "train/good").iterdir())
-    clean = sheet(test, 0)
+    side = (given.megapixels * 1e6 / (HEIGHT * WIDTH)) ** 0.5
+    size = round(HEIGHT * side), round(WIDTH * side)
+    clean = sheet(test, 0, size)
     clean.save(given.out / "clean.jpg", quality=95)
     scratched(clean).save(given.out / "scratched.jpg", quality=95)
-    sheet(train, 1).save(given.out / "normal.png")
-    for way in WAYS:
+    sheet(train, 1, size).save(given.out / "normal.png")
+    for way in given.ways:
         for name in ("clean", "scratched"):
             words = [str(given.data), str(given.out), "--threads", str(given.threads)]
             words += ["--few-shot"] if given.few_shot else []

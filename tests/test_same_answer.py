@@ -432,5 +432,5 @@ def test_a_benchmark_of_a_detector_scores_as_the_detector_itself_does(registry, 
 
 def test_bits_given_to_a_training_command_are_those_of_its_detector(registry, monkeypatch):
     monkeypatch.setattr("vlmad_core.cli.detector.resolve_choice", lambda choice: resolve(BOTH, registry=registry))
-    monkeypatch.setattr("vlmad_core.pipeline.build.default_registry", lambda: registry)
+    monkeypatch.setattr("vlmad_core.pipeline.construct.default_registry", lambda: registry)
     assert build_unfitted(Choice(bits=12)).preprocess.bits == 12

@@ -237,3 +237,32 @@ def test_reasons_add_up_in_json_lines(vlmad: Vlmad, pictures: Path) -> None:
         assert sum(one["value"] for one in line["reasons"]) == pytest.approx(line["score"], abs=1e-5)
         assert any("damaged nut" in one["label"] for one in line["reasons"])
         assert line["nearest_normal"] is None
+
+
+def test_two_devices_give_the_lines_of_one(vlmad, pictures, normals):
+    arguments = ["predict", pictures, "-r", "remember", "-n", normals, "--quiet", "--batch-size", 1]
+    one = vlmad(*arguments, "--device", "cpu")
+    two = vlmad(*arguments, "--device", "cpu,cpu")
+    assert one.code == two.code == 0
+    assert one.out == two.out
+
+
+def test_a_second_device_that_is_not_there_is_refused(vlmad, pictures):
+    seen = vlmad("predict", pictures, "-r", "words", "-c", "nut", "--device", "cpu,cuda:99")
+    assert seen.code == 1 and "device 'cuda:99' is not there" in seen.err
+
+
+def test_compile_says_what_it_did(vlmad, pictures, monkeypatch):
+    def fails(*arguments, **options):
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr("torch.compile", fails)
+    seen = vlmad("predict", pictures, "-r", "words", "-c", "nut", "--batch-size", 1, "--compile", "reduce-overhead")
+    assert seen.code == 0
+    assert "not compiled: the compiler failed (RuntimeError: no compiler here)." in " ".join(seen.err.split())
+
+
+def test_precision_is_an_option_of_the_backbone(vlmad, pictures):
+    seen = vlmad("predict", pictures, "-r", "words", "-c", "nut", "--precision", "bf16")
+    assert seen.code == 1 and "backbone.config.dtype: no such option of 'tiny'" in seen.err
+    assert vlmad("predict", pictures, "-r", "words", "--precision", "int8").code == 2

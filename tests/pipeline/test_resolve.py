@@ -215,7 +215,7 @@ def test_device_goes_to_the_backbone_and_not_into_what_is_saved(monkeypatch, tmp
     registry = memory_registry(backbones=[TINY, part])
     monkeypatch.setattr("vlmad_core.registry.entry.import_module", lambda _: __import__("sys").modules[__name__])
     monkeypatch.setattr(
-        "vlmad_core.pipeline.build.find_device", lambda name: torch.device("meta" if name == "auto" else name)
+        "vlmad_core.pipeline.construct.find_device", lambda name: torch.device("meta" if name == "auto" else name)
     )
     made = make_backbone(PartSpec(use="there"), registry=registry)
     assert made.provenance["device"] == "meta"

@@ -16,7 +16,7 @@ from vlmad_core.contracts.image_size import ImageSize
 from vlmad_core.contracts.images import Preprocess, read, view_batches
 from vlmad_core.contracts.ops import resize
 from vlmad_core.contracts.parts import Extractor, Scorer
-from vlmad_core.contracts.tiles import Tiles
+from vlmad_core.contracts.tiles import MAX_MAP, Tiles
 from vlmad_core.contracts.views import View, Views
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
 from vlmad_core.inspection.regions import find_regions
@@ -243,6 +243,17 @@ def test_tiles_of_an_image_are_not_compared_with_nothing(registry):
         detector.predict(large(1, side=320)[0])
 
 
+def test_image_that_is_too_small_for_tiles_is_not_compared_with_tiles_alone(registry, tmp_path):
+    detector = few_shot(registry, tiles="auto").fit(large(2, side=320))
+    again = load(detector.save(tmp_path / "d"), registry=registry)
+    for one in (detector, again):
+        assert one.predict(large(1, side=320)[0]).tiles == 49
+        with pytest.raises(ImageError, match="64 x 64 pixels are too few for tiles, and every normal image was read"):
+            one.predict(large(1, side=64)[0])
+    mixed = detector.fit(large(1, side=64), keep=True)
+    assert mixed.predict(large(1, side=64)[0]).tiles == 0
+
+
 def test_in_a_folder_only_the_image_that_has_nothing_to_be_compared_with_fails(registry, tmp_path):
     detector = few_shot(registry, tiles="auto").fit(large(2, side=64))
     for i, side in enumerate([64, 320, 60]):
@@ -446,6 +457,29 @@ def test_odd_shapes_are_judged(way, shape):
     assert found.size == shape
     assert found.anomaly_map.shape == shape
     assert found.is_finite
+
+
+def test_50_megapixels_are_judged_in_tiles_with_a_bounded_map_and_the_dot_in_its_place():
+    image = np.full((5774, 8660, 3), 100, np.uint8)
+    image[4000:4040, 7000:7040] = 255
+    found = brightness(Views((ImageSize((32, 32)),), Tiles(side=640))).predict(image)
+    assert found.size == (5774, 8660)
+    assert found.tiles == 216
+    assert found.raw_map.size <= MAX_MAP
+    assert abs(found.peak[0] - 4020) <= 80  # half a patch of a tile
+    assert abs(found.peak[1] - 7020) <= 80
+
+
+@pytest.mark.parametrize("shape", ODD)
+@pytest.mark.parametrize("tiles", ["auto", "3", "100px"])
+def test_normal_images_and_images_may_be_of_odd_shapes_with_a_memory_and_tiles(registry, shape, tiles):
+    detector = few_shot(registry, tiles=int(tiles) if tiles == "3" else tiles)
+    image = np.full((*shape, 3), 128, np.uint8)
+    detector.fit([image, image])
+    found = detector.predict(image)
+    assert found.is_finite
+    assert found.anomaly_map.shape == shape
+    assert found.score == pytest.approx(0, abs=1e-5)  # it is one of the normal images
 
 
 @pytest.mark.parametrize("changes", [{"image_size": "fit:64"}, {"scales": [32, 64]}])

@@ -37,6 +37,7 @@ def everything() -> list[Subject]:
             if subject.kind in (
                 "command",
                 "opinion",
+                "executor",
             ):  # tested by its plugin and test_every_command_of_a_plugin_has_help
                 continue
             config = WITH_WEIGHTS.get(subject.name)

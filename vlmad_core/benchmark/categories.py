@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 from vlmad_core.benchmark.plan import BenchmarkPlan
@@ -105,7 +105,7 @@ def find_categories(plan: BenchmarkPlan, registry: Registry) -> Iterator[Categor
             hint = did_you_mean(unknown, there)
             raise ConfigError(f"plan.{what}: no category '{unknown}' in the data.{hint} There are: {', '.join(there)}.")
     for name, data in found.items():
-        contents = _contents(data)
+        contents = _Contents(data)
         for category, samples in groups[name].items():
             if not plan.categories or category in plan.categories:
                 yield _category(plan, name, data, category, samples, contents)
@@ -119,9 +119,18 @@ def _by_category(data: Dataset) -> dict[str, list[Sample]]:
     return groups
 
 
-def _contents(data: Dataset) -> Callable[[], frozenset[str]]:
+@dataclass(frozen=True, eq=False)
+class _Contents:
     """Computed when a detector asks what it was trained on, once for all categories of a data set."""
-    return cache(lambda: frozenset(contents_of(data, most=None)))
+
+    data: Dataset
+
+    def __call__(self) -> frozenset[str]:
+        return self._found
+
+    @cached_property
+    def _found(self) -> frozenset[str]:
+        return frozenset(contents_of(self.data, most=None))
 
 
 def _category(

@@ -7,7 +7,7 @@ memory, or on the disk where that is too small, until the category is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from vlmad_core.benchmark.feature_store import FeatureStore
 from vlmad_core.benchmark.tower import RememberingTower
 from vlmad_core.contracts.data import Features, TextEmbeddings
+from vlmad_core.contracts.device import to_device
 from vlmad_core.contracts.images import ImageLike, Picture, read, view_batches
 from vlmad_core.contracts.parts import Extractor
 from vlmad_core.contracts.towers import Backbone
@@ -83,7 +84,7 @@ class SharedFeatures:
         batch_size: int = 8,
         memory: float = 2e9,
         workers: int = 2,
-        bits: int | None = None,
+        bits: int | str | None = None,
         views: Views | None = None,
     ) -> None:
         self._tower, self._backbone, self._extractors = tower, backbone, dict(extractors)
@@ -100,16 +101,20 @@ class SharedFeatures:
         self.views: dict[int, tuple[View, ...]] = {}
         self.failed: dict[str, str] = {}
 
-    def extract(self, progress: Callable[[int], None] | None = None) -> None:
-        """Encode every image with every extractor; ``progress`` is called with the number of images done."""
+    def extract(self) -> None:
+        """Encode every image with every extractor."""
+        for _ in self.extract_steps():
+            pass
+
+    def extract_steps(self) -> Iterator[int]:
+        """As :meth:`extract`; gives the number of images done, batch after batch."""
         self._batches, self._parts, self._row, done = [], [], {}, 0
         for is_test, images in ((True, self._images[: self._tests]), (False, self._images[self._tests :])):
             with closing(self._read(images, self._batch_size)) as batches:
                 for pictures in batches:  # no batch has both
                     self._extract(list(range(done, done + len(pictures))), pictures)
                     done += len(pictures)
-                    if progress is not None:
-                        progress(done)
+                    yield done
             if is_test:
                 self._test_batches = len(self._batches)
 
@@ -176,7 +181,7 @@ class SharedFeatures:
         """Features of the images that can be read, by several extractors in one pass of the tower."""
         keys = list(keys)
         for rows, views, images in view_batches([picture for picture in pictures if not picture.error]):
-            pixels = images.to(self._backbone.device, self._backbone.dtype)
+            pixels = to_device(images, self._backbone.device, self._backbone.dtype)
             found: dict[str, Features] = {}
             with torch.no_grad():  # not inference_mode: what a memory bank keeps may later stand in a graph
                 for key in keys:

@@ -11,7 +11,6 @@ from typing import Any, Self
 
 from vlmad_core.benchmark.cells import Cell
 from vlmad_core.benchmark.plan import BenchmarkPlan
-from vlmad_core.contracts.towers import Backbone
 from vlmad_core.datasets.content import known_hashes
 from vlmad_core.errors import ConfigError
 from vlmad_core.files import LockedFolder, differences, mark_written, read_record, write_record, write_whole
@@ -83,17 +82,21 @@ class BenchmarkFolder:
         """Forget cells that failed, so that they are tried again."""
         self._file.drop([cell for cell, row in self.rows.items() if row["status"] == "failed"])
 
-    def check_weights(self, backbone: Backbone, cell: Cell) -> None:
+    def check_weights(self, backbone: str, spec: str, now: str) -> None:
         """Refuse to mix the results of two backbones with the same name and options.
+
+        Args:
+            backbone: Its label.
+            spec: As JSON.
+            now: Hash of its weights.
 
         Raises:
             ConfigError: Earlier rows were made with other weights.
         """
-        key, now = cell.spec.backbone.model_dump_json(), backbone.provenance.get("sha256", "")
-        before = self._record["weights"].setdefault(key, now)
+        before = self._record["weights"].setdefault(spec, now)
         if before != now:
             raise ConfigError(
-                f"{self.path}: has rows of '{cell.backbone}' with other weights (sha256 {before[:12]}, these are "
+                f"{self.path}: has rows of '{backbone}' with other weights (sha256 {before[:12]}, these are "
                 f"{now[:12]}). Use the same weights, another --out, or --overwrite."
             )
         self._write_record()

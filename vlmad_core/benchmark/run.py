@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.benchmark.cells import Cell, build_cell, find_cells, pipeline_key
-from vlmad_core.benchmark.evaluate import evaluate_cell, row_of, write_scores
-from vlmad_core.benchmark.features import SharedFeatures, SharedTextEmbeddings, extractor_key, failure_message
+from vlmad_core.benchmark.cells import Cell, find_cells
+from vlmad_core.benchmark.distribute import distribute
+from vlmad_core.benchmark.evaluate import row_of, write_scores
 from vlmad_core.benchmark.folder import BenchmarkFolder
-from vlmad_core.benchmark.ground_truth import GroundTruth
 from vlmad_core.benchmark.plan import BenchmarkPlan, read_plan
+from vlmad_core.benchmark.run_cells import (
+    BackboneLoaded,
+    BackbonePasses,
+    CellEvent,
+    CellMessage,
+    CellRow,
+    CellStep,
+    run_cells,
+)
 from vlmad_core.benchmark.timing import time_cells
-from vlmad_core.benchmark.tower import RememberingTower
-from vlmad_core.contracts.towers import Backbone
 from vlmad_core.datasets.base import Dataset
 from vlmad_core.datasets.problems import problem_messages
-from vlmad_core.errors import VlmadError
-from vlmad_core.pipeline.build import make_backbone
-from vlmad_core.pipeline.pipeline import Pipeline
+from vlmad_core.errors import ConfigError, VlmadError
 from vlmad_core.registry.registry import Registry, default_registry
 from vlmad_core.report.rows import Row
 
@@ -85,6 +90,7 @@ def run_benchmark(
     progress: Callable[[BenchmarkProgress], None] | None = None,
     on_message: Callable[[str], None] | None = None,
     registry: Registry | None = None,
+    executor: Executor | None = None,
 ) -> BenchmarkResults:
     """Run every cell of a plan that has no row yet; the same call after a stop, whatever stopped it, goes on.
 
@@ -99,9 +105,12 @@ def run_benchmark(
         progress: Called as it goes.
         on_message: Called with sentences worth knowing.
         registry: Where to look for parts.
+        executor: Shares the cells out to other processes or machines, a backbone and category at a time; this process
+            alone writes. None: every cell runs here. It must be able to pickle, and it finds parts where it runs.
 
     Raises:
-        ConfigError: A plan that cannot be run, or ``out`` holds the results of another one.
+        ConfigError: A plan that cannot be run, or ``out`` holds the results of another one; both a registry and an
+            executor.
         UnknownComponentError: A name that nobody offers.
         VlmadError: The disk is full, or cannot be written to.
         KeyboardInterrupt: Ctrl-C, after everything is in order; the text says what is safe.
@@ -109,13 +118,21 @@ def run_benchmark(
     >>> plan = {"data": "data/piped", "methods": ["winclip", "patch-memory"], "backbones": "pocket", "shots": [0, 4]}
     >>> vlmad_core.run_benchmark(plan, out="runs/piped").rows[0]["image_auroc"]  # doctest: +SKIP
     """
+    if executor is not None and registry is not None:
+        raise ConfigError("an executor finds the parts where it runs; give run_benchmark a registry or an executor.")
     plan, registry = read_plan(plan), registry or default_registry()
     cells = find_cells(plan, registry)
     with BenchmarkFolder(Path(out), plan, extend=extend, overwrite=overwrite) as folder:
         if retry:
             folder.drop_failed()
         run = _Run(
-            plan, cells, folder, registry, progress or (lambda progress: None), on_message or (lambda text: None)
+            plan,
+            cells,
+            folder,
+            registry,
+            executor,
+            progress or (lambda progress: None),
+            on_message or (lambda text: None),
         )
         try:
             run.check_data()
@@ -140,10 +157,12 @@ class _Run:
         cells: Sequence[Cell],
         folder: BenchmarkFolder,
         registry: Registry,
+        executor: Executor | None,
         progress: Callable[[BenchmarkProgress], None],
         on_message: Callable[[str], None],
     ) -> None:
         self.plan, self.cells, self.folder, self.registry = plan, cells, folder, registry
+        self.executor = executor
         self.progress, self.on_message = progress, on_message
         self.passes: dict[str, Counter[str]] = {}
         self.done = sum(cell.key in folder.rows for cell in cells)
@@ -168,8 +187,11 @@ class _Run:
             if cell.status != "waiting":
                 self._add(row_of(cell))
         waiting = [cell for cell in missing if cell.status == "waiting"]
+        if self.executor is not None:
+            self._keep(distribute(waiting, self.plan, self.executor))
+            return
         for _, group in groupby(waiting, key=lambda cell: cell.spec.backbone):
-            self._backbone(list(group))
+            self._keep(run_cells(list(group), self.plan, self.registry, self.folder.path / ".features"))
 
     def time(self) -> None:
         """Every method that has results."""
@@ -193,114 +215,23 @@ class _Run:
             self.on_message(note)
         return results
 
-    def _backbone(self, cells: Sequence[Cell]) -> None:
-        """All cells of one backbone; its weights are loaded once."""
-        self._report(f"loading {cells[0].backbone}")
-        try:
-            with warnings.catch_warnings(record=True) as raised:
-                warnings.simplefilter("always")
-                backbone = make_backbone(cells[0].spec.backbone, device=self.plan.device, registry=self.registry)
-        except Exception as error:
-            return self._fail(cells, error)
-        self._pass_on(raised)
-        self.folder.check_weights(backbone, cells[0])
-        tower, text_embeddings = RememberingTower(backbone.vision), SharedTextEmbeddings()
-        pipelines: dict[tuple[str, str], Pipeline | Exception] = {}
-        for cell in cells:
-            key = pipeline_key(cell)
-            if key not in pipelines:
-                pipelines[key] = self._build(cell, backbone)
-        height, width = backbone.preprocess.size
-        counts = self.passes.setdefault(f"{cells[0].backbone} {height} x {width}", Counter())
-        for _, group in groupby(cells, key=lambda cell: id(cell.category)):
-            read_alike: dict[Any, list[Cell]] = {}  # other bits or views are other pixels, so other features
-            for cell in group:
-                pipeline = pipelines[pipeline_key(cell)]
-                how = (getattr(pipeline, "bits", None), getattr(pipeline, "views", None))
-                read_alike.setdefault(how, []).append(cell)
-            for alike in read_alike.values():
-                self._category(alike, backbone, tower, text_embeddings, pipelines, counts)
-        counts["passes"] += tower.images
-        counts["blocks"] += tower.blocks_run
-        counts["blocks_without_sharing"] += tower.blocks_asked
-        return None
-
-    def _build(self, cell: Cell, backbone: Backbone) -> Pipeline | Exception:
-        try:
-            with warnings.catch_warnings(record=True) as raised:
-                warnings.simplefilter("always")
-                pipeline = build_cell(cell, backbone, self.registry)
-        except Exception as error:
-            return error
-        self._pass_on(raised)
-        return pipeline
-
-    def _category(
-        self,
-        cells: Sequence[Cell],
-        backbone: Backbone,
-        tower: RememberingTower,
-        text_embeddings: SharedTextEmbeddings,
-        pipelines: Mapping[tuple[str, str], Pipeline | Exception],
-        counts: Counter[str],
-    ) -> None:
-        """All cells of one backbone and category: features once, then cell by cell."""
-        ready: list[tuple[Cell, Pipeline, str]] = []
-        for cell in cells:
-            pipeline = pipelines[pipeline_key(cell)]
-            if isinstance(pipeline, Exception):
-                self._fail([cell], pipeline)
-            else:
-                ready.append((cell, pipeline, extractor_key(pipeline, cell.detector)))
-        if not ready:
-            return
-        category = cells[0].category
-        normals = list({id(s): s for cell, _, _ in ready for s in cell.references}.values())
-        samples = [*category.test_samples, *normals]
-        index = {id(sample): i for i, sample in enumerate(samples)}
-        features = SharedFeatures(
-            tower,
-            backbone,
-            [sample.image for sample in category.test_samples],
-            [sample.image for sample in normals],
-            {key: pipeline.extractor for _, pipeline, key in ready},
-            self.folder.path / ".features",
-            batch_size=self.plan.batch_size,
-            memory=self.plan.memory_gb * 1e9,
-            workers=self.plan.workers,
-            bits=ready[0][1].bits,
-            views=ready[0][1].views,
-        )
-        where = f"{cells[0].backbone}, {category.dataset}/{category.name}"
-        try:
-            features.extract(lambda done: self._report(f"{where}: features of {done} of {len(samples)} images"))
-            counts["images"] += len(samples) - len(features.unreadable)
-            truth = GroundTruth(
-                category.test_samples,
-                features.unreadable,
-                features.sizes,
-                cells[0].resolution,
-                saturated=category.saturated,
-            )
-            for problem in truth.problems:
-                self.on_message(f"{category.dataset}/{category.name}: {problem}")
-            for cell, pipeline, key in ready:
-                self._report(f"{where}: {cell.method}, {cell.shots} shots, seed {cell.seed}")
-                try:
-                    row, scores = evaluate_cell(
-                        cell, pipeline, features, key, text_embeddings, truth, [index[id(s)] for s in cell.references]
-                    )
-                except Exception as error:  # a cell that cannot be done is a row; the others go on
-                    self._add(row_of(cell, pipeline, status="failed", error=failure_message(error)))
-                else:
-                    write_scores(self.folder.path / "scores", cell.key, scores)
-                    self._add(row)
-        finally:
-            features.close()
-
-    def _fail(self, cells: Iterable[Cell], error: Exception) -> None:
-        for cell in cells:
-            self._add(row_of(cell, status="failed", error=failure_message(error)))
+    def _keep(self, events: Generator[CellEvent]) -> None:
+        """Write what is done as it comes."""
+        with closing(events):
+            for event in events:
+                match event:
+                    case CellStep():
+                        self._report(event.message)
+                    case CellMessage():
+                        self.on_message(event.text)
+                    case BackboneLoaded():
+                        self.folder.check_weights(event.backbone, event.spec, event.sha256)
+                    case CellRow():
+                        if event.scores is not None:
+                            write_scores(self.folder.path / "scores", event.row["cell"], event.scores)
+                        self._add(event.row)
+                    case BackbonePasses():
+                        self.passes.setdefault(event.name, Counter()).update(event.counts)
 
     def _add(self, row: Row) -> None:
         self.folder.append(row)
@@ -308,7 +239,3 @@ class _Run:
 
     def _report(self, message: str) -> None:
         self.progress(BenchmarkProgress(self.done, len(self.cells), message))
-
-    def _pass_on(self, raised: Iterable[warnings.WarningMessage]) -> None:
-        for text in dict.fromkeys(str(warning.message) for warning in raised):
-            self.on_message(text)

@@ -11,7 +11,8 @@ from torch import Tensor
 from vlmad_core.contracts.data import Features, TextEmbeddings
 from vlmad_core.contracts.ops import l2_normalize
 from vlmad_core.contracts.parts import Prompts, Sentence, TextParts
-from vlmad_core.contracts.towers import Backbone, TextTower, encode_text
+from vlmad_core.contracts.text_encoding import encode_text
+from vlmad_core.contracts.towers import Backbone, TextTower
 
 if TYPE_CHECKING:
     from vlmad_core.builtin.plugin import TemplatesConfig

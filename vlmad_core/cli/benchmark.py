@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlmad_core.cli import options, planned, terminal
+from vlmad_core.cli import executors, options, planned, terminal
 from vlmad_core.cli.choice import Quality
 from vlmad_core.cli.names import complete
 from vlmad_core.cli.report import bar
+from vlmad_core.cli.torch_import import import_torch
 
 if TYPE_CHECKING:
     from vlmad_core.benchmark.estimate import Estimate
@@ -169,6 +170,9 @@ def benchmark_command(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images through the backbone at a time.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode images; 2 by default.")] = None,
     threads: options.Threads = None,
+    executor: executors.ExecutorName = None,
+    executor_set: executors.ExecutorSetting = None,
+    ray: executors.OnRay = False,
 ) -> None:
     """Compare methods: every one on every backbone, category, number of normal images and seed that fits.
 
@@ -201,10 +205,10 @@ def benchmark_command(
     chosen = planned.chosen(plan, {name: value for name, value in asked.items() if value})
     if out is None and not plan_only:
         raise typer.BadParameter("give a folder for the results: --out FOLDER; or --plan to see what would run.")
+    if ray and executor not in (None, "ray"):
+        raise typer.BadParameter(f"--ray is short for --executor ray; got --executor {executor} as well.")
     if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+        import_torch(threads)
     wanted = False if quiet else progress
     if plan_only or not quiet:
         estimate = _estimate(chosen, None if overwrite else out, retry, wanted)
@@ -214,7 +218,9 @@ def benchmark_command(
         terminal.note(_summary(estimate))
     assert out is not None
     how = {"retry": retry, "extend": extend, "overwrite": overwrite, "speed": speed}
-    _report(_run(chosen, out, how, quiet, wanted), as_json, quiet)
+    with executors.chosen_executor("ray" if ray else executor, executor_set) as elsewhere:
+        results = _run(chosen, out, {**how, "executor": elsewhere}, quiet, wanted)
+    _report(results, as_json, quiet)
 
 
 def _run(plan: BenchmarkPlan, out: Path, how: dict[str, Any], quiet: bool, wanted: bool | None) -> BenchmarkResults:

@@ -16,6 +16,8 @@ from vlmad_core.cli import options, terminal
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import build, note_missing_name
 from vlmad_core.cli.report import bar
+from vlmad_core.cli.squeezed import note_squeezed_images
+from vlmad_core.cli.torch_import import import_torch
 from vlmad_core.cli.unquoted import QuotedCommand
 from vlmad_core.errors import ConfigError
 
@@ -82,15 +84,14 @@ def calibrate_command(
     from vlmad_core.contracts.images import find_images
 
     if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+        import_torch(threads)
     normals = find_images(paths)
     known = find_images(defects) if defects else None
     by = grouped(group)
     tell = (lambda text: None) if quiet else terminal.note
     pipeline = build(choice, tell).pipeline
     note_missing_name(pipeline, tell)
+    note_squeezed_images(pipeline, normals, tell)
     with bar("images", len(normals) + len(known or ()), False if quiet else progress) as shown:
         pipeline.calibrate(
             normals, by, known, batch_size=batch_size, renew=renew, progress=shown.reach, workers=workers

@@ -12,7 +12,18 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from vlmad_core.cli.names import complete, complete_setting
-from vlmad_core.cli.options import Bits, parse_scales, parse_settings, parse_size, parse_tiles
+from vlmad_core.cli.options import (
+    Bits,
+    Channels,
+    Field,
+    Window,
+    parse_scales,
+    parse_settings,
+    parse_size,
+    parse_tiles,
+    parse_values,
+)
+from vlmad_core.pipeline.arithmetic import Precision
 from vlmad_core.pipeline.defaults import default_recipe
 from vlmad_core.pipeline.resolve import KEEP, changes_of
 
@@ -45,9 +56,27 @@ class Choice:
     scales: str | None = None
     quality: str | None = None
     tiles: str | None = None
+    precision: str | None = None
+    field: str | None = None
     device: str = "auto"
     settings: Sequence[str] = ()
     bits: int | None = None
+    window: str | None = None
+    channels: str | None = None
+
+    @property
+    def values(self) -> int | str | None:
+        """How stored values are read, for ``Pipeline.bits``.
+
+        Raises:
+            typer.BadParameter: Options of the wrong form.
+        """
+        return parse_values(self.bits, self.window, self.channels)
+
+    @property
+    def devices(self) -> list[str]:
+        """Those that were named, divided by commas."""
+        return [name.strip() for name in self.device.split(",")]
 
     @property
     def recipe_or_default(self) -> str:
@@ -69,10 +98,14 @@ class Choice:
             scorers=list(self.scorers) or KEEP,
             weights=self.weights,
             model=self.model,
+            precision=self.precision,
             image_size=None if self.image_size is None else parse_size(self.image_size),
             scales=None if self.scales is None else parse_scales(self.scales),
             tiles=None if self.tiles is None else parse_tiles(self.tiles),
-            overrides=parse_settings(self.settings),
+            overrides={
+                **({} if self.field is None else {"prompts.config.states": self.field}),
+                **parse_settings(self.settings),
+            },
         )
 
     def words(self) -> list[str]:
@@ -88,6 +121,8 @@ class Choice:
             "image_size",
             "scales",
             "tiles",
+            "precision",
+            "field",
         ):
             value = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", value] if value is not None else []
@@ -164,7 +199,17 @@ _OPTIONS: dict[str, Any] = {
             autocompletion=lambda incomplete: _offered(incomplete, "off", "auto"),
         ),
     ],
-    "device": Annotated[str, _value("Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu.", "--device")],
+    "precision": Annotated[
+        Precision | None, _value("Of the backbone: fp32, bf16 or fp16; thresholds hold for one alone.", "--precision")
+    ],
+    "device": Annotated[
+        str,
+        _value(
+            "Such as cpu, cuda:1 or mps; auto: the first of cuda, mps and cpu; for `predict` also cuda:0,cuda:1.",
+            "--device",
+        ),
+    ],
+    "field": Field,
     "settings": Annotated[
         list[str] | None,
         _value(
@@ -175,8 +220,10 @@ _OPTIONS: dict[str, Any] = {
         ),
     ],
     "bits": Bits,
+    "window": Window,
+    "channels": Channels,
 }
-_ON_DEMAND = frozenset({"detector", "class_name", "normals", "bits"})
+_ON_DEMAND = frozenset({"detector", "class_name", "normals", "bits", "window", "channels", "precision"})
 """Options that only some commands have."""
 
 
@@ -186,13 +233,14 @@ def takes_choice(
     """Make of a command's parameter ``choice`` the options that choose a detector.
 
     Args:
-        on_demand: Those of ``detector``, ``class_name``, ``normals`` and ``bits`` that the command has.
+        on_demand: Those of ``detector``, ``class_name``, ``normals``, ``bits`` and ``precision`` that the command has.
         recipe_required: There is no default recipe.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
-        names = [one.name for one in fields(Choice) if one.name not in _ON_DEMAND or one.name in on_demand]
+        wanted = (*on_demand, *(("window", "channels") if "bits" in on_demand else ()))  # all say how values are read
+        names = [one.name for one in fields(Choice) if one.name not in _ON_DEMAND or one.name in wanted]
         defaults: dict[str, Any] = {"device": "auto"}
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command).parameters.values():

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vlmad_core.cli.choice import Choice
+from vlmad_core.cli.torch_import import import_torch
 from vlmad_core.contracts.find import special_file
-from vlmad_core.errors import ImageError
+from vlmad_core.errors import ConfigError, ImageError
 from vlmad_core.pipeline.defaults import PREFERRED, check_normal_images, take_few_shot
 from vlmad_core.pipeline.resolve import Resolved, resolve
 from vlmad_core.registry.registry import default_registry
 
 if TYPE_CHECKING:
+    from vlmad_core.pipeline.arithmetic import CompileMode
     from vlmad_core.pipeline.calibrate import Groups
     from vlmad_core.pipeline.pipeline import Pipeline
 
@@ -25,6 +27,7 @@ __all__ = [
     "BATCH",
     "Choice",
     "Detector",
+    "add_devices",
     "build",
     "build_unfitted",
     "note_batch",
@@ -78,6 +81,7 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
     if choice.detector is not None:
         return _load(choice)
     resolved = resolve_choice(choice)
+    import_torch()
     from vlmad_core.contracts.images import find_images
     from vlmad_core.pipeline.build import assemble
 
@@ -91,24 +95,51 @@ def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
     pipeline = assemble(resolved, device=choice.device)
     pipeline.check_trained()
     pipeline.class_name = choice.class_name
-    pipeline.bits = choice.bits
+    pipeline.bits = choice.values
     return Detector(pipeline, normals, {"normals": {str(path): _hash(path) for path in normals}})
+
+
+def add_devices(
+    pipeline: Pipeline, devices: Sequence[str], mode: CompileMode | None, tell: Callable[[str], None]
+) -> list[Pipeline]:
+    """Copies of a detector that is ready, on further devices; compiled, like itself, if asked."""
+    from vlmad_core.run.replicas import replicate
+
+    replicas = replicate(pipeline, devices)
+    if mode is not None:
+        for one in (pipeline, *replicas):
+            one.compile_extractor(mode, tell)
+    return replicas
 
 
 def build_unfitted(choice: Choice) -> Pipeline:
     """Build what was chosen, to be trained or given learned parts; a memory bank in it is fitted later."""
     resolved = resolve_choice(choice)
+    import_torch()
     from vlmad_core.pipeline.build import assemble
 
     pipeline = assemble(resolved, device=choice.device)
-    pipeline.bits = choice.bits
+    pipeline.bits = choice.values
     return pipeline
 
 
 def resolve_choice(choice: Choice) -> Resolved:
     """The recipe that was chosen, with what was exchanged in it; imports no part."""
     prefer = () if choice.recipe is not None else PREFERRED
+    if choice.field is not None:
+        _check_states(resolve(choice.recipe_or_default, replace(choice, field=None).changes(), prefer=prefer))
     return resolve(choice.recipe_or_default, choice.changes(), quality=choice.quality, prefer=prefer)
+
+
+def _check_states(resolved: Resolved) -> None:
+    """Refuse a field where there are no lists of states that it could replace."""
+    prompts = resolved.prompts
+    if prompts is None or "states" not in type(prompts.config).model_fields:
+        has = "no prompts" if prompts is None else f"prompts '{prompts.spec.name}', which have no list of states"
+        raise ConfigError(
+            f"{resolved.label} has {has}, so --field would change nothing. Leave it out, or choose prompts "
+            "'compositional', as recipe 'pocket' does."
+        )
 
 
 def note_missing_name(pipeline: Pipeline, tell: Callable[[str], None]) -> None:
@@ -144,13 +175,14 @@ def _load(choice: Choice) -> Detector:
             "--detector has its parts and its normal images already; give only --set, --class-name, --device, "
             "--weights, --model, --image-size, --scales or --tiles with it."
         )
+    import_torch()
     from vlmad_core.pipeline.build import is_exported, load
     from vlmad_core.pipeline.checkpoint import RECORD
 
     assert choice.detector is not None
     pipeline = load(choice.detector, overrides=choice.changes(), device=choice.device)
     pipeline.class_name = choice.class_name or pipeline.class_name
-    pipeline.bits = choice.bits or pipeline.bits
+    pipeline.bits = choice.values or pipeline.bits
     record = choice.detector.with_suffix(".json") if is_exported(choice.detector) else choice.detector / RECORD
     return Detector(pipeline, about={"detector": _hash(record)})
 

@@ -14,9 +14,11 @@ from vlmad_core.cli.calibrate import Group, calibration_lines, grouped
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import build, note_missing_name
 from vlmad_core.cli.report import bar
+from vlmad_core.cli.squeezed import note_squeezed_images
+from vlmad_core.cli.torch_import import import_torch
 
 
-@takes_choice("class_name", "bits")
+@takes_choice("class_name", "bits", "precision")
 def fit_command(
     normals: Annotated[list[str], typer.Argument(help="Normal images: files, folders, glob patterns.")],
     out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder of the detector; made if needed.")],
@@ -36,13 +38,12 @@ def fit_command(
     Without --recipe it is 'pocket-few-shot'; where another backbone is named, 'patch-memory'.
     """
     if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+        import_torch(threads)
     choice = replace(choice, normals=normals)
     tell = (lambda text: None) if quiet else terminal.note
     made = build(choice, tell)
     note_missing_name(made.pipeline, tell)
+    note_squeezed_images(made.pipeline, made.normals, tell)
     groups = grouped(group)
     with bar("normal images", len(made.normals), False if quiet else progress) as normal:
         made.fit(batch_size=batch_size, progress=normal.reach, workers=workers, calibrate=calibrate, groups=groups)

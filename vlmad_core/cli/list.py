@@ -32,5 +32,5 @@ def list_command(
 
 
 def _sorted(entries: list[Entry]) -> list[Entry]:
-    order = ["recipe", "backbone", "extractor", "prompts", "scorer", "dataset", "opinion", "command"]
+    order = ["recipe", "backbone", "extractor", "prompts", "scorer", "dataset", "opinion", "executor", "command"]
     return sorted(entries, key=lambda entry: (order.index(entry.kind), entry.name))

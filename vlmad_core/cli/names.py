@@ -30,6 +30,8 @@ SINGULAR = {
     "datasets": "dataset",
     "opinion": "opinion",
     "opinions": "opinion",
+    "executor": "executor",
+    "executors": "executor",
 }
 """What people type, to the kind that is meant."""
 
@@ -93,6 +95,6 @@ Kind = Annotated[
         metavar="[KIND]",
         callback=_kind,
         autocompletion=_complete_kind,
-        help="backbone, extractor, prompts, scorer, recipe, dataset or opinion; all if left out.",
+        help="backbone, extractor, prompts, scorer, recipe, dataset, opinion or executor; all if left out.",
     ),
 ]

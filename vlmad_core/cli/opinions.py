@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vlmad_core.cli import terminal
+from vlmad_core.cli.named_component import make_named
 from vlmad_core.cli.names import complete
-from vlmad_core.documents import parse_yaml
-from vlmad_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from vlmad_core.run.opinion import SecondOpinion
@@ -57,22 +56,11 @@ def make_opinion(name: str | None, settings: Sequence[str] | None) -> SecondOpin
                 "sets an option of a second opinion; name it with --judge.", param_hint="--judge-set"
             )
         return None
-    from vlmad_core.registry.registry import default_registry
-    from vlmad_core.registry.validate import validate
-
-    given: dict[str, Any] = {}
-    for setting in settings or ():
-        key, equals, value = setting.partition("=")
-        if not equals or not key.strip():
-            raise typer.BadParameter(f"wants NAME=VALUE, such as model=qwen2.5vl; got '{setting}'.")
-        given[key.strip()] = parse_yaml(value, f"--judge-set {key}: '{value}'")
-    entry = default_registry().get("opinion", name)
-    options = validate(entry.component.config, given, "--judge-set", entry.name)
     from vlmad_core.run.opinion import SecondOpinion
 
-    made = entry.load()(options)
-    if not isinstance(made, SecondOpinion):
-        raise ConfigError(f"opinion '{entry.full_name}': its target must make a SecondOpinion, got {made!r}.")
+    made: SecondOpinion = make_named(
+        "opinion", SecondOpinion, name, settings, option="--judge", example="model=qwen2.5vl"
+    )
     return made
 
 

@@ -7,22 +7,30 @@ from typing import Annotated, Any
 
 import typer
 
+from vlmad_core.contracts.values import Values, values_text
 from vlmad_core.documents import parse_yaml
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.arithmetic import CompileMode
 from vlmad_core.pipeline.input_spec import image_size_of, tiles_of
 
 __all__ = [
     "BatchSize",
     "Bits",
+    "Channels",
+    "Compile",
+    "Field",
     "ProgressFlag",
     "Quiet",
     "Threads",
+    "Window",
     "Workers",
     "parse_scales",
     "parse_settings",
     "parse_size",
     "parse_tiles",
+    "parse_values",
 ]
+
 
 BatchSize = Annotated[int, typer.Option(min=1, help="Images through the backbone at a time.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
@@ -30,7 +38,39 @@ Bits = Annotated[
     int | None,
     typer.Option(min=8, max=16, help="Of the values in 16-bit grey files, such as 12 for a 12-bit camera."),
 ]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        metavar="LOW,HIGH",
+        help="Stored values that become black and white, such as 0,4000, for 16-bit and float files.",
+    ),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        "--channels",
+        metavar="R,G,B",
+        help="Channels that become red, green and blue, from 1, such as 3,2,1; one number: grey.",
+    ),
+]
+Field = Annotated[
+    str | None,
+    typer.Option(
+        "--field",
+        help="Words for normal and defective of a field: industrial-surface, textile, food, electronics or "
+        "medical-imaging; for prompts with lists of states.",
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that torch may use.")]
+Compile = Annotated[
+    CompileMode | None,
+    typer.Option(
+        "--compile",
+        help="Try torch.compile, and keep it where it is faster and gives the same features; the last two kinds "
+        "use CUDA graphs on a GPU.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No table, no progress, no notes.")]
 ProgressFlag = Annotated[
     bool | None, typer.Option("--progress/--no-progress", help="A bar on stderr; by default only on a terminal.")
@@ -99,3 +139,29 @@ def parse_tiles(text: str) -> str:
     except ValueError as error:
         raise typer.BadParameter(f"--tiles {error}; got '{text}'.") from error
     return text
+
+
+def parse_values(bits: int | None, window: str | None, channels: str | None) -> int | str | None:
+    """How stored values are read: a number of bits, or a window and channels as one text.
+
+    Raises:
+        typer.BadParameter: One of the wrong form, or bits beside another one.
+    """
+    if window is None and channels is None:
+        return bits
+    if bits is not None:
+        raise typer.BadParameter("--bits goes with neither --window nor --channels; 12 bits are --window 0,4095.")
+    try:
+        ends = None if window is None else tuple(float(end) for end in window.split(","))
+        chosen = None if channels is None else tuple(int(one) for one in channels.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"--window wants two numbers such as 0,4000, and --channels one or three such as 3,2,1; got "
+            f"'{window or channels}'."
+        ) from error
+    if ends is not None and len(ends) != 2:
+        raise typer.BadParameter(f"--window wants two numbers such as 0,4000; got '{window}'.")
+    try:
+        return values_text(Values(None if ends is None else (ends[0], ends[1]), chosen))
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +12,11 @@ import typer
 
 from vlmad_core.cli import opinions, options, terminal, verdicts
 from vlmad_core.cli.choice import Choice, takes_choice
-from vlmad_core.cli.detector import Detector, build, note_batch, note_missing_name
+from vlmad_core.cli.detector import Detector, add_devices, build, note_batch, note_missing_name
 from vlmad_core.cli.page import page_command
 from vlmad_core.cli.report import Report, bar
+from vlmad_core.cli.squeezed import note_squeezed
+from vlmad_core.cli.torch_import import import_torch
 from vlmad_core.cli.unquoted import QuotedCommand
 from vlmad_core.errors import ConfigError
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vlmad_core.contracts.find import Found
+    from vlmad_core.pipeline.pipeline import Pipeline
     from vlmad_core.run.drift import DriftMonitor
     from vlmad_core.run.opinion import SecondOpinion
     from vlmad_core.run.predict import Summary
@@ -50,7 +54,7 @@ class MapKind(StrEnum):
     none = "none"
 
 
-@takes_choice("detector", "class_name", "normals", "bits")
+@takes_choice("detector", "class_name", "normals", "bits", "precision")
 def predict_command(
     paths: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns.")],
     choice: Choice,
@@ -112,6 +116,7 @@ def predict_command(
     batch_size: options.BatchSize = 8,
     threads: options.Threads = None,
     workers: options.Workers = 2,
+    compile_mode: options.Compile = None,
     false_alarms: verdicts.FalseAlarms = None,
     confidence: verdicts.Confidence = None,
     false_discoveries: verdicts.FalseDiscoveries = None,
@@ -160,6 +165,7 @@ def predict_command(
     with bar("normal images", len(made.normals), wanted if made.normals else False) as normals:
         made.fit(batch_size=batch_size, progress=normals.reach, workers=workers, calibrate=asked)
     made.pipeline.check_ready()
+    replicas = add_devices(made.pipeline, choice.devices[1:], compile_mode, note)
     decision = decision or _decision(made, false_alarms, confidence)
     if asked and decision.rule is None:
         raise ConfigError(decision.reason)
@@ -169,6 +175,8 @@ def predict_command(
     with bar("images", len(found), wanted) as images:
 
         def tell(result: Result) -> None:
+            if result.squeezed and not report.squeezed and result.error is None:
+                note_squeezed(made.pipeline, (result.height or 1, result.width or 1), result.squeezed, note)
             report.add(result)
             tally.add(result)
             votes.add(result)
@@ -181,6 +189,7 @@ def predict_command(
             tell,
             decision,
             second,
+            replicas,
             batch_size=batch_size,
             workers=workers,
             files=files,
@@ -193,6 +202,12 @@ def predict_command(
     if not (as_json or quiet):
         votes.show()
     report.show(f"in {out / 'results.csv'}." if out else "(--out keeps them all, --json lists them).")
+    if 0 < report.tiled < report.judged:
+        note(
+            f"{report.tiled} of {report.judged} images were large enough for tiles. Their scores are those of "
+            "tiles and of the whole image together, so do not compare them with the others: give images of one size, "
+            "a number such as --tiles 6, which cuts all of them, or --tiles off."
+        )
     if not quiet:
         terminal.note(_closing(summary, report, searched, made, time.perf_counter() - started, out))
         for text in (*verdicts.summarise(decision, tally, asked), *(votes.summarise() if second is not None else ())):
@@ -214,6 +229,8 @@ def _closing(summary: Summary, report: Report, found: Found, made: Detector, sec
     parts = [f"{terminal.counted(report.judged, 'image')} judged"]
     if report.tiled:
         parts.append(f"{report.tiled} of them also in tiles (--tiles off: not)")
+    if report.squeezed:
+        parts.append(f"{report.squeezed} of them much larger than the encoder's input (--tiles auto)")
     if summary.skipped:
         parts.append(f"{summary.skipped} results are of an earlier run")
     if summary.changed:
@@ -248,10 +265,14 @@ def _prepare(paths: Sequence[str], choice: Choice, quiet: bool, threads: int | N
 
     found = search(paths)
     if threads is not None:
-        import torch
+        import_torch(threads)
+    first, *others = choice.devices
+    if others:
+        from vlmad_core.contracts.device import find_device
 
-        torch.set_num_threads(threads)
-    return found, build(choice, (lambda text: None) if quiet else terminal.note)
+        for name in others:
+            find_device(name)
+    return found, build(replace(choice, device=first), (lambda text: None) if quiet else terminal.note)
 
 
 def _refuse_mixing(out: Path | None, made: Detector, files: dict[str, Any], overwrite: bool) -> None:
@@ -275,6 +296,7 @@ def _judge(
     tell: Callable[[Result], None],
     decision: Decision,
     second: SecondOpinion | None,
+    replicas: Sequence[Pipeline],
     *,
     batch_size: int,
     workers: int,
@@ -303,11 +325,12 @@ def _judge(
             explain=explain,
             second=second,
             reference=reference,
+            replicas=replicas,
             progress=tell,
             **files,
         )
     started, failed = time.perf_counter(), 0
-    batches = judge(made.pipeline, found, batch_size=batch_size, workers=workers, explain=explain)
+    batches = judge(made.pipeline, found, batch_size=batch_size, workers=workers, explain=explain, replicas=replicas)
     decided = decide_all(batches, decision)
     name, bits = made.pipeline.class_name, made.pipeline.bits
     for batch in add_opinions(decided, second, class_name=name, reference=reference, bits=bits):

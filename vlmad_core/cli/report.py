@@ -74,7 +74,7 @@ class Report:
 
     def __init__(self, *, as_json: bool, quiet: bool, lines: bool = False) -> None:
         self.as_json, self.quiet, self.lines = as_json, quiet, lines and not as_json
-        self.judged = self.failed = self.tiled = self.pages_left_out = 0
+        self.judged = self.failed = self.tiled = self.squeezed = self.pages_left_out = 0
         self._top: list[tuple[float, int, Result]] = []
 
     def add(self, result: Result) -> None:
@@ -89,6 +89,7 @@ class Report:
             return
         self.judged += 1
         self.tiled += bool(result.tiles)
+        self.squeezed += bool(result.squeezed)
         if result.note:
             from vlmad_core.contracts.pixels import pages_left_out
 

@@ -11,6 +11,7 @@ import typer
 from vlmad_core.cli import options, terminal
 from vlmad_core.cli.choice import Choice, takes_choice
 from vlmad_core.cli.detector import build, note_missing_name
+from vlmad_core.cli.torch_import import import_torch
 from vlmad_core.cli.unquoted import QuotedCommand
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class SpeedCommand(QuotedCommand):
     one_value = (("--normal", "-n"),)
 
 
-@takes_choice("detector", "class_name", "normals", "bits")
+@takes_choice("detector", "class_name", "normals", "bits", "precision")
 def speed_command(
     paths: Annotated[list[str], typer.Argument(help="Images, folders, glob patterns; scored in turn.")],
     choice: Choice,
@@ -37,6 +38,7 @@ def speed_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     threads: options.Threads = None,
     workers: options.Workers = 2,
+    compile_mode: options.Compile = None,
 ) -> None:
     """Measure speed and memory, apart from how good the results are.
 
@@ -47,12 +49,12 @@ def speed_command(
 
     found = find_images(paths)
     if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+        import_torch(threads)
     made = build(choice, terminal.note)
     note_missing_name(made.pipeline, terminal.note)
     made.fit(batch_size=8, workers=workers)
+    if compile_mode is not None:
+        made.pipeline.compile_extractor(compile_mode, terminal.note)
     from vlmad_core.benchmark.speed import measure
     from vlmad_core.report.speed import write_speed
 

@@ -35,6 +35,9 @@ from .parts import Sentence as Sentence
 from .parts import TextParts as TextParts
 from .parts import TextWeights as TextWeights
 from .parts import select_levels as select_levels
+from .slots import find_slots as find_slots
+from .slots import word_vectors as word_vectors
+from .text_encoding import encode_text as encode_text
 from .text_length import check_text_length as check_text_length
 from .torchvision_shim import import_with_torchvision as import_with_torchvision
 from .towers import Backbone as Backbone
@@ -42,7 +45,6 @@ from .towers import Block as Block
 from .towers import TextTower as TextTower
 from .towers import VisionTower as VisionTower
 from .towers import check_size as check_size
-from .towers import encode_text as encode_text
 from .towers import forward_blocks as forward_blocks
 from .weights_file import WEIGHT_SUFFIXES as WEIGHT_SUFFIXES
 from .weights_file import read_weights as read_weights

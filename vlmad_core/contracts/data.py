@@ -205,7 +205,7 @@ class Prediction:
     path: str | None = None
     normal_range: tuple[float, float] | None = None
     class_token: np.ndarray | None = None
-    bits: int | None = None
+    bits: int | str | None = None
     tiles: int = 0
     explainer: Callable[[Prediction, ImageLike | None], Evidence] | None = field(default=None, compare=False)
 

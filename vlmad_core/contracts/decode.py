@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,8 +12,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vlmad_core.contracts.find import special_file
-from vlmad_core.contracts.memory import budget
+from vlmad_core.contracts.dicom import decode_dicom, dicom_size, is_dicom
+from vlmad_core.contracts.opening import (
+    FORMATS,
+    decoding_bytes,
+    draft_smaller,
+    error_text,
+    identified,
+    named,
+    opened,
+    room,
+    stamp_of,
+)
 from vlmad_core.contracts.pixels import (
     PixelKind,
     depth_note,
@@ -25,10 +32,11 @@ from vlmad_core.contracts.pixels import (
     kind_of,
     page_note,
     reduced,
-    tiff_kind,
     to_rgb,
     upright,
 )
+from vlmad_core.contracts.stored import is_tiff, stored_tiff
+from vlmad_core.contracts.values import Values, values_of
 from vlmad_core.errors import ConfigError, ImageError
 
 __all__ = ["FORMATS", "Decoded", "ImageLike", "decode", "open_image", "opened", "size_of", "stamp_of"]
@@ -36,13 +44,6 @@ __all__ = ["FORMATS", "Decoded", "ImageLike", "decode", "open_image", "opened", 
 ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray"
 Smallest: TypeAlias = "tuple[int, int] | Callable[[tuple[int, int]], tuple[int, int]] | None"
 
-FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
-"""Formats that are opened, whatever the name of the file says. EPS and PDF are not: PIL would start Ghostscript."""
-
-# Bytes a pixel and band that a decoder needs beside the picture itself, measured with 36 megapixels of noise.
-_DECODER_BYTES = {"JPEG2000": 5.0, "WEBP": 4.5, "AVIF": 4.0, "TIFF": 1.5}
-_PROGRESSIVE_BYTES = 2.0
-_STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 _LARGE = 256_000_000
 """Bytes from which on a picture is decoded at a reduced scale where the caller needs no more."""
 _ORIENTATION = 0x0112
@@ -67,7 +68,7 @@ class Decoded:
     stamp: str = ""
 
 
-def open_image(source: ImageLike, *, bits: int | None = None) -> Image.Image:
+def open_image(source: ImageLike, *, bits: int | str | None = None) -> Image.Image:
     """Any picture as 8-bit RGB, upright.
 
     16-bit grey is scaled by 1/257, a fixed scale; transparency is laid on white; EXIF rotation is applied; CMYK,
@@ -76,7 +77,8 @@ def open_image(source: ImageLike, *, bits: int | None = None) -> Image.Image:
 
     Args:
         source: A path, a PIL image or an array.
-        bits: Of the values in 16-bit grey, such as 12 for a 12-bit camera: the scale is then 255 / (2**bits - 1).
+        bits: Of the values in 16-bit grey, such as 12 for a 12-bit camera: the scale is then 255 / (2**bits - 1). Or a
+            fixed window and channels, as the text ``"window=0:4000;channels=3,2,1"``.
 
     Raises:
         ImageError: Not there, not an image, truncated, larger than the memory limit, or of a kind whose scale is
@@ -91,7 +93,9 @@ def open_image(source: ImageLike, *, bits: int | None = None) -> Image.Image:
     return decoded.image
 
 
-def decode(source: ImageLike, *, smallest: Smallest = None, bits: int | None = None, digest: bool = False) -> Decoded:
+def decode(
+    source: ImageLike, *, smallest: Smallest = None, bits: int | str | None = None, digest: bool = False
+) -> Decoded:
     """As :func:`open_image`, with what is known of the file, and without warnings.
 
     Args:
@@ -99,12 +103,14 @@ def decode(source: ImageLike, *, smallest: Smallest = None, bits: int | None = N
         smallest: ``(height, width)`` that the caller needs, or a function from the picture's to it. A picture that
             takes much memory may come out smaller than it is stored, but not below twice that; others come out as
             they are.
-        bits: Of the values in 16-bit grey.
+        bits: Of the values in 16-bit grey, or a window and channels.
         digest: Also hash the file.
 
     Raises:
         ImageError: As :func:`open_image`.
     """
+    if isinstance(bits, str):
+        return _decode_values(source, values_of(bits), digest)
     if bits is not None and not 8 <= bits <= 16:
         raise ConfigError(f"bits must be from 8 to 16, got {bits}.")
     if isinstance(source, np.ndarray):
@@ -119,7 +125,7 @@ def decode(source: ImageLike, *, smallest: Smallest = None, bits: int | None = N
         except ImageError:
             raise
         except Exception as error:  # an image that PIL opened and has not read yet may be damaged
-            raise ImageError(f"the picture is damaged or cut short ({_message(error)}).") from error
+            raise ImageError(f"the picture is damaged or cut short ({error_text(error)}).") from error
         note = depth_note(source, kind, given=bits is not None)
         image = image.copy() if image is source else image
         return Decoded(image, (image.height, image.width), (f"a PIL image: {note}",) if note else ())
@@ -143,22 +149,68 @@ def size_of(source: ImageLike) -> tuple[int, int]:
         return (source.width, source.height) if turned else (source.height, source.width)
     if not isinstance(source, str | Path):
         raise ImageError(f"an image must be a path, a PIL image or a numpy array; got {type(source).__name__}.")
-    with _identified(Path(source)) as image:
+    if is_dicom(Path(source)):
+        with named(Path(source)):
+            return dicom_size(Path(source))
+    with identified(Path(source)) as image:
         # Asking a PNG without an EXIF block before its pixels would read them all.
         turned = (image.format != "PNG" or "exif" in image.info) and _is_sideways(image)
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def _decode_values(source: ImageLike, values: Values, digest: bool) -> Decoded:
+    """By a fixed window and chosen channels; nothing is read off the image."""
+    if isinstance(source, np.ndarray):
+        image = Image.fromarray(values.to_rgb(source))
+        return Decoded(image, (image.height, image.width), (f"an array: {values.note}",))
+    if isinstance(source, Image.Image):
+        image = Image.fromarray(values.to_rgb(_stored(upright(source))))
+        return Decoded(image, (image.height, image.width), (f"a PIL image: {values.note}",))
+    if not isinstance(source, str | Path):
+        raise ImageError(f"an image must be a path, a PIL image or a numpy array; got {type(source).__name__}.")
+    path = Path(source)
+    if is_dicom(path):
+        return _decode_dicom(path, digest, values)
+    pages, cut = "", True
+    try:
+        with identified(path) as header:  # the kind is known before the pixels are read
+            pages, kind = page_note(header), kind_of(header)
+            cut = kind.colour_cut
+        if kind.white_is_zero:
+            raise ImageError(f"{path}: has white as zero, so its window cannot be known; save it with black as zero.")
+        if not cut:
+            with opened(path) as stored:
+                image = Image.fromarray(values.to_rgb(_stored(upright(stored))))
+    except ImageError as error:
+        if not is_tiff(path) or not isinstance(error.__cause__, UnidentifiedImageError):
+            raise
+    if cut:  # Pillow cannot open it, or would read the upper 8 bits alone
+        with named(path):
+            if not is_tiff(path):
+                raise ImageError("has 16 bits a channel in colour, of which the upper 8 are read; save it as TIFF.")
+            image = Image.fromarray(values.to_rgb(stored_tiff(path)))
+    sha256, stamp = _digest(path) if digest else ("", "")
+    notes = tuple(f"{path}: {note}" for note in (pages, values.note) if note)
+    return Decoded(image, (image.height, image.width), notes, sha256, stamp)
+
+
+def _stored(image: Image.Image) -> np.ndarray:
+    """``[H, W]`` or ``[H, W, C]`` of the values as they are."""
+    return np.asarray(image.convert() if image.mode == "P" else image)
+
+
 def _decode_file(path: Path, smallest: Smallest, bits: int | None, digest: bool) -> Decoded:
-    with _identified(path) as image:
+    if is_dicom(path):
+        return _decode_dicom(path, digest, bits=bits)
+    with identified(path) as image:
         sha256, stamp = _content(getattr(image, "fp", None), path) if digest else ("", "")
         pages, kind, (width, height) = page_note(image), kind_of(image, bits), image.size
         reduce_to = None
-        if smallest is not None and _decoding_bytes(image) + 4 * width * height > _LARGE:
+        if smallest is not None and decoding_bytes(image) + 4 * width * height > _LARGE:
             reduce_to = smallest((height, width)) if callable(smallest) else smallest
         if reduce_to is not None:
-            _draft(image, reduce_to)
-        with _room(image, width * height, 0 if reduce_to is not None else _copies(image)):
+            draft_smaller(image, reduce_to)
+        with room(image, width * height, 0 if reduce_to is not None else _copies(image)):
             image.load()
             sideways = _is_sideways(image)
             note = depth_note(image, kind, given=bits is not None)
@@ -171,6 +223,22 @@ def _decode_file(path: Path, smallest: Smallest, bits: int | None, digest: bool)
         if sideways:
             width, height = height, width
         return Decoded(turned, (height, width), tuple(f"{path}: {n}" for n in (pages, note) if n), sha256, stamp)
+
+
+def _decode_dicom(path: Path, digest: bool, values: Values | None = None, bits: int | None = None) -> Decoded:
+    with named(path):
+        if bits is not None:
+            raise ImageError("is DICOM, which says itself how its values are meant; leave bits (--bits) out.")
+        if values is not None and values.channels is not None:
+            raise ImageError("is DICOM, whose kind says what its channels are; leave channels (--channels) out.")
+        found = decode_dicom(path, None if values is None else values.window)
+    sha256, stamp = _digest(path) if digest else ("", "")
+    return Decoded(found.image, (found.image.height, found.image.width), (f"{path}: {found.note}",), sha256, stamp)
+
+
+def _digest(path: Path) -> tuple[str, str]:
+    with named(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), stamp_of(path)
 
 
 def _content(file: Any, path: Path) -> tuple[str, str]:
@@ -198,139 +266,3 @@ def _with_exif_of(image: Image.Image, small: Image.Image) -> Image.Image:
     if small is not image and is_turned(image):
         small.getexif()[_ORIENTATION] = image.getexif()[_ORIENTATION]
     return small
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """A file's picture as it is stored, read whole; the memory it takes is reserved inside the ``with``.
-
-    Raises:
-        ImageError: Not there, not an image, truncated, or larger than the memory limit; also what goes wrong with it
-            inside the ``with``, so that the message begins with the path.
-    """
-    with _identified(path) as image, _room(image, 0, image.width * image.height * _bytes_stored(image.mode)):
-        image.load()
-        yield image
-
-
-@contextmanager
-def _identified(path: Path) -> Iterator[Image.Image]:
-    """An open file whose header was read, and no pixel."""
-    try:
-        if kind := special_file(path.stat().st_mode):
-            raise ImageError(f"is a {kind}, not a file; copy what it gives into a file first.")
-        with _unlimited, path.open("rb") as file, Image.open(file, formats=_formats()) as image:
-            yield image
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error.__cause__
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError(f"{path}: no such file.") from error
-    except IsADirectoryError as error:
-        raise ImageError(f"{path}: is a folder; give its images, or find_images('{path}').") from error
-    except PermissionError as error:
-        raise ImageError(f"{path}: may not be read (permission denied).") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: {_unidentified(path)}") from error
-    except Exception as error:  # PIL's decoders raise all sorts of things on damage
-        raise ImageError(f"{path}: is damaged or cut short ({_message(error)}).") from error
-
-
-def _unidentified(path: Path) -> str:
-    if path.stat().st_size == 0:
-        return "the file is empty."
-    with path.open("rb") as file:
-        head = file.read(32)
-        kind = tiff_kind(file) if head[:4] in (b"II*\0", b"MM\0*") else ""
-    if kind:
-        return f"is a TIFF of {kind}, a kind that cannot be read; save it with 8 or 16 bits."
-    if head.startswith((b"%!PS", b"%PDF", b"\xc5\xd0\xd3\xc6")):
-        return "is PostScript or PDF, which is not opened because it can run programs; save it as PNG."
-    if head.startswith(b"version https://git-lfs"):
-        return "is a pointer of git LFS and not the image; fetch it with `git lfs pull`."
-    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
-        return "is HEIC, which cannot be read; save it as JPEG or PNG."
-    return "is not an image that can be read."
-
-
-def _formats() -> list[str]:
-    """Those of :data:`FORMATS` that this build of PIL has."""
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
-
-
-def stamp_of(path: str | Path) -> str:
-    """Size and times of a file, as text: the same stamp means that nobody wrote to it. Empty where there is no file."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - a str stays one
-    except OSError:
-        return ""
-    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
-
-
-def _bytes_stored(mode: str) -> int:
-    return _STORED_BYTES.get(mode, 4)
-
-
-def _decoding_bytes(image: Image.Image, stored_pixels: int | None = None) -> int:
-    """What a decoder takes at most, with the picture it makes.
-
-    Args:
-        image: Perhaps after :func:`_draft`.
-        stored_pixels: Of the file, where the decoder gives fewer.
-    """
-    bands, pixels = len(image.getbands()), image.width * image.height
-    extra = _DECODER_BYTES.get(image.format or "", 0.0) * bands * (2 if image.mode in ("I", "F", "I;16") else 1)
-    needed = pixels * (_bytes_stored(image.mode) + extra)
-    if image.format == "JPEG2000":
-        needed /= 4 ** getattr(image, "_reduce", 0)
-    if image.info.get("progressive") or image.info.get("progression"):  # all coefficients, also for fewer pixels
-        needed += (stored_pixels or pixels) * _PROGRESSIVE_BYTES * bands
-    return int(needed)
-
-
-def _room(image: Image.Image, stored_pixels: int, copies: int) -> AbstractContextManager[None]:
-    """Memory for a picture and what is made of it, or a refusal before anything is decoded."""
-    needed = _decoding_bytes(image, stored_pixels) + copies
-    if needed > budget.limit:
-        raise ImageError(
-            f"{image.width} x {image.height} pixels need {needed / 1e9:.1f} GB of memory, more than the limit of "
-            f"{budget.limit / 1e9:.1f} GB; a small file of such a size may be a decompression bomb. Cut it into tiles."
-        )
-    return budget.reserve(needed)
-
-
-def _draft(image: Image.Image, smallest: tuple[int, int]) -> None:
-    """Have the decoder itself give fewer pixels, where the format can."""
-    height, width = smallest
-    if image.format in ("JPEG", "MPO"):
-        image.draft("RGB" if image.mode == "RGB" else image.mode, (2 * max(width, height),) * 2)
-    elif image.format == "JPEG2000":
-        factor = min(image.size) // (2 * max(smallest))
-        image.reduce = max(0, min(5, factor.bit_length() - 1))  # type: ignore[method-assign,assignment]
-
-
-def _message(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-class _Unlimited:
-    """A stretch without PIL's own limit, which is global: the last thread to leave puts back what the first found."""
-
-    def __init__(self) -> None:
-        self.lock, self.inside = threading.Lock(), 0
-        self.limit: int | None = None
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if not self.inside:
-                self.limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self.inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                Image.MAX_IMAGE_PIXELS = self.limit
-
-
-_unlimited = _Unlimited()

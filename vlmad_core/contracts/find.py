@@ -17,7 +17,8 @@ __all__ = ["SUFFIXES", "Found", "PassedOver", "find_images", "search", "search_f
 
 _READABLE = (
     ".apng .avif .avifs .bmp .dib .gif .icb .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pfm .pgm "
-    ".png .pnm .ppm .tga .tif .tiff .vda .vst .webp"
+    ".png .pnm .ppm .tga .tif .tiff .vda .vst .webp "
+    ".dcm .dicom"  # pydicom, where it is installed
 )
 SUFFIXES = frozenset(_READABLE.split())
 """File name endings, in lower case, of the formats that can be read; a folder is searched for them."""

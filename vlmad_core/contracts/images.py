@@ -24,6 +24,7 @@ from torch import Tensor
 from vlmad_core.contracts.decode import ImageLike, decode, open_image, size_of, stamp_of
 from vlmad_core.contracts.find import SUFFIXES, find_images
 from vlmad_core.contracts.pixels import pages_left_out, pages_message
+from vlmad_core.contracts.values import values_of
 from vlmad_core.contracts.views import View, Views
 from vlmad_core.errors import ConfigError, ImageError
 
@@ -63,7 +64,8 @@ class Preprocess:
         mean: Of each of the red, green and blue channels, in [0, 1].
         std: Likewise.
         interpolation: PIL's filter for the resize, in 8 bits and with antialiasing, as CLIP was trained.
-        bits: Of the values in 16-bit grey, such as 12 for a 12-bit camera; None: what the file says, or 16.
+        bits: Of the values in 16-bit grey, such as 12 for a 12-bit camera; None: what the file says, or 16. Or a fixed
+            window and channels, as the text ``"window=0:4000;channels=3,2,1"``.
         views: Which inputs are made of an image; None: one, of ``size``.
     """
 
@@ -71,7 +73,7 @@ class Preprocess:
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
-    bits: int | None = None
+    bits: int | str | None = None
     views: Views | None = None
 
     def __post_init__(self) -> None:
@@ -79,7 +81,9 @@ class Preprocess:
             raise ConfigError(f"interpolation must be one of {', '.join(_KERNELS)}; got {self.interpolation!r}.")
         if min(self.size) < 1 or min(self.std) <= 0:
             raise ConfigError(f"size and std must be greater than 0, got size {self.size} and std {self.std}.")
-        if self.bits is not None and not 8 <= self.bits <= 16:
+        if isinstance(self.bits, str):
+            values_of(self.bits)
+        elif self.bits is not None and not 8 <= self.bits <= 16:
             raise ConfigError(f"bits must be from 8 to 16, got {self.bits}.")
 
     def views_of(self, given: tuple[int, int]) -> tuple[View, ...]:
@@ -130,7 +134,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     sha256: str = ""
     stamp: str = ""
-    bits: int | None = None
+    bits: int | str | None = None
     views: tuple[View, ...] = ()
     others: tuple[Tensor, ...] = ()
     tiles: _LargeImage | None = None
@@ -207,7 +211,8 @@ def read(
 ) -> Generator[list[Picture]]:
     """Pictures in order, ``batch_size`` at a time, decoded ahead in threads; unreadable ones carry their error.
 
-    At most two batches wait at any moment, so the memory needed does not depend on how many images there are. An image
+    At most two batches wait at any moment, or two images for each thread where that is more, so the memory needed does
+    not depend on how many images there are. An image
     that is read in tiles is a batch of its own, decoded when its turn comes, and given back when the next batch is
     asked for: one such image is in memory at a time.
 
@@ -231,12 +236,13 @@ def read(
         """None: it is read in tiles."""
         return None if _is_tiled(source, preprocess) else _load(source, preprocess, digest)
 
+    ahead = 2 * max(batch_size, workers)  # fewer would leave threads without work
     waiting: deque[tuple[ImageLike, Future[Picture | None]]] = deque()
 
     def loaded() -> Iterator[tuple[ImageLike, Picture | None]]:
         for source in sources:
             waiting.append((source, pool.submit(load, source)))
-            if len(waiting) > 2 * batch_size:
+            if len(waiting) > ahead:
                 first, future = waiting.popleft()
                 yield first, future.result()
         while waiting:
@@ -362,4 +368,12 @@ def view_batches(pictures: Sequence[Picture]) -> Iterator[tuple[list[int], list[
         for start in range(0, len(places), step):
             part = places[start : start + step]
             views = [pictures[row].views[number] for row, number in part]
-            yield [row for row, _ in part], views, torch.stack([pictures[r].view_pixels(n) for r, n in part])
+            yield [row for row, _ in part], views, _channels_last([pictures[r].view_pixels(n) for r, n in part])
+
+
+def _channels_last(images: Sequence[Tensor]) -> Tensor:
+    """``[B, 3, H, W]``, the channels of a pixel side by side in memory.
+
+    So they come from the decoder, and so the patch embedding takes them without moving them once more.
+    """
+    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)

@@ -150,6 +150,12 @@ class Prompts(nn.Module, ABC):
         """
         return None
 
+    def forward_with_losses(
+        self, text: TextTower, names: Sequence[str], features: Features | None = None
+    ) -> tuple[TextEmbeddings, Mapping[str, Tensor]]:
+        """As ``forward``, with scalars that training makes small too, by name; see ``training.part_losses``."""
+        return self(text, names, features), {}
+
     @abstractmethod
     def forward(self, text: TextTower, names: Sequence[str], features: Features | None = None) -> TextEmbeddings:
         """TextEmbeddings ``[len(names), S, D]`` of unit length, in the order of the class names."""
@@ -197,6 +203,18 @@ class Scorer(nn.Module, ABC):
     def is_fitted(self) -> bool:
         """False while :meth:`forward` would raise :class:`~vlmad_core.errors.NotFittedError`."""
         return True
+
+    def losses(
+        self, features: Features, text_embeddings: TextEmbeddings | None, labels: Tensor
+    ) -> Mapping[str, Tensor]:
+        """Scalars that training makes small beside the losses of the scores, by name; see ``training.part_losses``.
+
+        Args:
+            features: Of a batch.
+            text_embeddings: Of that batch.
+            labels: ``[B]``, 1 where abnormal.
+        """
+        return {}
 
     @abstractmethod
     def forward(self, features: Features, text_embeddings: TextEmbeddings | None, size: tuple[int, int]) -> Scores:

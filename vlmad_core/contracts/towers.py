@@ -23,7 +23,6 @@ __all__ = [
     "TextTower",
     "VisionTower",
     "check_size",
-    "encode_text",
     "forward_blocks",
 ]
 
@@ -221,23 +220,3 @@ def forward_blocks(
         if i in wanted:
             kept[i] = x
     return x, kept
-
-
-def encode_text(text: TextTower, sentences: Sequence[str], *, chunk: int = 64) -> Tensor:
-    """Sentences through a text tower: ``[P, D]``, not of unit length. Each distinct sentence is computed once.
-
-    Args:
-        text: The tower.
-        sentences: P of them.
-        chunk: Sentences through the tower at a time.
-    """
-    distinct = sorted(dict.fromkeys(sentences), key=len)  # alike in length, so that a chunk has little padding
-    features: dict[str, Tensor] = {}
-    for start in range(0, len(distinct), chunk):
-        part = distinct[start : start + chunk]
-        ids = text.trim(text.tokenize(part))
-        length = ids.shape[1]
-        mask = None if text.mask is None else text.mask[:length, :length]
-        x, _ = forward_blocks(text.blocks, text.add_positions(text.embed(ids)), mask=mask)
-        features.update(zip(part, text.pool(x, ids), strict=True))
-    return torch.stack([features[sentence] for sentence in sentences])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlmad_core.contracts.image_size import ImageSize
-from vlmad_core.contracts.tiles import Tiles
+from vlmad_core.contracts.tiles import AREA_RATIO, Tiles
 
-__all__ = ["View", "Views"]
+__all__ = ["View", "Views", "squeezed"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,18 @@ class View:
         """Pixels of the image to one of the input, down and across."""
         top, left, bottom, right = self.box
         return (bottom - top) / self.size[0], (right - left) / self.size[1]
+
+
+def squeezed(views: Sequence[View]) -> tuple[float, float] | None:
+    """Pixels of an image to one of its finest input, down and across, where small defects are lost in between.
+
+    That is where ``tiles: auto`` would cut it: it has more than 36 times the pixels of that input. None elsewhere.
+
+    >>> squeezed([View(0, (0, 0, 3000, 4000), (224, 224))]), squeezed([View(0, (0, 0, 600, 800), (224, 224))])
+    ((13.392857142857142, 17.857142857142858), None)
+    """
+    down, across = min((view.reduction for view in views), key=lambda both: both[0] * both[1], default=(1.0, 1.0))
+    return (down, across) if down * across > AREA_RATIO else None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -11,11 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from vlmad_core.contracts.data import Features, Scores, TextEmbeddings
+from vlmad_core.contracts.device import to_device
 from vlmad_core.contracts.images import Preprocess
 from vlmad_core.contracts.parts import Extractor, Prompts, Scorer, TextParts
 from vlmad_core.contracts.towers import Backbone
 from vlmad_core.contracts.views import Views
 from vlmad_core.errors import ConfigError, IncompatibleError, NotFittedError
+from vlmad_core.pipeline.arithmetic import CompileMode
+from vlmad_core.pipeline.compiled import CompiledExtractor
 from vlmad_core.pipeline.fuse import Fuse
 from vlmad_core.pipeline.normal_range import empty_copy
 from vlmad_core.pipeline.text_cache import TextCache
@@ -62,7 +66,7 @@ class Assembly(nn.Module):
         self.trained: Mapping[str, Any] = {}
         self.stored_calibration: StoredCalibration | None = None
         self._rules: dict[Hashable, Any] = {}
-        self.bits: int | None = None  # of the values in 16-bit grey files; None: what the file says, or 16
+        self.bits: int | str | None = None  # of the values in 16-bit grey files; None: what the file says, or 16
         self.normals: Mapping[str, Any] = {}  # how many images it was fitted on, and one hash of their contents
         self.normal_images: Sequence[tuple[str, str]] = ()  # path and hash of each, in the order of the fit
         self.rotations: Rotations = "off" if spec is None else spec.references.rotations  # of those images
@@ -72,6 +76,7 @@ class Assembly(nn.Module):
         has_more = any(scorer.needs_fit for scorer in scorers) and bool(more)
         self.register_buffer("scale_ranges", torch.full((1 + len(more), 2), math.nan), persistent=has_more)
         self.scale_ranges: Tensor
+        self.compiled: CompiledExtractor | None = None  # in place of the extractor, while nothing is learned
         self._texts = TextCache()
         self._sentences: dict[str, tuple[Any, TextParts | None]] = {}
         needing = [label for scorer, label in zip(scorers, self.labels, strict=True) if scorer.needs_text]
@@ -119,6 +124,16 @@ class Assembly(nn.Module):
 
     # -- tensors, differentiable from end to end
 
+    def compile_extractor(self, mode: CompileMode = "default", tell: Callable[[str], None] = warnings.warn) -> Self:
+        """Let `torch.compile` make predictions faster, where it does; see :class:`CompiledExtractor`.
+
+        Args:
+            mode: ``"default"``, ``"reduce-overhead"`` or ``"max-autotune"``; the last two use CUDA graphs on a GPU.
+            tell: Called with what came of it.
+        """
+        self.compiled = CompiledExtractor(self.extractor, mode, tell)
+        return self
+
     def forward(self, images: Tensor, class_names: Sequence[str] | None = None) -> Scores:
         """Score a batch; parts that have learned nothing are not refused here.
 
@@ -141,7 +156,8 @@ class Assembly(nn.Module):
     ) -> tuple[Features, TextEmbeddings | None]:
         """The features of a batch, and the text embeddings for each of its images."""
         backbone = self.backbone
-        features = self.extractor(backbone.vision, images.to(backbone.device, backbone.dtype))
+        images = to_device(images, backbone.device, backbone.dtype)
+        features = (self.compiled or self.extractor)(backbone.vision, images)
         return features, self.text_embeddings(self._class_names(class_names, len(images)), features)
 
     def score_features(

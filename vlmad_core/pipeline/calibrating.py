@@ -143,7 +143,7 @@ class Calibrating(Decisions):
         """Score one batch of images that were read already; nothing else is checked.
 
         Raises:
-            ImageError: An image is read in tiles and no normal image was.
+            ImageError: An image is read in tiles and no normal image was; or in none, and all normal images were.
         """
         for picture in pictures:
             self._check_tiles(picture)
@@ -169,11 +169,20 @@ class Calibrating(Decisions):
 
     def _check_tiles(self, picture: Picture) -> None:
         fitted = all(scorer.is_fitted for scorer in self.scorers_at(picture.views[-1].scale)) if picture.views else True
-        if picture.tile_count and not fitted and picture.size is not None:
-            height, width = picture.size
+        if picture.size is None:
+            return
+        height, width = picture.size
+        if picture.tile_count and not fitted:
             raise ImageError(
                 f"{picture.path or 'an image'}: {width} x {height} pixels are read in tiles, and no normal image was "
                 "large enough for that. Give normal images of the same size, or fit with tiles off (--tiles off)."
+            )
+        reads_tiles = self.views is not None and self.views.tiles is not None
+        if reads_tiles and not picture.tile_count and 0 < self.normals.get("tiled", 0) == self.normals["count"]:
+            raise ImageError(
+                f"{picture.path or 'an image'}: {width} x {height} pixels are too few for tiles, and every normal "
+                "image was read in tiles, so that its score would be of another kind than theirs. Give images of the "
+                "same size, fit with some of this size too, or fit with tiles off (--tiles off)."
             )
 
     def _score_views(self, class_names: Sequence[str]) -> ScoreViews:

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlmad_core.contracts.data import Features, Prediction
+from vlmad_core.contracts.device import to_device
 from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images, read, view_batches
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
 from vlmad_core.inspection.calibration import ImageScore
@@ -155,6 +156,7 @@ class Pipeline(Explaining):
         followed by those of its rotated copies.
         """
         done, contents, held, images = 0, hashlib.sha256(), list[ImageFeatures](), list[tuple[str, str]]()
+        tiled = 0
         angles: list[float] | None = None
         rotations = self.rotations if all(scorer.takes_rotations for scorer in self.memory_scorers) else "off"
         batches = read(sources, self.preprocess, batch_size=batch_size, workers=workers, digest=True)
@@ -164,6 +166,7 @@ class Pipeline(Explaining):
                     if picture.error:
                         raise ImageError(f"a normal image cannot be read: {picture.error}")
                     contents.update(picture.content)
+                    tiled += bool(picture.tile_count)
                 if angles is None:
                     angles = choose_angles(rotations, self.backbone, pictures)
                 keeps = note is not None or may_hold(held, pictures[0])
@@ -189,11 +192,15 @@ class Pipeline(Explaining):
                     progress(done)
         if not done:
             raise ImageError("no normal images were given.")
-        about = {"count": done, "sha256": contents.hexdigest()}
-        return held, {**about, "rotations": angles} if angles else about, images
+        about: dict[str, Any] = {"count": done, "sha256": contents.hexdigest()}
+        if angles:
+            about["rotations"] = angles
+        if self.views is not None and self.views.tiles is not None:
+            about["tiled"] = tiled
+        return held, about, images
 
     def _finite_features(self, pixels: Tensor) -> Features:
-        pixels = pixels.to(self.backbone.device, self.backbone.dtype)
+        pixels = to_device(pixels, self.backbone.device, self.backbone.dtype)
         features: Features = self.extractor(self.backbone.vision, pixels)
         if not all(level.vectors.isfinite().all() for level in features.levels):
             raise ConfigError(
@@ -345,7 +352,10 @@ def _joined(before: Mapping[str, Any], added: Mapping[str, Any]) -> Mapping[str,
     if not before:
         return added
     both = f"{before['sha256']} {added['sha256']}".encode()
-    return {**added, "count": before["count"] + added["count"], "sha256": hashlib.sha256(both).hexdigest()}
+    joined = {**added, "count": before["count"] + added["count"], "sha256": hashlib.sha256(both).hexdigest()}
+    if "tiled" in before and "tiled" in added:
+        joined["tiled"] = before["tiled"] + added["tiled"]
+    return joined
 
 
 def _type(part: nn.Module) -> str:

@@ -22,7 +22,7 @@ from vlmad_core.contracts.data import Features, TextEmbeddings
 from vlmad_core.contracts.images import ImageLike, read, stack
 from vlmad_core.contracts.ops import l2_normalize
 from vlmad_core.contracts.parts import Scorer, TextParts
-from vlmad_core.contracts.towers import encode_text
+from vlmad_core.contracts.text_encoding import encode_text
 from vlmad_core.errors import ConfigError, ImageError, IncompatibleError
 from vlmad_core.pipeline.pipeline import Pipeline
 

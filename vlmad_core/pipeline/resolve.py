@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmad_core.errors import ConfigError
+from vlmad_core.pipeline.arithmetic import PRECISIONS
 from vlmad_core.pipeline.input_spec import image_size_of
 from vlmad_core.pipeline.spec import PartSpec, PipelineSpec, override, read_spec
 from vlmad_core.registry.component import QUALITIES, Config, Recipe
@@ -174,6 +175,7 @@ def resolve_part(
     for side in sides if isinstance(sides, tuple) else (sides,):
         if isinstance(side, int) and side > MAX_SIDE:
             raise ConfigError(f"{where}.config.image_size: must be at most {MAX_SIDE} pixels, got {side}.")
+    part = part.model_copy(update={"config": config.stored(part.config)})
     return ResolvedPart(kind, where, part, entry, config)
 
 
@@ -185,6 +187,7 @@ def changes_of(
     scorers: Any = KEEP,
     weights: str | Path | None = None,
     model: str | None = None,
+    precision: str | None = None,
     image_size: Size | None = None,
     scales: Sequence[int] | None = None,
     tiles: int | str | None = None,
@@ -193,7 +196,7 @@ def changes_of(
     """What is exchanged in a recipe, as values at dotted paths; see :func:`vlmad_core.build` for the arguments.
 
     Raises:
-        ConfigError: An ``image_size`` in words that is none.
+        ConfigError: A ``precision``, or an ``image_size`` in words, that is none.
     """
     parts = {"backbone": backbone, "extractor": extractor, "prompts": prompts, "scorers": scorers}
     changes = {kind: part for kind, part in parts.items() if part is not KEEP}
@@ -202,7 +205,14 @@ def changes_of(
     except ValueError as error:
         raise ConfigError(f"image_size: {error}, got {image_size!r}.") from error
     sides = policy.get("size") if isinstance(image_size, str) else image_size
-    options = {"pretrained": None if weights is None else str(weights), "model": model, "image_size": sides}
+    if precision is not None and precision not in PRECISIONS:
+        raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}.")
+    options = {
+        "pretrained": None if weights is None else str(weights),
+        "model": model,
+        "image_size": sides,
+        "dtype": None if precision is None else PRECISIONS[precision],
+    }
     changes |= {f"backbone.config.{name}": value for name, value in options.items() if value is not None}
     if isinstance(image_size, str) and sides is None:
         changes["image_size"] = policy

@@ -29,6 +29,10 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
+    def stored(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What a saved detector keeps of the options that were given: they must not depend on a file beside it."""
+        return dict(given)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Component:

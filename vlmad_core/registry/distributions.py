@@ -20,6 +20,7 @@ __all__ = ["CORE", "GROUP", "Point", "check_range", "compatible_range", "field",
 
 CORE = "vlmad-core"
 GROUP = "vlmad"
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _PLAIN = re.compile(r"([A-Za-z0-9][\w.-]*)((?:\s*,?\s*[<>=!~]=?\s*[\w.*+!-]+)*)")
 
 
@@ -76,10 +77,13 @@ def _range_of_core(line: str) -> SpecifierSet | None:
     """The versions of the core that a requirement asks for; None where it is of something else, or does not apply."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+    name = _NAME.match(line)
+    if name is not None and canonicalize_name(name[0]) != CORE:
+        return None
     plain = _PLAIN.fullmatch(line)
     if plain is not None:  # the usual form, without the parser of all forms, which takes long to import
         try:
-            return SpecifierSet(plain[2]) if canonicalize_name(plain[1]) == CORE else None
+            return SpecifierSet(plain[2])
         except InvalidSpecifier:  # of no known form, so it asks for nothing
             return None
     from packaging.requirements import InvalidRequirement, Requirement
@@ -106,6 +110,7 @@ def field(distribution: metadata.Distribution | None, name: str) -> str:
         return ""
 
 
+@cache
 def version(plugin: str) -> str:
     """Of an installed distribution; of the package itself where the core was not installed; else nothing."""
     try:

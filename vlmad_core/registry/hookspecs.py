@@ -58,5 +58,10 @@ def vlmad_opinions() -> Iterable[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
+def vlmad_executors() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Where ``vlmad benchmark --executor`` runs its cells: ``target(config) -> concurrent.futures.Executor``."""
+
+
+@hookspec
 def vlmad_commands() -> Iterable[Command]:  # type: ignore[empty-body]
     """Commands of the command line, imported when called: ``vlmad NAME`` runs ``target``, a function or a Typer app."""

@@ -37,6 +37,7 @@ _HOOKS = {
     "recipe": "vlmad_recipes",
     "dataset": "vlmad_datasets",
     "opinion": "vlmad_opinions",
+    "executor": "vlmad_executors",
     "command": "vlmad_commands",
 }
 
@@ -124,8 +125,8 @@ class Registry:
         """Every entry, or those of one kind.
 
         Args:
-            kind: ``backbone``, ``extractor``, ``prompts``, ``scorer``, ``recipe``, ``dataset``, ``opinion`` or
-                ``command``.
+            kind: ``backbone``, ``extractor``, ``prompts``, ``scorer``, ``recipe``, ``dataset``, ``opinion``,
+                ``executor`` or ``command``.
         """
         for plugin in self.plugins:
             yield from (entry for entry in plugin.entries if kind in (None, entry.kind))

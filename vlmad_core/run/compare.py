@@ -90,7 +90,7 @@ def _paste(paper: Image.Image, corner: tuple[int, int], picture: Image.Image) ->
     paper.paste(picture, (corner[0] + (_CELL - size[0]) // 2, corner[1] + (_CELL - size[1]) // 2))
 
 
-def _bits(folder: Path) -> int | None:
+def _bits(folder: Path) -> int | str | None:
     """Of the values in 16-bit grey files, as the run read them."""
-    bits: int | None = ((read_run_record(folder) or {}).get("settings") or {}).get("bits")
+    bits: int | str | None = ((read_run_record(folder) or {}).get("settings") or {}).get("bits")
     return bits

@@ -79,7 +79,7 @@ def evidence_files(
     title: str = "",
     *,
     drawn: Image.Image | None = None,
-    bits: int | None = None,
+    bits: int | str | None = None,
 ) -> tuple[Result, dict[str, bytes]]:
     """The files about the reasons for one image, by name, and its result with these names.
 

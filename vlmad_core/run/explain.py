@@ -50,7 +50,7 @@ def explained(result: Result, prediction: Prediction) -> Result:
     return replace(result, reasons=reasons, nearest_normal=nearest, score_without_region=evidence.score_without_place)
 
 
-def normal_crop(evidence: Evidence, *, bits: int | None = None) -> NormalCrop:
+def normal_crop(evidence: Evidence, *, bits: int | str | None = None) -> NormalCrop:
     """Read the nearest normal image and cut out the place, if the file is still the one of the fit.
 
     Args:
@@ -74,7 +74,7 @@ def normal_crop(evidence: Evidence, *, bits: int | None = None) -> NormalCrop:
 
 
 @lru_cache(maxsize=_CACHED)
-def _read(path: str, bits: int | None) -> tuple[Image.Image, str]:
+def _read(path: str, bits: int | str | None) -> tuple[Image.Image, str]:
     found = decode(path, bits=bits, digest=True)
     return found.image, found.sha256
 

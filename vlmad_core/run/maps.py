@@ -66,7 +66,7 @@ def encode(prediction: Prediction, kind: MapFormat, maximum: float, max_side: in
         del values, strip
         note = PngImagePlugin.PngInfo()
         note.add_text(_UNIT, repr(maximum / 65535))
-        Image.fromarray(pixels).save(buffer, "PNG", pnginfo=note, compress_level=3)
+        Image.fromarray(pixels).save(buffer, "PNG", pnginfo=note, compress_level=1)
         return buffer.getvalue(), cut
 
 

@@ -37,7 +37,7 @@ class Case:
     prediction: Prediction
     class_name: str | None = None
     reference: Path | None = None
-    bits: int | None = None
+    bits: int | str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def add_opinions(
     *,
     class_name: str | None = None,
     reference: Path | None = None,
-    bits: int | None = None,
+    bits: int | str | None = None,
 ) -> Iterator[list[tuple[Result, Prediction | None]]]:
     """The same batches with opinions; verdicts and scores stay as they are, whatever is answered.
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from vlmad_core.contracts.data import Prediction
 from vlmad_core.contracts.find import search
 from vlmad_core.contracts.images import WORKERS, Picture, read
+from vlmad_core.contracts.views import squeezed
 from vlmad_core.errors import ImageError, VlmadError
 from vlmad_core.pipeline.pipeline import Pipeline
 from vlmad_core.run.drift import DRIFT, DriftMonitor
@@ -21,6 +23,7 @@ from vlmad_core.run.explain import explained
 from vlmad_core.run.folder import Judged, RunFolder
 from vlmad_core.run.maps import MapFormat
 from vlmad_core.run.opinion import SecondOpinion, add_opinions
+from vlmad_core.run.replicas import in_turn
 from vlmad_core.run.results import Result
 from vlmad_core.run.settings import settings_of
 from vlmad_core.run.verdicts import Decision, decide_all, make_decision
@@ -63,10 +66,12 @@ def judge(
     batch_size: int = 8,
     workers: int = WORKERS,
     explain: bool = False,
+    replicas: Sequence[Pipeline] = (),
 ) -> Iterator[list[Judged]]:
     """Results and predictions, a batch at a time and in order; an image that cannot be judged has an error instead.
 
-    With ``explain`` each result has its reasons, and the prediction its evidence.
+    With ``explain`` each result has its reasons, and the prediction its evidence. Batches go in turn to the detector
+    and its ``replicas`` on other devices.
 
     Raises:
         VlmadError: The detector refuses, which is about all images.
@@ -74,10 +79,10 @@ def judge(
     started = time.perf_counter()
     sources = map(str, paths)
     batches = read(sources, pipeline.preprocess, batch_size=batch_size, workers=workers, digest=True)
-    with closing(batches):
-        for pictures in batches:
-            good = [picture for picture in pictures if picture.error is None]
-            predictions = iter(_predictions(pipeline, good, explain=explain))
+    work = [partial(_of_batch, one, explain=explain) for one in (pipeline, *replicas)]
+    with closing(batches), closing(in_turn(batches, work, _has_tiles)) as done:
+        for pictures, found in done:
+            predictions = iter(found)
             share = round((time.perf_counter() - started) * 1000 / len(pictures), 2)
             batch: list[Judged] = []
             for picture in pictures:
@@ -87,6 +92,7 @@ def judge(
                     error=picture.error,
                     note=" ".join(filter(None, [*picture.notes, picture.tile_note])) or None,
                     tiles=picture.tile_count or None,
+                    squeezed=_squeezed(picture),
                     sha256=picture.sha256 or None,
                     stamp=picture.stamp,
                 )
@@ -96,6 +102,23 @@ def judge(
                     batch.append(_judged(result, next(predictions), explain=explain))
             yield batch
             started = time.perf_counter()
+
+
+def _squeezed(picture: Picture) -> tuple[float, float] | None:
+    found = squeezed(picture.views)
+    return None if found is None else (round(found[0], 2), round(found[1], 2))
+
+
+def _of_batch(
+    pipeline: Pipeline, pictures: list[Picture], *, explain: bool
+) -> tuple[list[Picture], list[Prediction | str]]:
+    good = [picture for picture in pictures if picture.error is None]
+    return pictures, _predictions(pipeline, good, explain=explain)
+
+
+def _has_tiles(pictures: Sequence[Picture]) -> bool:
+    """The pixels of tiles are there until the next batch is asked for."""
+    return any(picture.tile_count for picture in pictures)
 
 
 def _predictions(pipeline: Pipeline, pictures: Sequence[Picture], *, explain: bool) -> list[Prediction | str]:
@@ -144,6 +167,7 @@ def run(
     explain: bool = False,
     second: SecondOpinion | None = None,
     reference: Path | None = None,
+    replicas: Sequence[Pipeline] = (),
     progress: Callable[[Result], None] | None = None,
 ) -> Summary:
     """Judge images and write ``results.jsonl``, ``results.csv``, ``run.json``, maps and overlays.
@@ -169,6 +193,7 @@ def run(
         explain: Also write why: fields of the results, and for each image a picture and JSON in ``evidence/``.
         second: Who gives a second opinion on the decided images; nobody if None.
         reference: A normal image that the second opinion may compare with.
+        replicas: The same detector on further devices, from :func:`vlmad_core.run.replicas.replicate`.
         progress: Called with each result once it is safe; those of an earlier part of the run come first.
 
     Raises:
@@ -189,7 +214,7 @@ def run(
     with RunFolder(Path(out), pipeline, settings, resume=resume, decision=decision) as folder:
         waiting = folder.want(found.images)
         count, failed, failed_now, started = 0, 0, 0, time.perf_counter()
-        judged = judge(pipeline, waiting, batch_size=batch_size, workers=workers, explain=explain)
+        judged = judge(pipeline, waiting, batch_size=batch_size, workers=workers, explain=explain, replicas=replicas)
         decided = decide_all(judged, decision)
         batches = add_opinions(decided, second, class_name=pipeline.class_name, reference=reference, bits=pipeline.bits)
         earlier = len(found.images) - len(waiting)

@@ -72,6 +72,8 @@ class Result:
         evidence: With ``--explain``: file of the picture of the reasons; the numbers are beside it as JSON.
         opinion: A second opinion, from :class:`vlmad_core.run.opinion.Opinion`; in ``results.csv`` in short.
         tiles: In how many tiles it was read beside the whole image; None: in none.
+        squeezed: How many of its pixels became one of the encoder's, down and across, where they were more than 36
+            together and a small defect may be lost; None elsewhere, and where it was read in tiles.
     """
 
     path: str
@@ -92,6 +94,7 @@ class Result:
     confidence: float | None = None
     regions: Sequence[Mapping[str, Any]] | None = None
     tiles: int | None = None
+    squeezed: Sequence[float] | None = None
     reasons: Sequence[Mapping[str, Any]] | None = None
     nearest_normal: Mapping[str, Any] | None = None
     score_without_region: float | None = None

@@ -30,7 +30,7 @@ def usable_samples(data: Dataset, options: TrainingOptions, on_message: Callable
     """Samples that one can learn from.
 
     Raises:
-        ConfigError: None, none with a defect, or masks that are missing.
+        ConfigError: None, none with a defect where a loss needs one, or masks that are missing.
     """
     samples = [sample for sample in data.samples if sample.label is not None]
     if len(samples) < len(data.samples):
@@ -38,7 +38,7 @@ def usable_samples(data: Dataset, options: TrainingOptions, on_message: Callable
     if not samples:
         raise ConfigError(f"data set '{data.name}': there is no image with a label in what was chosen.")
     abnormal = [sample for sample in samples if sample.label]
-    if not abnormal:
+    if not abnormal and options.needs_defects:
         raise ConfigError(
             f"data set '{data.name}': none of the {len(samples)} chosen images shows a defect, and a detector learns "
             "from defects. They are usually in the split 'test'."
@@ -125,7 +125,7 @@ class Mosaics:
     """
 
     def __init__(
-        self, samples: Sequence[Sample], indices: Iterable[int] | None = None, *, bits: int | None = None
+        self, samples: Sequence[Sample], indices: Iterable[int] | None = None, *, bits: int | str | None = None
     ) -> None:
         self.samples, self.bits = samples, bits
         kinds: dict[str, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))

@@ -210,10 +210,14 @@ class Loop:
         self.scaler.update()
 
     def _losses(self, batch: Batch, *, smooth: bool = False) -> tuple[dict[str, Tensor], Scores]:
+        labels, own = batch.labels.to(self.device), dict[str, Tensor]()
         with autocast(self.device, self.options):
-            scores = self.model.score(batch.features, batch.class_names, smooth=smooth)
+            if self.options.part_losses:
+                scores, own = self.model.score_with_losses(batch.features, batch.class_names, labels, smooth=smooth)
+            else:
+                scores = self.model.score(batch.features, batch.class_names, smooth=smooth)
         masks = None if batch.masks is None else batch.masks.to(self.device)
-        return batch_losses(scores, masks, batch.labels.to(self.device), self.options), scores
+        return batch_losses(scores, masks, labels, self.options, own), scores
 
     def _end_of_epoch(self) -> EpochDone:
         position, started = self.position, time.perf_counter()

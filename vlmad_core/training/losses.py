@@ -89,7 +89,7 @@ def _pair(probability: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 # -- the loss of a batch: which losses, on which maps, with which weights
 
-_NAMES = ("focal", "dice", "dice_normal", "cross_entropy")
+_NAMES = ("focal", "dice", "dice_normal", "cross_entropy", "part_losses")
 
 
 def loss_names(options: TrainingOptions) -> list[str]:
@@ -97,7 +97,13 @@ def loss_names(options: TrainingOptions) -> list[str]:
     return [name for name in _NAMES if getattr(options, name)]
 
 
-def batch_losses(scores: Scores, masks: Tensor | None, labels: Tensor, options: TrainingOptions) -> dict[str, Tensor]:
+def batch_losses(
+    scores: Scores,
+    masks: Tensor | None,
+    labels: Tensor,
+    options: TrainingOptions,
+    part_losses: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
     """The losses that have a weight, each summed over the levels, not weighted yet.
 
     Args:
@@ -105,6 +111,7 @@ def batch_losses(scores: Scores, masks: Tensor | None, labels: Tensor, options: 
         masks: ``[B, H, W]``, 1 where abnormal; None where no loss reads pixels.
         labels: ``[B]``, 1 where abnormal.
         options: Which have a weight, and gamma.
+        part_losses: What the parts bring themselves, by name; their sum is one loss.
     """
     losses: dict[str, Tensor] = {}
     if masks is not None:
@@ -118,6 +125,9 @@ def batch_losses(scores: Scores, masks: Tensor | None, labels: Tensor, options: 
             losses["dice_normal"] = torch.stack([dice(1 - p, 1 - target) for p in levels]).sum()
     if options.cross_entropy:
         losses["cross_entropy"] = cross_entropy(scores.image, labels)
+    if options.part_losses:
+        own = [loss.float() for loss in (part_losses or {}).values()]
+        losses["part_losses"] = torch.stack(own).sum() if own else scores.image.new_zeros(())
     return losses
 
 

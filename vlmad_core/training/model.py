@@ -73,12 +73,41 @@ class TrainableModel:
             class_names: What each image shows.
             smooth: Smooth the map as a prediction does; no loss reads the smoothed map.
         """
-        pipeline = self.pipeline
-        features = pipeline.extractor.apply_learned(encoded) if self.cacheable else encoded
-        size = pipeline.backbone.preprocess.size
-        text_embeddings = self._text_embeddings(class_names, features)
-        fuse = pipeline.fuse if smooth else replace(pipeline.fuse, smooth=0.0)
-        return fuse([scorer(features, text_embeddings, size) for scorer in self.scorers], self.labels)
+        features = self._features(encoded)
+        return self._score(features, self._text_embeddings(class_names, features), smooth=smooth)
+
+    def score_with_losses(
+        self, encoded: Features, class_names: list[str], labels: Tensor, *, smooth: bool = False
+    ) -> tuple[Scores, dict[str, Tensor]]:
+        """As :meth:`score`, with the losses that the parts bring themselves, by name.
+
+        Args:
+            encoded: Of ``B`` images.
+            class_names: What each image shows.
+            labels: ``[B]``, 1 where abnormal.
+            smooth: As for :meth:`score`.
+        """
+        features = self._features(encoded)
+        prompts, text = self.pipeline.prompts, self.pipeline.backbone.text
+        losses: dict[str, Tensor] = {}
+        texts: TextEmbeddings | None
+        if prompts is not None and text is not None and self._text_changes:
+            texts, found = prompts.forward_with_losses(text, class_names, features)
+            losses |= {f"prompts/{name}": loss for name, loss in found.items()}
+        else:
+            texts = self._text_embeddings(class_names, features)
+        for scorer, label in zip(self.scorers, self.labels, strict=True):
+            own = scorer.losses(features, texts, labels)
+            losses |= {f"{label}/{name}": loss for name, loss in own.items()}
+        return self._score(features, texts, smooth=smooth), losses
+
+    def _features(self, encoded: Features) -> Features:
+        return self.pipeline.extractor.apply_learned(encoded) if self.cacheable else encoded
+
+    def _score(self, features: Features, texts: TextEmbeddings | None, *, smooth: bool) -> Scores:
+        size = self.pipeline.backbone.preprocess.size
+        fuse = self.pipeline.fuse if smooth else replace(self.pipeline.fuse, smooth=0.0)
+        return fuse([scorer(features, texts, size) for scorer in self.scorers], self.labels)
 
     def _text_embeddings(self, class_names: list[str], features: Features) -> TextEmbeddings | None:
         if self._text_changes or self.pipeline.prompts is None:

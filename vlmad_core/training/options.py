@@ -36,6 +36,9 @@ class TrainingOptions(Config):
     dice: float = Field(1.0, ge=0, description="Weight of the dice loss of each level's map on the abnormal side.")
     dice_normal: float = Field(0.0, ge=0, description="Weight of the dice loss on the normal side.")
     cross_entropy: float = Field(0.0, ge=0, description="Weight of the cross-entropy of the image scores.")
+    part_losses: float = Field(
+        0.0, ge=0, description="Weight of the losses that prompts and scorers bring themselves, such as 'captions'."
+    )
     mosaic: float = Field(
         0.0,
         ge=0,
@@ -66,8 +69,10 @@ class TrainingOptions(Config):
     def _check(self) -> TrainingOptions:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError("betas must be at least 0 and below 1")
-        if not (self.focal or self.dice or self.dice_normal or self.cross_entropy):
-            raise ValueError("all losses have weight 0; give focal, dice, dice_normal or cross_entropy some weight")
+        if not (self.on_pixels or self.cross_entropy or self.part_losses):
+            raise ValueError(
+                "all losses have weight 0; give focal, dice, dice_normal, cross_entropy or part_losses some weight"
+            )
         if self.patience and not self.validation:
             raise ValueError("patience needs images to validate on; give validation a share, such as 0.1")
         return self
@@ -76,6 +81,11 @@ class TrainingOptions(Config):
     def on_pixels(self) -> bool:
         """Whether masks are needed."""
         return bool(self.focal or self.dice or self.dice_normal)
+
+    @property
+    def needs_defects(self) -> bool:
+        """Whether images with defects are needed; losses of the parts may learn from normal images alone."""
+        return bool(self.on_pixels or self.cross_entropy)
 
 
 RUN_ONLY = frozenset({"cache", "cache_gb", "keep_cache", "minutes", "tensorboard", "workers"})

@@ -175,14 +175,23 @@ class _Training:
         size, device = detector.backbone.preprocess.size, detector.backbone.device
         with autocast(device, options):
             features = model.encode(torch.zeros(1, 3, *size))
-            scores = model.score(features, [self.samples[0].class_name])
+            label = torch.zeros(1, device=device)
+            if options.part_losses:
+                scores, own = model.score_with_losses(features, [self.samples[0].class_name], label)
+            else:
+                scores, own = model.score(features, [self.samples[0].class_name]), {}
         check_scores(scores, options)
+        if options.part_losses and not own:
+            raise ConfigError(
+                "training.part_losses has weight, and no part here brings losses of its own; prompts and scorer "
+                "'captions' do. Set training.part_losses=0."
+            )
         masks = torch.zeros(1, *size, device=device) if options.on_pixels else None
-        losses = batch_losses(scores, masks, torch.zeros(1, device=device), options)
+        losses = batch_losses(scores, masks, label, options, own)
         if not total_loss(losses, options).requires_grad:
             raise ConfigError(
                 "the losses do not depend on anything that learns here. Give weight to another one: focal and dice "
-                "read the maps of the levels, cross_entropy the image scores."
+                "read the maps of the levels, cross_entropy the image scores, part_losses what the parts bring."
             )
         data_loader = DataLoader(
             self.samples,

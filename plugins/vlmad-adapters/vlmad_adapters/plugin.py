@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from vlmad_core.contracts import Layers
-from vlmad_core.registry import Component, Config, Recipe, hookimpl
+from vlmad_core.registry import Command, Component, Config, Recipe, hookimpl
 
 PAPER = "Ma et al., AA-CLIP: Enhancing Zero-Shot Anomaly Detection via Anomaly-Aware CLIP, CVPR 2025"
 
@@ -59,6 +59,30 @@ class AdaptedWordsConfig(AdaptersConfig):
     )
 
 
+class ProbeConfig(Config):
+    """Options of 'probe'."""
+
+    levels: tuple[str, ...] = Field(("*",), min_length=1, description="Names of levels, or patterns such as 'raw*'.")
+    top: float = Field(
+        0.04, ge=0, le=1, description="Share of the cells whose mean is the image score; 0: the single highest cell."
+    )
+    defect_share: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Share of the regions of a defective image without a mask that are taken as defective: those that "
+        "are farthest from normal ones.",
+    )
+    shrinkage: float = Field(
+        0.003,
+        gt=0,
+        description="Added to the covariance of normal regions, as a share of its largest eigenvalue.",
+    )
+    weight: float = Field(
+        1.0, ge=0, description="Of the discriminant beside the distance, at equal spread; 0: the distance alone."
+    )
+
+
 @hookimpl
 def vlmad_extractors() -> Iterable[Component]:
     """The adapted image encoder."""
@@ -83,6 +107,28 @@ def vlmad_prompts() -> Iterable[Component]:
     )
 
 
+@hookimpl
+def vlmad_scorers() -> Iterable[Component]:
+    """The memory bank with a discriminant."""
+    yield Component(
+        name="probe",
+        target="vlmad_adapters.probe:Probe",
+        config=ProbeConfig,
+        summary="Distance to normal images, and a linear discriminant learned from a few defects by `vlmad adapt`.",
+        paper="Fisher, The Use of Multiple Measurements in Taxonomic Problems, 1936",
+    )
+
+
+@hookimpl
+def vlmad_commands() -> Iterable[Command]:
+    """Adaptation to a field."""
+    yield Command(
+        name="adapt",
+        target="vlmad_adapters.command:adapt_command",
+        summary="Adapt a detector with a few normal and defective images, where that helps on held-out ones.",
+    )
+
+
 _SPEC: dict[str, Any] = {
     "backbone": {"use": "vlmad-core:open-clip", "config": {"model": "ViT-L-14-336", "image_size": 518}},
     "extractor": {"use": "vlmad-adapters:adapted-patches"},
@@ -94,9 +140,24 @@ _SPEC: dict[str, Any] = {
 _TRAINING: dict[str, Any] = {"epochs": 20, "batch_size": 8, "lr": 5e-4, "betas": [0.5, 0.999], "cross_entropy": 1.0}
 
 
+_PROBE: dict[str, Any] = {
+    "backbone": {"use": "vlmad-pocket:pocket", "config": {"words": False}},
+    "extractor": {"use": "vlmad-core:patches", "config": {"layers": "57.5%-72.5%", "space": "raw"}},
+    "scorers": [{"use": "vlmad-adapters:probe"}],
+    "references": {"rotations": "auto"},
+    "output": {"smooth": 4.0},
+}
+
+
 @hookimpl
 def vlmad_recipes() -> Iterable[Recipe]:
-    """Both towers adapted; to be trained."""
+    """Both towers adapted; to be trained. And the probe."""
+    yield Recipe(
+        name="probe",
+        spec=_PROBE,
+        summary="A memory of normal images with a discriminant from a few defects; made by `vlmad adapt`.",
+        needs={"pocket": "vlmad-pocket"},
+    )
     yield Recipe(
         name="adapters",
         spec=_SPEC,

@@ -69,20 +69,31 @@ def _named(name: str, what: str) -> Any:
             raise ValueError(f"{name} cannot be read ({error.strerror})") from error
         except ConfigError as error:
             raise ValueError(str(error).rstrip(".")) from error
-    ours = _ours(what)
-    if name not in ours:
+    ours = _shipped(f"{what}.yaml")
+    if name in ours:
+        return ours[name]
+    fields = _fields() if what == "states" else []
+    if name not in fields:
         raise ValueError(
-            f"no list of {what} is called {name!r}; there are: {', '.join(ours)}, or a .yaml or .json file"
+            f"no list of {what} is called {name!r}; there are: {', '.join([*ours, *fields])}, or a .yaml or .json file"
         )
-    return ours[name]
+    states = _shipped(f"fields/{name}.yaml")
+    return {side: states[side] for side in ("normal", "abnormal")}  # where its words come from stays in the file
 
 
 @cache
-def _ours(what: str) -> Mapping[str, Any]:
+def _shipped(file: str) -> Mapping[str, Any]:
     import yaml
 
-    lists: dict[str, Any] = yaml.safe_load((files(__package__) / "data" / f"{what}.yaml").read_text(encoding="utf-8"))
+    text = (files(__package__) / "data" / file).read_text(encoding="utf-8")
+    lists: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the one in C, if any
     return lists
+
+
+def _fields() -> list[str]:
+    """Names of the fields that have states, a file each."""
+    found = (file.name.rpartition(".") for file in (files(__package__) / "data" / "fields").iterdir())
+    return sorted(name for name, _, ending in found if ending == "yaml")
 
 
 def _sentences(given: object, where: str) -> list[str]:

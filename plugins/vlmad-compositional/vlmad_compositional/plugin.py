@@ -16,8 +16,9 @@ class CompositionalConfig(Config):
 
     states: str | States = Field(
         "winclip",
-        description="winclip, april-gan, a YAML or JSON file, or {normal: [...], abnormal: [...]} with {} for the "
-        "class name; abnormal may name kinds of defect: {scratch: [...], hole: [...]}.",
+        description="winclip, april-gan, a field (industrial-surface, textile, food, electronics, medical-imaging), a "
+        "YAML or JSON file, or {normal: [...], abnormal: [...]} with {} for the class name; abnormal may name kinds of "
+        "defect: {scratch: [...], hole: [...]}.",
     )
     templates: str | tuple[str, ...] = Field(
         "winclip-22",

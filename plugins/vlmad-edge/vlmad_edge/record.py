@@ -52,7 +52,7 @@ class Record:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
-    bits: int | None
+    bits: int | str | None
     class_name: str | None
     normal_range: tuple[float, float] | None
     colours: Mapping[str, Any] | None

@@ -2,8 +2,10 @@
 
 `python plugins/vlmad-export/benchmarks/speed.py nut.vlmad IMAGES nut.onnx nut8.onnx nut.xml nut8.xml`
 
-One thread each. Beside the time on the clock there is the time that processors worked, which other programs disturb
-less; and the speed of a plain matrix product in the same run, which says what the machine could give at that moment.
+`--beside model.xml` adds another program's OpenVINO model that takes one image, such as anomalib's exported PatchCore;
+its images are decoded and resized by Pillow. One thread each. Beside the time on the clock there is the time that
+processors worked, which other programs disturb less; and the speed of a plain matrix product in the same run, which
+says what the machine could give at that moment.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import openvino
 import torch
+from PIL import Image
 
 import vlmad_core
 import vlmad_edge
@@ -28,6 +33,7 @@ def main() -> None:
     parser.add_argument("detector", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--beside", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--count", type=int, default=12)
     given = parser.parse_args()
@@ -42,6 +48,8 @@ def main() -> None:
         ways[f"torch {dtype}"] = _torch(detector)
     for file in given.files:
         ways[f"{file.suffix[1:]} {file.stem}"] = vlmad_edge.load(file, threads=1).predict
+    if given.beside is not None:
+        ways[f"beside: {given.beside}"] = _beside(given.beside)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for each in ways.values():
         each(images[0])
@@ -67,6 +75,19 @@ def main() -> None:
 def _torch(detector: vlmad_core.Pipeline) -> Callable[[Path], object]:
     def judge(path: Path) -> object:
         return detector.verdict(detector.predict(path, batch_size=1))
+
+    return judge
+
+
+def _beside(path: Path) -> Callable[[Path], object]:
+    core = openvino.Core()
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    model = core.compile_model(core.read_model(path), "CPU", options)
+    height, width = (side.get_length() for side in list(model.inputs[0].partial_shape)[2:])
+
+    def judge(path: Path) -> object:
+        image = Image.open(path).convert("RGB").resize((width, height))
+        return model([np.asarray(image, np.float32).transpose(2, 0, 1)[None] / 255])
 
     return judge
 

@@ -196,7 +196,7 @@ def test_without_the_plugin_the_core_says_what_to_install(
     def missing(name: str) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-    monkeypatch.setattr("vlmad_core.pipeline.build.import_module", missing)
+    monkeypatch.setattr("vlmad_core.pipeline.exported.import_module", missing)
     with pytest.raises(ConfigError, match="pip install vlmad-export"):
         vlmad_core.load(exported[1].model)
 

@@ -159,11 +159,11 @@ def load_exported(path: str | Path, *, threads: int | None = None, device: str =
 
     Args:
         path: ``nut.onnx`` or ``nut.xml``, with ``nut.json`` beside it.
-        threads: Of the runtime; None: as many as it wants.
+        threads: Of the runtime; None: as many as torch has, so that `--threads` holds for both.
         device: ``"cpu"``, or another one of the runtime; ``"auto"`` is the CPU.
 
     Raises:
         ConfigError: A file is missing, changed or of another model, or the runtime is not installed.
     """
     with as_core_errors():
-        return ExportedPipeline(read_record(path), threads=threads, device=device)
+        return ExportedPipeline(read_record(path), threads=threads or torch.get_num_threads(), device=device)

@@ -1,7 +1,7 @@
 """The captions of a product in three levels: foreground and background, parts, texture; a file that a person writes.
 
-The levels are those of FineGrainedAD (arXiv 2510.26464). Only names, numbers and places are compared with images here;
-the other fields document the product, and are what a language model is asked for.
+The levels are those of FineGrainedAD (arXiv 2510.26464). ``--judge parts`` compares names, numbers and places with
+images; prompts 'captions' make sentences of all fields.
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ def form_of(captions: Captions) -> str:
     parts = captions.parts or (PartCaption(name="part", number=1),)
     filled = captions.model_copy(update={"parts": parts})
     lines = [
-        "# Captions of a product, read by `--judge parts`. Name each kind of part, how many a product has, and, if",
-        "# one kind lies in one place, where: top, bottom, left, right or two of them. The rest documents the product.",
+        "# Captions of a product, read by `--judge parts` and by recipe `fine-grained`. Name each kind of part, how",
+        "# many a product has, and, if one kind lies in one place, where: top, bottom, left, right or two of them. The",
+        "# recipe makes sentences of the rest too: a few words each, as a text encoder reads 30 to 77 pieces.",
         yaml.safe_dump(filled.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip(),
     ]
     return "\n".join(lines) + "\n"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlmad_fine_grained.captions import Captions
 from vlmad_fine_grained.layout import Layout, Statistics
 
-__all__ = ["Finding", "findings_of", "sentence_of"]
+__all__ = ["Finding", "findings_of", "place_name", "sentence_of"]
 
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 _LEAST = 3.0
@@ -80,10 +82,15 @@ def _sentence(finding: Finding) -> str:
 
 
 def _place(layout: Layout, index: int, shape: tuple[int, ...]) -> str:
-    if not len(layout.places):
-        return ""
-    row, column = (
-        int(np.clip(3 * (at + 0.5) / side, 0, 2)) for at, side in zip(layout.places[index], shape, strict=True)
-    )
+    return place_name(layout.places[index], shape) if len(layout.places) else ""
+
+
+def place_name(at: Sequence[float] | NDArray[np.float64], shape: tuple[int, ...]) -> str:
+    """Row and column of a cell in a grid of a shape, in words.
+
+    >>> place_name((0, 15), (16, 16)), place_name((8, 8), (16, 16))
+    ('top right', 'centre')
+    """
+    row, column = (int(np.clip(3 * (i + 0.5) / side, 0, 2)) for i, side in zip(at, shape, strict=True))
     words = " ".join(word for word in (_ROWS[row], _COLUMNS[column]) if word)
     return words or "centre"

@@ -6,13 +6,14 @@ are in cells of the grid.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.distance import cdist
+
+from vlmad_fine_grained.groups import fit_groups
 
 __all__ = ["Layout", "Statistics", "learn_layout", "statistics_of"]
 
@@ -105,16 +106,11 @@ def learn_layout(
         use_places: Look for fixed places; there are none where the parts do not lie alike in the normal images.
         seed: Of the sample of tokens and of k-means.
     """
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-
     n, m, dim = tokens.shape
     rng = np.random.default_rng(seed)
     flat = tokens.reshape(-1, dim)
     sample = flat[rng.choice(len(flat), min(_TOKENS, len(flat)), replace=False)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # images that are all alike have fewer groups
-        fitted = KMeans(groups, n_init=3, random_state=seed).fit(sample)
+    fitted = fit_groups(sample, groups, seed=seed)
     centres = np.asarray(fitted.cluster_centers_, np.float64)
     border = np.ones(grid, bool)
     border[1:-1, 1:-1] = False

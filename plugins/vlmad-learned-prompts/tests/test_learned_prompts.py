@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import vlmad_core
+from vlmad_core.contracts import find_slots, word_vectors
 from vlmad_core.registry.validate import validate
 from vlmad_core.testing import tiny_backbone
 from vlmad_learned_prompts.learned import Learned
 from vlmad_learned_prompts.plugin import LearnedConfig
-from vlmad_learned_prompts.slots import find_slots, word_vectors
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
 

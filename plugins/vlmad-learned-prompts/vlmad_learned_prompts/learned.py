@@ -21,11 +21,12 @@ from vlmad_core.contracts import (
     TextEmbeddings,
     TextParts,
     TextTower,
+    find_slots,
     forward_blocks,
     l2_normalize,
+    word_vectors,
 )
 from vlmad_core.errors import IncompatibleError
-from vlmad_learned_prompts.slots import find_slots, word_vectors
 
 if TYPE_CHECKING:
     from vlmad_learned_prompts.plugin import LearnedConfig

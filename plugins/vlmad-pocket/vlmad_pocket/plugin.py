@@ -22,8 +22,8 @@ class PocketConfig(Config):
         description="Side of the picture in pixels, or (height, width); multiples of 14. "
         "518 shows finer defects and takes about eight times as long as 224.",
     )
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Type of the weights; bfloat16 needs half the memory and hardware that knows it."
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Type of the weights; the other two need half the memory and hardware that knows them."
     )
     words: bool = Field(
         True,

@@ -120,7 +120,8 @@ class Pocket(Backbone):
         size = (config.image_size, config.image_size) if isinstance(config.image_size, int) else config.image_size
         check_size(size, (PATCH, PATCH), "pocket")
         note, device, dtype = read_note(), find_device(config.device), getattr(torch, config.dtype)
-        tensors = read_weights(note["sha256"], dtype=dtype, device=device)
+        last = tuple(f"vision.blocks.{i}." for i in range(READ, PUBLISHED)) if config.words else ()
+        tensors = read_weights(note["sha256"], dtype=dtype, device=device, without=last)
         provenance = {"backbone": "pocket", "weights": note["name"], "sha256": note["sha256"]}
         text = None
         if config.words:

@@ -44,21 +44,28 @@ def read_joint_note() -> dict[str, str]:
 
 
 def read_weights(
-    sha256: str, *, dtype: torch.dtype, device: torch.device, file: str = "pocket.safetensors"
+    sha256: str,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    file: str = "pocket.safetensors",
+    without: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
-    """All tensors by name.
+    """Tensors by name.
 
     Args:
         sha256: What the file must have. The bytes that are hashed are those that are used.
         dtype: To convert to.
         device: To move to.
         file: Which one.
+        without: Beginnings of the names of tensors that are left out.
 
     Raises:
         ConfigError: The file is not there, or is not the one that was shipped.
     """
     data = _read(file, sha256)
-    return {name: tensor.to(device, dtype) for name, tensor in safetensors.torch.load(data).items()}
+    tensors = safetensors.torch.load(data)
+    return {name: tensor.to(device, dtype) for name, tensor in tensors.items() if not name.startswith(without)}
 
 
 def read_tokenizer(sha256: str) -> Tokenizer:

@@ -13,13 +13,16 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 
 from vlmad_core.errors import ConfigError, VlmadError
 from vlmad_core.files import differences, folder_lock, mark_written, write_whole
 from vlmad_core.pipeline.build import is_exported
 from vlmad_core.pipeline.checkpoint import RECORD
 from vlmad_core.version import __version__
+from vlmad_ray.cluster import join_cluster
 from vlmad_ray.sources import find_addresses, is_remote, write_manifest
 from vlmad_ray.worker import Worker
 
@@ -27,7 +30,6 @@ __all__ = ["BatchOptions", "BatchSummary", "connect", "run_batch"]
 
 RESULTS, CHECKPOINT, MANIFEST, RUN, SUMMARY = "results", ".checkpoint", "manifest", "run.json", "summary.json"
 
-_STARTS = 3
 _BATCHES, _PIECES = 8, 10_000
 """A piece of work is so many batches, so that a stop loses little; more where there would be too many pieces."""
 
@@ -228,41 +230,29 @@ def connect(options: BatchOptions) -> None:
     Raises:
         VlmadError: It cannot be reached, or did not start in three attempts.
     """
-    import os
-
-    import ray
-
-    address = options.address or os.environ.get("RAY_ADDRESS")
     # Beside the workers one task lists, one reads, one filters and one writes, each of which asks for a whole CPU.
-    own: dict[str, Any] = {"num_cpus": ceil(options.workers * options.cpus) + 4, "include_dashboard": False}
-    own["_node_ip_address"] = "127.0.0.1"  # nothing of a local cluster is offered to a network
-    given: dict[str, Any] = {"address": address} if address else {"address": "local", **own}
-    for attempt in range(_STARTS):
-        try:
-            ray.init(**given, log_to_driver=False, logging_level=logging.ERROR)
-        except Exception as error:  # Ray raises classes of its own and plain ones
-            ray.shutdown()
-            # Ray gives its processes 30 seconds, which is short on a busy machine.
-            if "timed out during startup" in str(error) and attempt + 1 < _STARTS:
-                continue
-            reason = " ".join(str(error).split())
-            raise VlmadError(
-                f"Ray could not be started or reached ({reason}). Nothing was judged; try again."
-            ) from error
-        return
-
-
-def _dataset(out: Path) -> Any:
-    return pads.dataset(str(out / RESULTS), format="parquet")
+    join_cluster(options.address, ceil(options.workers * options.cpus) + 4)
 
 
 def _rows(out: Path) -> int:
-    return int(_dataset(out).count_rows()) if any((out / RESULTS).glob("*.parquet")) else 0
+    """Rows in whole files. One that a stop cut short holds no image: Ray removes it when the run goes on."""
+    count = 0
+    for path in (out / RESULTS).glob("*.parquet"):
+        try:
+            count += int(pq.read_metadata(path).num_rows)
+        except (OSError, pa.ArrowException):
+            continue
+    return count
 
 
 def _summary(out: Path, wanted: set[str], known: int, seconds: float) -> BatchSummary:
     """Count the rows that were written, and make certain that each image has exactly one."""
-    table = _dataset(out).to_table(columns=["path", "verdict", "error"])
+    try:
+        table = pads.dataset(str(out / RESULTS), format="parquet").to_table(columns=["path", "verdict", "error"])
+    except (OSError, pa.ArrowException) as error:
+        raise VlmadError(
+            f"{out / RESULTS}: a file of results cannot be read ({error}). Run the same command again."
+        ) from error
     paths = table["path"].to_pylist()
     counts = Counter(paths)
     twice = [path for path, count in counts.items() if count > 1]

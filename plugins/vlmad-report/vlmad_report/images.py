@@ -45,7 +45,7 @@ class Pictures:
 
 
 def make_pictures(
-    row: Row, folder: Path, places: Sequence[Path], scale: Scale, *, max_side: int = 1024, bits: int | None = None
+    row: Row, folder: Path, places: Sequence[Path], scale: Scale, *, max_side: int = 1024, bits: int | str | None = None
 ) -> Pictures:
     """Read the image of a row, its map and its evidence, and encode what the page needs.
 
@@ -119,7 +119,7 @@ def _from_overlay(path: Path) -> Image.Image | None:
     return overlay.crop((left, top, right, bottom)) if bottom > top else None
 
 
-def _nearest(row: Row, folder: Path, places: Sequence[Path], bits: int | None) -> Image.Image | None:
+def _nearest(row: Row, folder: Path, places: Sequence[Path], bits: int | str | None) -> Image.Image | None:
     assert row.nearest_normal is not None
     nearest = row.nearest_normal
     tries: list[Callable[[], Image.Image]] = []

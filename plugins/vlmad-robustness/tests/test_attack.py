@@ -63,3 +63,15 @@ def test_a_universal_perturbation_raises_images_that_it_was_not_learned_on(setti
     delta = universal(linear_score(weight), images[:2], 8 / 255, sign=1, steps=20, batch_size=2, generator=generator)
     assert delta.abs().max() <= 8 / 255 + 1e-7
     assert (linear_score(weight)(images[2:] + delta) > linear_score(weight)(images[2:])).all()
+
+
+def test_apgd_asks_for_one_gradient_a_step_also_where_it_goes_back_to_the_best_point(setting):
+    weight, images, generator = setting
+    passes = []
+
+    def score(x):
+        passes.append(len(x))
+        return torch.sin(40 * linear_score(weight)(x))  # so curved that steps stall and halve
+
+    apgd(score, images, 8 / 255, sign=1, steps=20, restarts=2, generator=generator)
+    assert passes == [4] * 2 * 21

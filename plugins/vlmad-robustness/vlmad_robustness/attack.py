@@ -97,6 +97,7 @@ def apgd(
         own = _Best(images, sign)
         score, gradient = _gradient(objective, x)
         own.take(x, score)
+        best_gradient = gradient
         values = [sign * score]
         size = torch.full((len(x), 1, 1, 1), 2 * epsilon, device=x.device, dtype=x.dtype)
         halved_before, best_before = torch.zeros(len(x), dtype=torch.bool, device=x.device), own.scores.clone()
@@ -109,17 +110,18 @@ def apgd(
             moved = _project(x + share * (z - x) + (1 - share) * (x - before), images, epsilon)
             before, x = x, moved
             score, gradient = _gradient(objective, x)
-            own.take(x, score)
+            best_gradient = torch.where(_column(own.take(x, score)), gradient, best_gradient)
             values.append(sign * score)
             if step + 1 in checkpoints:
                 recent = torch.stack(values[last : step + 2])
                 rises = (recent[1:] > recent[:-1]).sum(0)
                 stalls = rises < 0.75 * (step + 1 - last)
                 halve = stalls | (~halved_before & (own.scores == best_before))
-                size = torch.where(halve[:, None, None, None], size / 2, size)
-                x = torch.where(halve[:, None, None, None], own.images, x)
-                if bool(halve.any()):
-                    score, gradient = _gradient(objective, x)
+                size = torch.where(_column(halve), size / 2, size)
+                x = torch.where(_column(halve), own.images, x)
+                # The gradient at the best point is known, so going back there costs no pass.
+                gradient = torch.where(_column(halve), best_gradient, gradient)
+                score = torch.where(halve, own.scores, score)
                 halved_before, best_before, last = halve, own.scores.clone(), step + 1
         if restart == 0:
             trace.append(float(score.mean()))
@@ -185,10 +187,17 @@ class _Best:
         self.images = images.clone()
         self.scores = torch.full((len(images),), -sign * math.inf, device=images.device)
 
-    def take(self, x: Tensor, scores: Tensor) -> None:
+    def take(self, x: Tensor, scores: Tensor) -> Tensor:
+        """Keep what is better; gives which images that is, ``[B]``."""
         better = self.sign * scores > self.sign * self.scores
-        self.images = torch.where(better[:, None, None, None], x.detach(), self.images)
+        self.images = torch.where(_column(better), x.detach(), self.images)
         self.scores = torch.where(better, scores.detach().to(self.scores.dtype), self.scores)
+        return better
+
+
+def _column(chosen: Tensor) -> Tensor:
+    """``[B]`` to ``[B, 1, 1, 1]``."""
+    return chosen[:, None, None, None]
 
 
 def _gradient(objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:

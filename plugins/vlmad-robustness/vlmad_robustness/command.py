@@ -167,7 +167,7 @@ def _prepare(
     def new() -> Pipeline:
         pipeline = assemble(chosen, device=choice.device)
         pipeline.check_trained()
-        pipeline.class_name, pipeline.bits = class_name, choice.bits
+        pipeline.class_name, pipeline.bits = class_name, choice.values
         return pipeline
 
     first = new()

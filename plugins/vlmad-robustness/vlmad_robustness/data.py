@@ -116,7 +116,7 @@ def balanced(labels: Sequence[bool], count: int) -> list[int]:
     return sorted(chosen)
 
 
-def load(samples: Sequence[Sample], side: int, *, bits: int | None = None) -> Images:
+def load(samples: Sequence[Sample], side: int, *, bits: int | str | None = None) -> Images:
     """Read images and shrink or enlarge them to a shorter side, so that severities mean the same for every camera.
 
     Args:

@@ -210,7 +210,7 @@ def _scale(normal: Sequence[np.ndarray], bad: Sequence[np.ndarray]) -> Scale:
     return Scale(low, high, min(top, high))
 
 
-def _tile(sample: Sample, prediction: Prediction, scale: Scale, bits: int | None) -> Image.Image:
+def _tile(sample: Sample, prediction: Prediction, scale: Scale, bits: int | str | None) -> Image.Image:
     """The image as it is and with its map, side by side, the defect outlined in both."""
     image = open_image(sample.image, bits=bits)
     share = _SIDE / max(image.size)

@@ -33,7 +33,7 @@ def save_method(one: Ranked, path: Path, registry: Registry | None = None) -> Pa
         return None
 
 
-def command(one: Ranked, recipe: Path | None, detector: Path | None, bits: int | None = None) -> str | None:
+def command(one: Ranked, recipe: Path | None, detector: Path | None, bits: int | str | None = None) -> str | None:
     """The command that uses a method on new images.
 
     Args:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vlmad_core.contracts.towers import TextTower, encode_text, forward_blocks
+from vlmad_core.contracts.text_encoding import encode_text
+from vlmad_core.contracts.towers import TextTower, forward_blocks
 from vlmad_core.errors import IncompatibleError
 from vlmad_core.testing.rules import CheckFailed, check, close, require
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlmad_core.contracts import TextTower
+from vlmad_core.contracts.towers import TextTower
 from vlmad_core.errors import IncompatibleError
 
 __all__ = ["find_slots", "word_vectors"]
