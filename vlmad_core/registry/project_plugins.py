@@ -16,7 +16,7 @@ _NAMES = {
     "vlmad-learned-prompts": "learned anomalyclip",
     "vlmad-musc": "musc pocket-batch",
     "vlmad-pocket": "pocket pocket-few-shot",
-    "vlmad-ray": "batch",
+    "vlmad-ray": "batch ray",
     "vlmad-report": "report",
     "vlmad-robustness": "robustness",
     "vlmad-serve": "serve",

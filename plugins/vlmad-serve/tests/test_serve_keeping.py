@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import threading
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from vlmad_core.errors import ConfigError
 from vlmad_serve.archive import Archive
@@ -171,3 +174,19 @@ def test_refused_enrolments_and_images_leave_no_file(serve, enrol, picture):
     files = [("files", ("a.png", picture(901), "image/png")), ("files", ("b.png", cut, "image/png"))]
     assert client.post("/v1/detectors", data={"name": "bolt"}, files=files).status_code == 422
     assert sorted(path.name for path in images.rglob("*.*")) == before
+
+
+def test_pictures_of_twelve_bit_images_are_as_bright_as_the_detector_sees_them(serve, enrol, inspect):
+    client = serve()
+    enrol(client)
+    client.app.state.services.detectors.current("nut").pipeline.bits = 12
+    grey = np.full((40, 48), 4095, np.uint16)  # white of a 12-bit camera
+    content = io.BytesIO()
+    Image.fromarray(grey).save(content, "PNG")
+    found = inspect(client, content.getvalue())
+    thumbnail = Image.open(io.BytesIO(client.get(f"/v1/results/{found['id']}/thumbnail").content))
+    assert np.asarray(thumbnail).mean() > 250
+    near = Image.open(io.BytesIO(client.get(f"/v1/results/{found['id']}/nearest.jpg?side=image").content))
+    assert np.asarray(near).mean() > 250
+    overlay = np.asarray(Image.open(io.BytesIO(client.get(f"/v1/results/{found['id']}/overlay.jpg").content)))
+    assert (overlay.min(axis=2) > 150).mean() > 0.2, (overlay.shape, (overlay.min(axis=2) > 150).mean())

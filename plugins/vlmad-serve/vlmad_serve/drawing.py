@@ -17,9 +17,9 @@ from vlmad_core.run.overlay import Scale, draw, opacity
 __all__ = ["draw_heat", "draw_overlay", "draw_photo"]
 
 
-def draw_photo(path: Path, longest: int) -> bytes:
-    """The image as JPEG, upright, with its longer side at most ``longest``."""
-    image = open_image(path)
+def draw_photo(path: Path, longest: int, bits: int | str | None) -> bytes:
+    """The image as JPEG, upright, with its longer side at most ``longest``; ``bits`` as the detector reads it."""
+    image = open_image(path, bits=bits)
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return _encoded(image, "JPEG", quality=85)
 
@@ -32,9 +32,11 @@ def draw_heat(path: Path, scale: Scale | None) -> bytes:
     return _encoded(Image.fromarray(np.rint(rgba).astype(np.uint8)), "WEBP", quality=80, method=2)
 
 
-def draw_overlay(image: Path, map_path: Path, score: float, scale: Scale | None, title: str) -> bytes:
+def draw_overlay(
+    image: Path, map_path: Path, score: float, scale: Scale | None, title: str, bits: int | str | None
+) -> bytes:
     """The image with its heat, outline, score and legend as JPEG, as ``vlmad predict`` draws it."""
-    picture = open_image(image)
+    picture = open_image(image, bits=bits)
     prediction = Prediction(score, read_map(map_path), (picture.height, picture.width))
     return _encoded(draw(picture, prediction, scale, title), "JPEG", quality=88)
 

@@ -32,7 +32,11 @@ def evidence_of(pipeline: Pipeline, path: Path) -> Evidence:
 
 
 def draw_normal_place(
-    evidence: Evidence, path: Path, normals: Mapping[str, Path], side: Literal["image", "normal"]
+    evidence: Evidence,
+    path: Path,
+    normals: Mapping[str, Path],
+    side: Literal["image", "normal"],
+    bits: int | str | None,
 ) -> bytes:
     """The suspicious place of an image, or the nearest normal place, as JPEG.
 
@@ -41,6 +45,7 @@ def draw_normal_place(
         path: The image.
         normals: Hash to file, of the normal images that are here.
         side: Which of the two.
+        bits: How the detector reads the values of a file.
 
     Raises:
         ImageError: There is no such place, or its image is not here.
@@ -49,11 +54,11 @@ def draw_normal_place(
     if near is None:
         raise ImageError("the detector remembers no normal image.")
     if side == "image":
-        crop = crop_around(open_image(path), near.box)
+        crop = crop_around(open_image(path, bits=bits), near.box)
     else:
         if near.normal_box is None or near.sha256 not in normals:
             raise ImageError("the normal image is not here.")
-        image = open_image(normals[near.sha256])
+        image = open_image(normals[near.sha256], bits=bits)
         left, top, right, bottom = near.normal_box
         crop = crop_around(image, (left * image.width, top * image.height, right * image.width, bottom * image.height))
     buffer = io.BytesIO()

@@ -142,8 +142,8 @@ async def get_thumbnail(
 ) -> Response:
     """The image as JPEG, upright and smaller."""
     services, row = await _with_files(request, number)
-    path = services.archive.image_path(row["file"])
-    return await _drawn(lambda: draw_photo(path, side), "image/jpeg")
+    path, bits = services.archive.image_path(row["file"]), services.detectors.current(row["detector"]).pipeline.bits
+    return await _drawn(lambda: draw_photo(path, side, bits), "image/jpeg")
 
 
 @router.get(
@@ -183,7 +183,8 @@ async def get_overlay(request: Request, number: Number) -> Response:
     services, row = await _with_files(request, number)
     version = services.detectors.current(row["detector"])
     image, map_path = services.archive.image_path(row["file"]), services.archive.map_path(number)
-    return await _drawn(lambda: draw_overlay(image, map_path, row["score"], version.scale, row["name"]), "image/jpeg")
+    scale, bits = version.scale, version.pipeline.bits
+    return await _drawn(lambda: draw_overlay(image, map_path, row["score"], scale, row["name"], bits), "image/jpeg")
 
 
 @router.get("/results/{number}/evidence", operation_id="getEvidence", responses=responses(404, 409))
@@ -211,8 +212,9 @@ async def get_nearest(
     services, row, version = await _same_version(request, number)
     path = services.archive.image_path(row["file"])
     normals = {each.file[:64]: each.path(services.archive) for each in list_normals(services.store, version.detector)}
+    pipeline = version.pipeline
     return await _drawn(
-        lambda: draw_normal_place(evidence_of(version.pipeline, path), path, normals, side), "image/jpeg"
+        lambda: draw_normal_place(evidence_of(pipeline, path), path, normals, side, pipeline.bits), "image/jpeg"
     )
 
 

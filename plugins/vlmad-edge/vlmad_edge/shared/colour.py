@@ -27,12 +27,14 @@ _RAMP = np.array(
     ],
     dtype=np.float32,
 )
+_STEPS = np.diff(_RAMP, axis=0)
 
 
 def colours(heat: np.ndarray) -> np.ndarray:
     """Values in [0, 1], any shape, to float32 RGB in [0, 255] along a new last axis."""
-    place = np.clip(heat, 0, 1).astype(np.float32) * (len(_RAMP) - 1)
-    low = np.minimum(place.astype(np.intp), len(_RAMP) - 2)
-    share = (place - low)[..., None]
-    mixed: np.ndarray = _RAMP[low] * (1 - share) + _RAMP[low + 1] * share
+    place = np.clip(heat, 0, 1).astype(np.float32) * np.float32(len(_STEPS))
+    low = np.minimum(place.astype(np.intp), len(_STEPS) - 1)
+    mixed: np.ndarray = np.take(_STEPS, low, axis=0)  # several times faster than an index
+    mixed *= (place - low).astype(np.float32)[..., None]
+    mixed += np.take(_RAMP, low, axis=0)
     return mixed
