@@ -23,6 +23,7 @@ _BETWEEN = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _VERDICTS = runpy.run_path(str(DOCS / "verdict_tables.py"))
 _HARDWARE = runpy.run_path(str(DOCS / "hardware_tables.py"))
 _LINE = runpy.run_path(str(DOCS / "line_tables.py"))
+_ROBUSTNESS = runpy.run_path(str(DOCS / "robustness_tables.py"))
 _ACCURACY = runpy.run_path(str(DOCS / "accuracy_tables.py"))
 _BENCHMARKS = runpy.run_path(str(DOCS.parent / "plugins" / "vlmad-pocket" / "benchmarks" / "table.py"))
 
@@ -33,7 +34,7 @@ def pages() -> dict[Path, str]:
     """Every page that has a table, with tables that are up to date."""
     every = [
         *DOCS.glob("inspection.md"),
-        *(DOCS / "howto" / f"{name}.md" for name in ("export", "speed", "watch")),
+        *sorted(DOCS.glob("howto/*.md")),
         *sorted(DOCS.glob("methods/*.md")),
         *sorted(DOCS.parent.glob("plugins/*/README.md")),
     ]
@@ -158,6 +159,10 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "line, frames that depend": lambda: _LINE["dependence"](rows("line")),
     "precision drift": lambda: _HARDWARE["drift"](rows("precision-drift")),
     "exported files": lambda: _HARDWARE["exported"](rows("exported")),
+    **{
+        f"robustness {name}": lambda name=name: _ROBUSTNESS[name](rows("robustness"))
+        for name in ("corruptions", "attacks", "worst", "remedy")
+    },
     "foreground": partial(equal_rows_joined, "foreground"),
     **{f"parity {table}": partial(parity, table) for table in STAGES},
 }

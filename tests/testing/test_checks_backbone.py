@@ -63,6 +63,14 @@ def pool_last(old):
     return lambda self, x, ids: self.final(x[:, -1]) @ self.projection
 
 
+def adds_positions(old):
+    def forward(self, x, mask=None):
+        place, channel = (torch.arange(count, dtype=x.dtype) for count in x.shape[1:])
+        return old(self, x + torch.sin(place[:, None] + channel), mask)
+
+    return forward
+
+
 def count_calls(old):
     def forward(self, x, mask=None):
         self.to_out.bias.data.add_(1e-3)
@@ -116,6 +124,7 @@ WRONG = {
         patched("text", "pool", lambda old: lambda self, x, ids: old(self, x, ids) - old(self, x, ids).mean(0)),
         "sentence_does_not_depend_on_its_batch",
     ),
+    "positions in the blocks": (patched("blocks", "forward", adds_positions), "beginnings_can_be_shared"),
     "has no positions, and hears all": (
         patched("text", "pool", lambda old: lambda self, x, ids: 0 * old(self, x, ids)),
         "text_features_depend_on_the_text",

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from vlmad_core.contracts.values import Values, values_text
 from vlmad_core.documents import parse_yaml
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline.arithmetic import CompileMode
@@ -149,6 +148,8 @@ def parse_values(bits: int | None, window: str | None, channels: str | None) -> 
     """
     if window is None and channels is None:
         return bits
+    from vlmad_core.contracts.values import Values, values_text
+
     if bits is not None:
         raise typer.BadParameter("--bits goes with neither --window nor --channels; 12 bits are --window 0,4095.")
     try:

@@ -113,7 +113,10 @@ class TextTower(Protocol):
         ...
 
     def add_positions(self, x: Tensor) -> Tensor:
-        """``[P, L, W]`` to the same."""
+        """``[P, L, W]`` to the same. Blocks under a causal mask have no positions of their own.
+
+        :func:`~vlmad_core.contracts.text_encoding.encode_text` hands them the tokens of several sentences as one row.
+        """
         ...
 
     def pool(self, x: Tensor, ids: Tensor) -> Tensor:

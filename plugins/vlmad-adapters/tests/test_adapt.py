@@ -206,3 +206,78 @@ def test_without_defects_the_held_out_ones_are_of_another_generator(images, sett
     outcome = adapt(given, methods, tmp_path / "nut", setting=setting, folds=2)
     assert not outcome.real_defects
     assert all(defects == set() for _, _, defects in made), "held-out kinds are not learned from"
+
+
+def test_every_method_is_a_pipeline_of_parts_that_are_there():
+    pytest.importorskip("vlmad_pocket")
+    from vlmad_core.pipeline.resolve import resolve
+
+    methods = methods_of(["probe", "prompts", "adapters", "both"], states="textile", has_defects=True)
+    for method in methods:
+        resolve(method.spec if isinstance(method.spec, str) else dict(method.spec))
+        assert bool(method.command) != method.trained
+    assert "pocket, field textile" in [method.name for method in methods]
+
+
+@pytest.mark.slow
+def test_prompts_and_adapters_learn_and_are_saved(images, tmp_path):
+    pytest.importorskip("vlmad_pocket")
+    given = find_given(images["good"][:4], images["bad"][:2], [], class_name="plate")
+    for what in ("prompts", "adapters", "both"):
+        methods = methods_of([what], has_defects=True, untrained=("pocket",))
+        setting = Setting("plate", epochs=1)
+        outcome = adapt(given, methods, tmp_path / what, setting=setting, folds=2, force=True)
+        detector = vlmad_core.load(outcome.saved)
+        assert detector.trained["epochs"] == 1
+        assert detector.trained["adapted"]["method"] == what
+        assert np.isfinite(detector.predict(images["bad"][3]).score)
+
+
+def test_the_command_refuses_before_anything_is_computed(vlmad, images, tmp_path):
+    done = vlmad("adapt", *images["good"][:3], "--out", tmp_path / "nut")
+    assert done.code == 1
+    assert "adapting needs at least 4" in done.err
+    assert not (tmp_path / "nut.adapt").exists()
+
+
+def radiograph(path, seed, *, defective):
+    """12-bit, low values bright: a smooth body with ribs and noise, and a dense spot where it is defective."""
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import FileDataset, FileMetaDataset
+
+    rng, (rows, columns) = np.random.default_rng(seed), np.mgrid[:48, :48]
+    values = 2500 - 700 * np.exp(-((columns - 24) ** 2) / 200) + 150 * np.sin(rows / 2.5) + rng.normal(0, 20, (48, 48))
+    if defective:
+        values -= 900 * (((rows - 20 - seed) ** 2 + (columns - 30) ** 2) < 30)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", f"1.2.{seed + 1}"
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 48, 48, 1
+    dataset.PhotometricInterpretation, dataset.PixelRepresentation = "MONOCHROME1", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.WindowCenter, dataset.WindowWidth = 2048, 4096
+    dataset.PixelData = values.clip(0, 4095).astype(np.uint16).tobytes()
+    dataset["PixelData"].VR = "OW"
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:.*DICOM")
+def test_dicom_goes_all_the_way(setting, tmp_path):
+    """The plumbing alone: files are found, read by their window, generated upon, compared, and scored."""
+    good = [radiograph(tmp_path / f"good{i}.dcm", i, defective=False) for i in range(4)]
+    bad = [radiograph(tmp_path / f"bad{i}.dcm", i + 4, defective=True) for i in range(3)]
+    outcome = adapt(
+        find_given(good, bad[:2], [], class_name="chest"),
+        METHODS,
+        tmp_path / "nut",
+        setting=setting,
+        folds=2,
+        force=True,
+    )
+    detector = vlmad_core.load(outcome.saved, registry=setting.registry)
+    found = detector.predict(bad[2])
+    assert found.size == (48, 48)
+    assert found.score > detector.predict(good[0]).score

@@ -106,6 +106,21 @@ def sentence_does_not_depend_on_its_batch(case: BackboneCase) -> None:
 
 
 @check("backbone", needs="text")
+def beginnings_can_be_shared(case: BackboneCase) -> None:
+    """Sentences that begin alike have the same features whether their common tokens are computed once or for each."""
+    text = _text(case)
+    sentences = [f"a {kind} photo of a {state} metal nut" for kind in ("dark", "small") for state in ("good", "bent")]
+    with torch.no_grad():
+        shared = encode_text(text, sentences)
+        alone = torch.cat([_pooled(text, text.trim(text.tokenize([sentence]))) for sentence in sentences])
+    require(
+        close(shared, alone, tolerance=_TOLERANCE),
+        "sentences that share their first tokens have other features than alone; add every position in add_positions, "
+        "none in the blocks, and let the blocks use the mask that they are given.",
+    )
+
+
+@check("backbone", needs="text")
 def text_features_depend_on_the_text(case: BackboneCase) -> None:
     """Sentences of other words, or the same words in another order, have other vectors."""
     pairs = (("a metal nut", "a carpet"), ("flawless", "damaged"), ("a nut on a bolt", "a bolt on a nut"))
