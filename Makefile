@@ -74,7 +74,7 @@ runtime:
 sbom: runtime  ## bill of materials of what is installed to run, in sbom.json (CycloneDX, by cyclonedx-py)
 	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml $(RUNTIME) | $(BIN)/python .ci/sbom.py > sbom.json
 
-ALL = [open-clip,tokenizers,evaluation,training,tensorboard,distributed]
+ALL = [open-clip,tokenizers,evaluation,training,tensorboard,distributed,dicom,tiff]
 licences:  ## write docs/licences.md again (by pip-licenses)
 	$(MAKE) runtime RUN="$(ALL)"
 	$(BIN)/pip-licenses --python $(RUNTIME) --from=mixed --no-version --format=markdown --ignore-packages $(notdir $(PLUGINS)) vlmad-core > .runtime/licences.md

@@ -161,7 +161,7 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "exported files": lambda: _HARDWARE["exported"](rows("exported")),
     **{
         f"robustness {name}": lambda name=name: _ROBUSTNESS[name](rows("robustness"))
-        for name in ("corruptions", "attacks", "worst", "remedy")
+        for name in ("corruptions", "attacks", "worst")
     },
     "foreground": partial(equal_rows_joined, "foreground"),
     **{f"parity {table}": partial(parity, table) for table in STAGES},

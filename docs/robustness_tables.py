@@ -47,17 +47,6 @@ def attacks(rows: list[Row]) -> Iterator[str]:
         yield _line([direction, str(level), *cells])
 
 
-def remedy(rows: list[Row]) -> Iterator[str]:
-    """Decisions under each condition before and after the remedy, on the images that both judged."""
-    yield from _head(["condition", "images", "false alarms after", "misses after", "AUROC after"])
-    for row in rows:
-        if row["kind"] == "remedy":
-            name = row["name"] if row["level"] else "as it is"
-            yield _line(
-                [name, str(row["images"]), _share(row["false_alarms"]), _share(row["misses"]), f"{row['auroc']:.3f}"]
-            )
-
-
 def _numbers(row: Row) -> str:
     return f"{row['auroc']:.3f}, {_share(row['false_alarms'])}, {_share(row['misses'])}"
 

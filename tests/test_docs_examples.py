@@ -154,6 +154,8 @@ def _command_needs(words: list[str]) -> str:
     text = " ".join(words)
     if words[0] != "vlmad":
         return "another program"
+    if "cuda" in text:
+        return "a GPU"
     if words[1] == "feedback":
         return "what a person labelled on a page"
     if words[1] in ("serve", "watch"):

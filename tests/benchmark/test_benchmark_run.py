@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 import vlmad_core
 from vlmad_core import VlmadError, build, metrics
-from vlmad_core.benchmark import run as runner
+from vlmad_core.benchmark import run_cells as runner
 from vlmad_core.benchmark.cells import find_cells
 from vlmad_core.benchmark.estimate import estimate
 from vlmad_core.contracts import images
@@ -492,7 +492,7 @@ def test_a_disk_that_cannot_be_written_to_says_what_is_safe(run, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runner, "write_scores", full)
+    monkeypatch.setattr("vlmad_core.benchmark.run.write_scores", full)
     with pytest.raises(VlmadError, match=r"No space left.*0 of 2 cells are safe in .* again to go on"):
         run(methods=["words"])
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 __all__ = ["PROJECT_PLUGINS"]
 
 _NAMES = {
-    "vlmad-adapters": "adapted-patches adapted-words adapters",
+    "vlmad-adapters": "adapt adapted-patches adapted-words adapters probe",
     "vlmad-april-gan": "projections april-gan april-gan-few-shot april-gan-mean april-gan-mean-few-shot",
     "vlmad-compositional": "compositional",
     "vlmad-dpam": "dpam",
     "vlmad-export": "export",
-    "vlmad-fine-grained": "parts captions",
+    "vlmad-fine-grained": "parts captions fine-grained",
     "vlmad-foreground": "foreground foreground-memory",
     "vlmad-judge": "openai-compatible",
     "vlmad-learned-prompts": "learned anomalyclip",
     "vlmad-musc": "musc pocket-batch",
     "vlmad-pocket": "pocket pocket-few-shot",
-    "vlmad-ray": "batch",
+    "vlmad-ray": "batch ray",
     "vlmad-report": "report",
     "vlmad-robustness": "robustness",
     "vlmad-serve": "serve",

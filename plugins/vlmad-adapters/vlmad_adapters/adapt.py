@@ -146,7 +146,8 @@ def adapt(
                 if (_key(method), fold) in known:
                     continue
                 inside = fold_of == fold
-                row = _scores(method, samples, labels, inside, bool(defects), setting, work / TRAINING)
+                place = work / TRAINING / f"{method.name}-{fold}"
+                row = _scores(method, samples, labels, inside, bool(defects), setting, place)
                 known[_key(method), fold] = row
                 file.append({"method": _key(method), "name": method.name, "fold": fold, "scores": row})
         finally:
@@ -160,7 +161,8 @@ def adapt(
         if helps or force:
             if progress is not None:
                 progress(len(cells), len(cells) + final, f"{trained.name}, from all images")
-            saved = _save(trained, given, rows, out, setting, work / TRAINING, helps=helps, real=bool(defects))
+            place = work / TRAINING / f"{trained.name}-all"
+            saved = _save(trained, given, rows, out, setting, place, helps=helps, real=bool(defects))
         if progress is not None:
             progress(len(cells) + final, len(cells) + final, "done")
     return Outcome(tuple(rows), untrained, trained, helps, saved, bool(defects))

@@ -12,10 +12,10 @@ from typing import Any
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """One for each condition that was measured, and one for the price of the remedy."""
+    """One for each condition that was measured."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     about = {"detector": report["detector"], "set": report["category"]}
-    found = [{**about, "kind": "plan", **report["plan"]}]
+    found = []
     for condition in report["conditions"].values():
         low, high = condition["auroc_interval"] or (None, None)
         alarms, misses = condition["false_alarms"], condition["misses"]
@@ -30,8 +30,6 @@ def rows(folder: Path) -> list[dict[str, Any]]:
                 "misses": [misses["count"], misses["total"]],
             }
         )
-    if report["remedy"]:
-        found.append({**about, "kind": "price", **report["remedy"]})
     return found
 
 

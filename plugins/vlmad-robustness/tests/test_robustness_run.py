@@ -12,13 +12,14 @@ from vlmad_core.datasets import read_dataset
 from vlmad_core.errors import ConfigError
 from vlmad_core.metrics import auroc
 from vlmad_core.testing import memory_registry
+from vlmad_robustness import sections
 from vlmad_robustness.data import balanced, find_source
 from vlmad_robustness.measure import Measured
 from vlmad_robustness.plan import Plan, Speed, cells_of, make_plan
 from vlmad_robustness.report import write_report
 from vlmad_robustness.run import Run, run_robustness
 from vlmad_robustness.subject import make_subject, rule_of
-from vlmad_robustness.summary import Rate, sanity, summarise
+from vlmad_robustness.summary import Rate, Summary, sanity, summarise
 
 
 @pytest.fixture
@@ -192,3 +193,11 @@ def test_sanity_fails_where_noise_beats_the_gradient():
     failed = [check.text for check in sanity(measured, plan) if check.passed is False]
     assert any("random noise" in text for text in failed)
     assert any("64/255" in text for text in failed)
+
+
+@pytest.mark.parametrize(("now", "bold"), [(0, False), (1, False), (5, True), (17, True)])
+def test_bold_is_what_the_images_as_they_are_do_not_explain(now: int, bold: bool) -> None:
+    def summary(misses: int) -> Summary:
+        return Summary(1.0, (0.89, 1.0), Rate(0, 18), Rate(misses, 18), None, None)
+
+    assert ("**" in sections._row("dust", "3", summary(now), summary(0))) is bold

@@ -51,7 +51,9 @@ def write_report(run: Run, outcome: Outcome, out: Path) -> Path:
 def _title(run: Run, outcome: Outcome) -> list[str]:
     subject, rule = run.subject, run.subject.rule
     labels = outcome.images.labels
-    fitted = len(run.source.normals) if subject.pipeline.memory_scorers else 0
+    normals = run.settings.get("normals")  # of a recipe; a saved detector was fitted before
+    count = len(normals or ()) if subject.pipeline.memory_scorers else 0
+    fitted = "a saved detector" if normals is None else f"{count} normal images fitted"
     return [
         f"# Robustness of {subject.name} on {run.source.category}",
         f"{int((~labels).sum())} normal and {int(labels.sum())} defective test images. The detector works at "
@@ -59,7 +61,7 @@ def _title(run: Run, outcome: Outcome) -> list[str]:
         "pixels first and changed there, so that a severity means the same for every camera. An alarm is the verdict "
         f"*reject* or *not this part*, at the detector's own threshold {rule.threshold:.6g}. {rule.promise}",
         f"{_plan_text(outcome.plan)}. Intervals are 95 %: of AUROC by Newcombe's method, of counts by Clopper and "
-        f"Pearson. vlmad {__version__}; {fitted} normal images fitted; {outcome.speed.forward * 1000:.0f} ms an image "
+        f"Pearson. vlmad {__version__}; {fitted}; {outcome.speed.forward * 1000:.0f} ms an image "
         f"forward and {outcome.speed.gradient * 1000:.0f} ms with its gradient when it began.",
     ]
 

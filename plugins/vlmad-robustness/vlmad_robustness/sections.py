@@ -9,7 +9,7 @@ from vlmad_robustness.corruptions import CORRUPTIONS
 from vlmad_robustness.lighting import LIGHTING
 from vlmad_robustness.plan import WORST, Cell
 from vlmad_robustness.run import Outcome
-from vlmad_robustness.summary import Summary
+from vlmad_robustness.summary import Rate, Summary
 
 __all__ = ["corruption_tables", "headline"]
 
@@ -69,7 +69,7 @@ def corruption_tables(summaries: Mapping[str, Summary], outcome: Outcome) -> lis
     top = [_row("files as given", "-", given, clean), _row("as it is", "-", clean, clean)]
     blocks = [
         "## Corruptions and light",
-        "Bold: the interval lies wholly on the worse side of the value without a corruption.",
+        "Bold: worse than the images as they are, and neither interval holds the other value.",
         "### As it is",
         "\n".join([_HEAD, *top]),
     ]
@@ -98,14 +98,19 @@ def corruption_tables(summaries: Mapping[str, Summary], outcome: Outcome) -> lis
 
 def _row(name: str, severity: str, summary: Summary, clean: Summary) -> str:
     area, alarms, misses = _area(summary), str(summary.false_alarms), str(summary.misses)
-    if summary.interval[1] < clean.auroc:
+    if summary.interval[1] < clean.auroc and summary.auroc < clean.interval[0]:
         area = f"**{area}**"
-    if summary.false_alarms.interval[0] > clean.false_alarms.share:
+    if _is_higher(summary.false_alarms, clean.false_alarms):
         alarms = f"**{alarms}**"
-    if summary.misses.interval[0] > clean.misses.share:
+    if _is_higher(summary.misses, clean.misses):
         misses = f"**{misses}**"
     pixels = f"{_number(summary.pixel_auroc)} | {_number(summary.aupro)}"
     return f"| {name} | {severity} | {area} | {alarms} | {misses} | {pixels} |"
+
+
+def _is_higher(now: Rate, before: Rate) -> bool:
+    """Whether neither interval holds the other share: one miss more than none is not much."""
+    return now.interval[0] > before.share and now.share > before.interval[1]
 
 
 def _area(summary: Summary) -> str:
