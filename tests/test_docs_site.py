@@ -98,7 +98,7 @@ def test_an_explanation_is_short(troubleshooting):
 
 
 def test_messages_are_read_as_they_are_raised(troubleshooting):
-    images = troubleshooting.messages()["vlmad_core/contracts/decode.py"]
+    images = troubleshooting.messages()["vlmad_core/contracts/opening.py"]
     assert "…: is damaged or cut short (…)." in images
     assert {"…: the file is empty.", "…: is not an image that can be read."} <= set(images)
 
