@@ -93,6 +93,24 @@ def test_trains_saves_and_predicts(train, vlmad, tmp_path):
     assert len((tmp_path / "results" / "results.jsonl").read_text().splitlines()) == 4
 
 
+def test_a_trained_detector_takes_normal_images(train, vlmad, tmp_path):
+    assert train("--scorer", "text-match", "--scorer", "memory", "--epochs", 1).code == 0
+    good, images = tmp_path / "mvtec/nut/train/good", tmp_path / "mvtec/nut/test"
+    given = vlmad("predict", images, "-d", tmp_path / "out", "-n", good, "-c", "nut", "--json")
+    assert given.code == 0, given.err
+    fitted = vlmad("fit", good, "-d", tmp_path / "out", "-c", "nut", "-o", tmp_path / "fitted")
+    assert fitted.code == 0, fitted.err
+    loaded = vlmad("predict", images, "-d", tmp_path / "fitted", "--json")
+    scores = [[json.loads(line)["score"] for line in done.out.splitlines()] for done in (given, loaded)]
+    assert len(scores[0]) == 4 and scores[0] == pytest.approx(scores[1])
+    again = vlmad("predict", images, "-d", tmp_path / "fitted", "-n", good)
+    assert again.code == 2
+    assert "has its normal images already" in " ".join(again.err.replace("│", " ").split())
+    other = vlmad("fit", tmp_path / "mvtec/screw/train/good", "-d", tmp_path / "fitted", "-o", tmp_path / "other")
+    assert other.code == 0, other.err
+    assert vlmad("predict", images, "-d", tmp_path / "other", "--json").out != loaded.out
+
+
 def test_the_recipes_options_hold_unless_changed(train, tmp_path):
     done = train("--category", "nut", "--epochs", 1, "--set", "training.dice=0.5", "--json")
     told = json.loads(done.out)

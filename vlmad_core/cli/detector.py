@@ -76,10 +76,14 @@ class Detector:
             )
 
 
-def build(choice: Choice, tell: Callable[[str], None]) -> Detector:
-    """Build or load what was chosen; ``tell`` is called with what the user should know."""
+def build(choice: Choice, tell: Callable[[str], None], *, refit: bool = False) -> Detector:
+    """Build or load what was chosen; ``tell`` is called with what the user should know.
+
+    A saved detector takes normal images where it remembers none yet, such as one that was only trained, or with
+    ``refit``.
+    """
     if choice.detector is not None:
-        return _load(choice)
+        return _load(choice, refit=refit)
     resolved = resolve_choice(choice)
     import_torch()
     from vlmad_core.contracts.images import find_images
@@ -160,22 +164,15 @@ def note_batch(choice: Choice, count: int, tell: Callable[[str], None]) -> None:
     )
 
 
-def _load(choice: Choice) -> Detector:
-    exchanged = [
-        choice.recipe,
-        choice.quality,
-        choice.backbone,
-        choice.extractor,
-        choice.prompts,
-        *choice.scorers,
-        *choice.normals,
-    ]
+def _load(choice: Choice, *, refit: bool) -> Detector:
+    exchanged = [choice.recipe, choice.quality, choice.backbone, choice.extractor, choice.prompts, *choice.scorers]
     if any(part is not None for part in exchanged):
         raise typer.BadParameter(
-            "--detector has its parts and its normal images already; give only --set, --class-name, --device, "
-            "--weights, --model, --image-size, --scales or --tiles with it."
+            "--detector has its parts already; give only --set, --class-name, --device, --weights, --model, "
+            "--image-size, --scales or --tiles with it."
         )
     import_torch()
+    from vlmad_core.contracts.images import find_images
     from vlmad_core.pipeline.build import is_exported, load
     from vlmad_core.pipeline.checkpoint import RECORD
 
@@ -184,7 +181,17 @@ def _load(choice: Choice) -> Detector:
     pipeline.class_name = choice.class_name or pipeline.class_name
     pipeline.bits = choice.values or pipeline.bits
     record = choice.detector.with_suffix(".json") if is_exported(choice.detector) else choice.detector / RECORD
-    return Detector(pipeline, about={"detector": _hash(record)})
+    if not choice.normals:
+        return Detector(pipeline, about={"detector": _hash(record)})
+    if not refit and all(scorer.is_fitted for scorer in pipeline.memory_scorers):
+        raise typer.BadParameter(
+            f"{choice.detector} has its normal images already, or takes none. Leave --normal out, or make another "
+            f"detector of its parts: vlmad fit IMAGES --detector {choice.detector} --out OTHER."
+        )
+    normals = find_images(choice.normals)
+    return Detector(
+        pipeline, normals, {"detector": _hash(record), "normals": {str(path): _hash(path) for path in normals}}
+    )
 
 
 def _hash(path: Path) -> str:

@@ -18,7 +18,7 @@ from vlmad_core.cli.squeezed import note_squeezed_images
 from vlmad_core.cli.torch_import import import_torch
 
 
-@takes_choice("class_name", "bits", "precision")
+@takes_choice("detector", "class_name", "bits", "precision")
 def fit_command(
     normals: Annotated[list[str], typer.Argument(help="Normal images: files, folders, glob patterns.")],
     out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder of the detector; made if needed.")],
@@ -35,13 +35,14 @@ def fit_command(
 ) -> None:
     """Fit a detector on normal images, calibrate it with them and save it; `vlmad predict --detector OUT` uses it.
 
-    Without --recipe it is 'pocket-few-shot'; where another backbone is named, 'patch-memory'.
+    Without --recipe it is 'pocket-few-shot'; where another backbone is named, 'patch-memory'. With --detector, a saved
+    one, such as one from `vlmad train`, is fitted on these images in place of its own.
     """
     if threads is not None:
         import_torch(threads)
     choice = replace(choice, normals=normals)
     tell = (lambda text: None) if quiet else terminal.note
-    made = build(choice, tell)
+    made = build(choice, tell, refit=True)
     note_missing_name(made.pipeline, tell)
     note_squeezed_images(made.pipeline, made.normals, tell)
     groups = grouped(group)
