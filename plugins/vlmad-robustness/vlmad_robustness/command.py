@@ -145,7 +145,7 @@ def _prepare(
     about: dict[str, Any] = {"category": source.category, "class_name": class_name, "false_alarms": false_alarms}
     about["images"] = [str(sample.image) for sample in source.tests]
     fit = partial(_fit, bits=choice.values, normals=normals, false_alarms=false_alarms, batch_size=batch_size)
-    others: dict[str, Callable[[], Subject]] = {}
+    others: dict[str, Callable[..., Subject]] = {}
     for name in transfers:
         recipe, _, backbone = name.partition("@")
         resolved = resolve(recipe, changes_of(backbone=backbone) if backbone else {})
