@@ -325,12 +325,15 @@ def test_every_way_reads_with_the_bits_of_the_detector(way, answer, tmp_path):
 @pytest.mark.parametrize("kind", GOOD)
 def test_a_mosaic_is_made_of_the_pixels_that_are_read_elsewhere(kind, tmp_path):
     path = GOOD[kind](tmp_path)
-    for bits in (None, 12) if kind == "12 bits in a 16-bit PNG" else (None,):
+    for bits in (None, 12, "window=0:4095", "window=0:2000") if kind == "12 bits in a 16-bit PNG" else (None,):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             mosaic = Mosaics([Sample(path, False, "a", "train", "good")], bits=bits).make(0, seed=0)
         tile = np.asarray(decode(path, bits=bits).image)
         np.testing.assert_array_equal(np.asarray(mosaic.image), np.tile(tile, (2, 2, 1)))
+        read_again = decode(mosaic.image, bits=bits)  # as a training does
+        np.testing.assert_array_equal(np.asarray(read_again.image), np.asarray(mosaic.image))
+        assert read_again.notes == ()
 
 
 @pytest.mark.parametrize("kind", [*GOOD, *REFUSED])

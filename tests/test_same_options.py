@@ -11,7 +11,8 @@ import typer
 from vlmad_core.cli.__main__ import app
 
 MODEL = frozenset({"--model", "--weights", "--image-size", "--device"})
-READS = frozenset({"--bits", "--workers"})
+VALUES = frozenset({"--bits", "--window", "--channels"})
+READS = VALUES | {"--workers"}
 COMPUTES = MODEL | READS | {"--batch-size", "--threads"}
 TABLE = {
     "predict": COMPUTES,
@@ -21,7 +22,7 @@ TABLE = {
     "benchmark": COMPUTES,
     "speed": COMPUTES,
     "study": COMPUTES,
-    "import": MODEL | {"--bits"},
+    "import": MODEL | VALUES,
     "compose": MODEL,
     "data check": READS,
     **dict.fromkeys(
@@ -59,6 +60,12 @@ def test_a_command_has_the_shared_options_of_its_work(command: str, options: dic
 
 def test_a_command_with_a_choice_of_model_has_all_of_that_choice(options: dict[str, dict[str, Any]]) -> None:
     partly = {name: sorted(MODEL - own.keys()) for name, own in options.items() if own.keys() & (MODEL - {"--device"})}
+    assert {name: lacking for name, lacking in partly.items() if lacking} == {}
+
+
+def test_a_command_that_takes_bits_takes_a_window_and_channels_too(options: dict[str, dict[str, Any]]) -> None:
+    partly = {name: sorted(VALUES - own.keys()) for name, own in options.items() if own.keys() & VALUES}
+    assert {"benchmark", "data check", "predict"} <= partly.keys()
     assert {name: lacking for name, lacking in partly.items() if lacking} == {}
 
 

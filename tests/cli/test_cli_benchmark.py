@@ -179,3 +179,56 @@ def test_a_killed_run_goes_on(environment, typed, tmp_path):
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
     assert len(lines) == len({row["cell"] for row in lines}) == 2 * 3 * 12
     assert {row["status"] for row in lines} == {"done"}
+
+
+@pytest.mark.filterwarnings("ignore:.*read with values")
+def test_another_window_than_that_of_the_rows_is_refused_as_other_bits_are(vlmad, typed, tmp_path):
+    done = vlmad(*typed, "--window", "0,4000", "--channels", "3,2,1")
+    assert done.code == 0
+    record = json.loads((tmp_path / "out/plan.json").read_text())["settings"]["plan"]
+    assert record["bits"] == "window=0:4000;channels=3,2,1"
+    assert "none left to run" in vlmad(*typed, "--window", "0,4e3", "--channels", "3,2,1").err
+    for other in (["--window", "0,2000", "--channels", "3,2,1"], ["--bits", 12], []):
+        refused = vlmad(*typed, *other)
+        assert refused.code == 1
+        assert 'made by another plan: plan.bits was "window=0:4000;channels=3,2,1" and is now' in refused.err
+
+
+@pytest.mark.filterwarnings("ignore:.*read with values")
+def test_scores_of_a_benchmark_are_those_of_its_window(vlmad, typed, data, tmp_path):
+    """A window that halves the values gives what images with half the values give."""
+    found = {}
+    for name, window in (("stored", "0,510"), ("halved", "0,255")):
+        done = vlmad(*typed, "--window", window, "--json", "--quiet", "--overwrite")
+        assert done.code == 0
+        row = json.loads(done.out)["rows"][0]
+        lines = (tmp_path / f"out/scores/{row['cell']}.jsonl").read_text().splitlines()
+        found[name] = [json.loads(line)["score"] for line in lines]
+        for path in data.rglob("*.png"):  # for the second time
+            Image.fromarray(np.round(np.asarray(Image.open(path)) / 2).astype(np.uint8)).save(path)
+    assert found["stored"] == pytest.approx(found["halved"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (
+            17,
+            "plan.bits: must be a number of bits from 8 to 16, or a text such as window=0:4000;channels=3,2,1, got 17",
+        ),
+        ("window=9:0", "a window is two finite numbers, the lower one first; got 9 and 0"),
+        ("wide", "values are read by a text such as 'window=0:4000;channels=3,2,1'; got 'wide'"),
+    ],
+)
+def test_wrong_window_in_a_plan_is_refused_with_a_sentence(vlmad, data, tmp_path, value, problem):
+    (tmp_path / "plan.yaml").write_text(json.dumps({"data": str(data), "methods": ["words"], "bits": value}))
+    refused = vlmad("benchmark", tmp_path / "plan.yaml", "--out", tmp_path / "out")
+    assert refused.code == 1
+    assert problem in " ".join(refused.err.split())
+
+
+def test_bits_of_a_plan_may_be_a_number_in_quotes():
+    from vlmad_core.benchmark import BenchmarkPlan
+
+    assert BenchmarkPlan(data="x", methods=["words"], bits="12").bits == 12
+    assert BenchmarkPlan(data="x", methods=["words"], bits="window=0:4e3").bits == "window=0:4000"

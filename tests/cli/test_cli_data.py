@@ -133,3 +133,15 @@ def test_listing_counting_and_the_fast_check_need_no_torch(root: Path, environme
         command = [sys.executable, "-c", script, "data", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
         assert done.stderr.splitlines()[-1] in ("False None", "False 0"), done.stderr
+
+
+def test_check_reads_with_the_window_and_channels_of_the_detector(vlmad: Vlmad, root: Path) -> None:
+    deep = root / "cap/train/good/0.png"
+    Image.fromarray(np.full((8, 8), 900, np.uint16)).save(deep)
+    assert "fits in 10 of its 16 bits" in vlmad("data", "check", root).out
+    right = vlmad("data", "check", root, "--window", "0,1000")
+    assert (right.code, "nothing is wrong" in right.out) == (0, True)
+    wrong = vlmad("data", "check", root, "--window", "0,1000", "--channels", "3,2,1")
+    assert wrong.code == 1
+    assert f"{deep}: has 1 channels, and channel 3 was asked for (--channels)." in wrong.out
+    assert vlmad("data", "check", root, "--window", "0,1000", "--bits", 12).code == 2

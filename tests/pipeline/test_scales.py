@@ -250,6 +250,9 @@ def test_image_that_is_too_small_for_tiles_is_not_compared_with_tiles_alone(regi
         assert one.predict(large(1, side=320)[0]).tiles == 49
         with pytest.raises(ImageError, match="64 x 64 pixels are too few for tiles, and every normal image was read"):
             one.predict(large(1, side=64)[0])
+        picture = next(read(large(1, side=64), one.preprocess, batch_size=1))
+        with pytest.raises(ImageError, match="64 x 64 pixels are too few for tiles"):
+            one.explain_batch(picture)
     mixed = detector.fit(large(1, side=64), keep=True)
     assert mixed.predict(large(1, side=64)[0]).tiles == 0
 
@@ -324,9 +327,12 @@ def test_leave_one_out_scores_are_those_of_a_detector_without_the_image(registry
     assert detector.calibration.references[0].score == pytest.approx(without.predict(images[0]).score, abs=1e-6)
 
 
-def test_calibration_of_tiles_needs_two_large_images(registry):
-    with pytest.raises(ConfigError, match="too few of the normal images are large enough for tiles"):
-        few_shot(registry, tiles="auto").fit([*large(1, side=320), *large(2, side=64)], calibrate=True)
+def test_calibration_of_images_with_and_without_tiles_is_refused_and_nothing_changes(registry):
+    detector, images = few_shot(registry, tiles="auto"), [*large(2, side=320), *large(2, side=64)]
+    with pytest.raises(ConfigError, match="'image 1' is read in tiles and 'image 3' is too small for that, so their"):
+        detector.fit(images, calibrate=True)
+    assert not detector.scorers[0].is_fitted
+    assert detector.fit(images).calibration is None
 
 
 def test_files_of_detectors_with_one_size_do_not_change(registry, tmp_path):

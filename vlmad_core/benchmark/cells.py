@@ -48,7 +48,8 @@ class Cell:
         seed: Of their draw.
         resolution: Of maps and masks; None: native.
         stepped: Also the 200-step AUPRO.
-        bits: Of the values in 16-bit grey images; None: a detector's own, or what the file says.
+        bits: Of the values in 16-bit grey images, or a window and channels; None: a detector's own, or what the file
+            says.
         status: ``waiting``, ``skipped`` (makes no sense) or ``failed`` (cannot be done).
         reason: Why it does not wait.
     """
@@ -63,7 +64,7 @@ class Cell:
     seed: int
     resolution: tuple[int, int] | None
     stepped: bool = False
-    bits: int | None = None
+    bits: int | str | None = None
     status: str = "waiting"
     reason: str = ""
 

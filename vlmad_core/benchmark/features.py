@@ -62,7 +62,8 @@ class SharedFeatures:
         batch_size: Images through the tower at a time.
         memory: Bytes.
         workers: Threads that decode images.
-        bits: Of the values in 16-bit grey files; None: what the backbone or the file says, or 16.
+        bits: Of the values in 16-bit grey files, or a window and channels; None: what the backbone or the file says,
+            or 16.
         views: Which inputs are made of an image; None: one, of the backbone's own size.
 
     Attributes:

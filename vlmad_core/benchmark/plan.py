@@ -10,19 +10,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from vlmad_core.contracts.values import values_of, values_text
 from vlmad_core.documents import parse_json, parse_yaml, read_limited
 from vlmad_core.errors import ConfigError
 from vlmad_core.pipeline.spec import PartSpec
 from vlmad_core.registry.component import Config
 from vlmad_core.registry.validate import explain_invalid
 
-__all__ = ["BackboneChoice", "BenchmarkPlan", "Grid", "Method", "Source", "label_of", "read_file", "read_plan"]
+__all__ = ["BackboneChoice", "BenchmarkPlan", "Bits", "Grid", "Method", "Source", "label_of", "read_file", "read_plan"]
 
 Pixels = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 Shots = Annotated[int, Field(ge=0)]
+
+
+def _stored_values(value: Any) -> Any:
+    """A number of bits, or one spelling of a window and channels, so that equal ones are equal in a record."""
+    if isinstance(value, str) and not value.strip().isdecimal():
+        try:
+            return values_text(values_of(value))
+        except ConfigError as error:
+            raise ValueError(str(error).rstrip(".")) from error
+    bits = int(value) if isinstance(value, str) else value
+    if type(bits) is not int or not 8 <= bits <= 16:
+        raise ValueError("must be a number of bits from 8 to 16, or a text such as window=0:4000;channels=3,2,1")
+    return bits
+
+
+Bits = Annotated[int | str, BeforeValidator(_stored_values)]
+"""How stored values become 8-bit RGB: bits of 16-bit grey, or a text such as ``window=0:4000;channels=3,2,1``."""
 
 
 def _listed(value: Any) -> Any:
@@ -189,11 +207,10 @@ class BenchmarkPlan(Config):
         256, description="Of maps and masks: side, (height, width), or native: each as it is."
     )
     aupro_200: bool = Field(False, description="Also the 200-step AUPRO, to compare with tables that have it.")
-    bits: int | None = Field(
+    bits: Bits | None = Field(
         None,
-        ge=8,
-        le=16,
-        description="Of the values in 16-bit grey files; none: the detector's, or what the file says.",
+        description="Of the values in 16-bit grey files, or a text such as window=0:4000;channels=3,2,1; none: the "
+        "detector's, or what the file says.",
     )
     batch_size: int = Field(8, gt=0, description="Images through the backbone at a time.")
     workers: int = Field(2, gt=0, description="Threads that decode images.")

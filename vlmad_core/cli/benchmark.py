@@ -144,6 +144,8 @@ def benchmark_command(
         str | None, typer.Option(help="Of maps and masks: a side, or native.", rich_help_panel=_WHAT)
     ] = None,
     bits: options.Bits = None,
+    window: options.Window = None,
+    channels: options.Channels = None,
     plan_only: Annotated[
         bool, typer.Option("--plan", help="Print what would run and for how long, and stop.", rich_help_panel=_HOW)
     ] = False,
@@ -195,7 +197,7 @@ def benchmark_command(
         "train_share": train_share,
         "max_images": max_images,
         "resolution": planned.value("--resolution", resolution),
-        "bits": bits,
+        "bits": options.parse_values(bits, window, channels),
         "batch_size": batch_size,
         "workers": workers,
         **planned.methods(

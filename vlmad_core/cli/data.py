@@ -78,17 +78,20 @@ def check_data(
     settings: Settings = None,
     fast: Annotated[bool, typer.Option("--fast", help="Names and counts alone; open no image.")] = False,
     bits: options.Bits = None,
+    window: options.Window = None,
+    channels: options.Channels = None,
     workers: options.Workers = 4,
     as_json: Json = False,
     progress: Annotated[bool | None, typer.Option("--progress/--no-progress", help="By default on a terminal.")] = None,
 ) -> None:
     """Say exactly what is missing or does not match; exit with 1 if there is anything."""
+    values = options.parse_values(bits, window, channels)
     dataset = read_dataset(root, layout, config=options.parse_settings(settings or ()))
     from vlmad_core.cli.report import bar
     from vlmad_core.datasets.check import check
 
     with bar("checked", len(dataset), progress) as shown:
-        problems = check(dataset, fast=fast, bits=bits, workers=workers, progress=shown.advance)
+        problems = check(dataset, fast=fast, bits=values, workers=workers, progress=shown.advance)
     if as_json:
         report = {"name": dataset.name, "root": str(root), "images": len(dataset), "opened": not fast}
         terminal.print_json({**report, "problems": problems})

@@ -28,6 +28,7 @@ __all__ = [
     "parse_size",
     "parse_tiles",
     "parse_values",
+    "values_options",
 ]
 
 
@@ -166,3 +167,18 @@ def parse_values(bits: int | None, window: str | None, channels: str | None) -> 
         return values_text(Values(None if ends is None else (ends[0], ends[1]), chosen))
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def values_options(bits: int | str | None) -> list[str]:
+    """The options that :func:`parse_values` makes this of, as on a command line.
+
+    >>> values_options("window=0:4000;channels=3,2,1")
+    ['--window', '0,4000', '--channels', '3,2,1']
+    """
+    if not isinstance(bits, str):
+        return [] if bits is None else ["--bits", str(bits)]
+    from vlmad_core.contracts.values import values_of
+
+    values = values_of(bits)
+    words = [] if values.window is None else ["--window", "{:.17g},{:.17g}".format(*values.window)]
+    return words + ([] if values.channels is None else ["--channels", ",".join(map(str, values.channels))])

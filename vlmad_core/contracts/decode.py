@@ -39,7 +39,17 @@ from vlmad_core.contracts.stored import is_tiff, stored_tiff
 from vlmad_core.contracts.values import Values, values_of
 from vlmad_core.errors import ConfigError, ImageError
 
-__all__ = ["FORMATS", "Decoded", "ImageLike", "decode", "open_image", "opened", "size_of", "stamp_of"]
+__all__ = [
+    "FORMATS",
+    "Decoded",
+    "ImageLike",
+    "as_converted",
+    "decode",
+    "open_image",
+    "opened",
+    "size_of",
+    "stamp_of",
+]
 
 ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray"
 Smallest: TypeAlias = "tuple[int, int] | Callable[[tuple[int, int]], tuple[int, int]] | None"
@@ -47,6 +57,7 @@ Smallest: TypeAlias = "tuple[int, int] | Callable[[tuple[int, int]], tuple[int, 
 _LARGE = 256_000_000
 """Bytes from which on a picture is decoded at a reduced scale where the caller needs no more."""
 _ORIENTATION = 0x0112
+_CONVERTED = "vlmad: converted"
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,8 @@ def decode(
     Raises:
         ImageError: As :func:`open_image`.
     """
+    if isinstance(source, Image.Image) and source.info.get(_CONVERTED):
+        bits = None
     if isinstance(bits, str):
         return _decode_values(source, values_of(bits), digest)
     if bits is not None and not 8 <= bits <= 16:
@@ -132,6 +145,16 @@ def decode(
     if not isinstance(source, str | Path):
         raise ImageError(f"an image must be a path, a PIL image or a numpy array; got {type(source).__name__}.")
     return _decode_file(Path(source), smallest, bits, digest)
+
+
+def as_converted(image: Image.Image) -> Image.Image:
+    """The picture, marked: it was made of images that were read, so no bits, window or channels apply to it again.
+
+    Args:
+        image: 8-bit RGB; the mark is kept with it and in no file.
+    """
+    image.info[_CONVERTED] = True
+    return image
 
 
 def size_of(source: ImageLike) -> tuple[int, int]:

@@ -31,7 +31,7 @@ def check(
     dataset: Dataset,
     *,
     fast: bool = False,
-    bits: int | None = None,
+    bits: int | str | None = None,
     workers: int = 4,
     progress: Callable[[int], None] | None = None,
 ) -> list[str]:
@@ -40,7 +40,8 @@ def check(
     Args:
         dataset: As it was read.
         fast: Look at names, counts and sizes of files, and open none.
-        bits: Of the values in 16-bit grey files, as the detector will have it; None: what the file says, or 16.
+        bits: Of the values in 16-bit grey files, or a window and channels, as the detector will have it; None: what
+            the file says, or 16.
         workers: Threads that open files.
         progress: Called with 1 after each image.
 
@@ -138,7 +139,7 @@ def _absent(source: ImageLike) -> str:
     return f"{path}: the file is empty; copy it again." if path.stat().st_size == 0 else ""
 
 
-def _look(sample: Sample, bits: int | None = None) -> _Seen:
+def _look(sample: Sample, bits: int | str | None = None) -> _Seen:
     """With the image and its masks opened."""
     from vlmad_core.contracts.decode import decode
 
@@ -150,7 +151,7 @@ def _look(sample: Sample, bits: int | None = None) -> _Seen:
         try:
             decoded = decode(sample.image, smallest=(1, 1), bits=bits, digest=True)
             size, content = decoded.size, decoded.sha256
-            problems += decoded.notes
+            problems += [note for note in decoded.notes if not _as_asked(note, bits)]
         except ImageError as error:
             problems.append(f"{_after(error)} Copy it again, or leave it out.")
     seen: list[MaskFacts] = []
@@ -171,6 +172,15 @@ def _look(sample: Sample, bits: int | None = None) -> _Seen:
         problems.append(f"{first}: marks a defect, but {name} is normal; one of the two is wrong.")
     shares = tuple(mask.share for mask in seen) if sample.label else ()
     return _Seen(tuple(problems), content, shares)
+
+
+def _as_asked(note: str, bits: int | str | None) -> bool:
+    """Whether a note only repeats the window and channels that were given."""
+    if not isinstance(bits, str):
+        return False
+    from vlmad_core.contracts.values import values_of
+
+    return note.endswith((f": {values_of(bits).note}", "as asked for.", "as asked for, MONOCHROME1 turned."))
 
 
 def _mask_problems(mask: ImageLike, found: MaskFacts, wanted: tuple[int, int] | None, image: str) -> Iterator[str]:

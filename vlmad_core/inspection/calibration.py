@@ -38,6 +38,7 @@ class ImageScore:
         class_farthest: The distance to the farthest of them.
         tail: `risk_control.map_tail` of its anomaly map; empty if not measured.
         is_chosen: It joined by feedback, after its verdict was known, so it is no random sample of good images.
+        is_tiled: Whether it was read in tiles too; None: the detector has none, or an earlier version wrote it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -50,6 +51,7 @@ class ImageScore:
     class_farthest: float | None = None
     tail: tuple[float, ...] = ()
     is_chosen: bool = False
+    is_tiled: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a score.

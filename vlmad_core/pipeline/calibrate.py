@@ -18,6 +18,7 @@ from vlmad_core.inspection.calibration import Calibration, Fingerprint, ImageSco
 from vlmad_core.inspection.risk_control import map_tail
 from vlmad_core.pipeline.decisions import StoredCalibration, class_distance
 from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale, fit_images
+from vlmad_core.pipeline.tile_kind import check_one_kind
 from vlmad_core.version import __version__
 
 __all__ = [
@@ -73,18 +74,20 @@ def group_of(groups: Groups, source: ImageLike, number: int) -> str:
     return groups[number]
 
 
-def described(picture: Picture, groups: Groups, number: int) -> ImageScore:
+def described(picture: Picture, groups: Groups, number: int, *, has_tiles: bool = False) -> ImageScore:
     """An image before it has a score: hash, name and group.
 
     Args:
         picture: As it was read, with its hash.
         groups: Of all images.
         number: Of this one among them, from 0.
+        has_tiles: The detector reads large images in tiles.
     """
     # Bytes of a name that the system could not decode cannot stand in JSON.
     name = (picture.path or f"image {number + 1}").encode("utf-8", "surrogateescape")
     text = name.decode("utf-8", "backslashreplace")
-    return ImageScore(picture.content.decode(), 0.0, name=text, group=group_of(groups, picture.source, number))
+    group, is_tiled = group_of(groups, picture.source, number), bool(picture.tile_count) if has_tiles else None
+    return ImageScore(picture.content.decode(), 0.0, name=text, group=group, is_tiled=is_tiled)
 
 
 def measure(image: ImageScore, prediction: Prediction) -> Measured:
@@ -168,11 +171,13 @@ def add_held_out(
     """Add held-out normals and known defects; images that are there already are passed over, with a warning.
 
     Raises:
-        ConfigError: An image is given as normal and as a defect, or a group is among the references too.
+        ConfigError: An image is given as normal and as a defect, a group is among the references too, or some images
+            were read in tiles and others were not.
     """
     normals = list(normals)
     calibration, copies = stored.calibration.with_held_out([each.image for each in normals])
     calibration, more = calibration.with_defects([each.image for each in defects])
+    check_one_kind((*calibration.references, *calibration.held_out, *calibration.defects))
     _warn_of_copies([*copies, *more])
     before = stored.calibration.held_out
     new = {each.image.digest: each.token for each in reversed(normals)}

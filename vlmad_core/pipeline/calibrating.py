@@ -19,7 +19,7 @@ from vlmad_core.contracts.data import Features, Prediction, Scores
 from vlmad_core.contracts.images import WORKERS, ImageLike, Picture, find_images, read, view_batches
 from vlmad_core.contracts.ops import l2_normalize
 from vlmad_core.contracts.parts import Scorer
-from vlmad_core.errors import ConfigError, ImageError
+from vlmad_core.errors import ImageError
 from vlmad_core.inspection.calibration import ImageScore
 from vlmad_core.pipeline.calibrate import (
     Groups,
@@ -35,6 +35,7 @@ from vlmad_core.pipeline.decisions import Decisions, StoredCalibration
 from vlmad_core.pipeline.image_features import ImageFeatures, ScorersByScale, ScoreViews, add_scores
 from vlmad_core.pipeline.normal_range import empty_copy, held_out, normal_range
 from vlmad_core.pipeline.scales import ViewScores
+from vlmad_core.pipeline.tile_kind import check_one_kind, other_kind
 
 __all__ = ["Calibrating", "listed", "predictions_of"]
 
@@ -67,8 +68,8 @@ class Calibrating(Decisions):
 
         Raises:
             ImageError: An image cannot be read, or there are none.
-            ConfigError: The calibration that is there belongs to another detector, or an image is given as normal and
-                as a defect. Nothing has changed then.
+            ConfigError: The calibration that is there belongs to another detector, an image is given as normal and as
+                a defect, or some images are read in tiles and others are not. Nothing has changed then.
         """
         self.check_ready()
         stored, fingerprint = self.stored_calibration, self.fingerprint()
@@ -103,18 +104,14 @@ class Calibrating(Decisions):
             is_monotone: Another normal image can only lower a score.
 
         Raises:
-            ConfigError: One image alone is read in tiles, so that its tiles could be compared with nothing.
+            ConfigError: Some images are read in tiles and others are not.
         """
+        check_one_kind(images)
         folds = fold_of(images, is_monotone=is_monotone)
         if len(set(folds)) < 2:
             return [], []
 
         def score(one: ImageFeatures, fitted: ScorersByScale) -> ViewScores:
-            if not all(scorer.is_fitted for view in one.views for scorer in fitted[view.scale]):
-                raise ConfigError(
-                    "too few of the normal images are large enough for tiles, so that those of one cannot be compared "
-                    "with another. Give more normal images of that size, or set tiles to off (--tiles off)."
-                )
             into = ViewScores(one.views, one.size, self.fuse.scales)
             return add_scores(into, one, fitted, self._score_views(class_names))
 
@@ -143,10 +140,17 @@ class Calibrating(Decisions):
         """Score one batch of images that were read already; nothing else is checked.
 
         Raises:
-            ImageError: An image is read in tiles and no normal image was; or in none, and all normal images were.
+            ImageError: An image is read in tiles and no normal image was, of the memory or of the calibration; or in
+                none, and all of those were.
         """
         for picture in pictures:
-            self._check_tiles(picture)
+            self.check_tiles(picture)
+        return self._score_batch(pictures, class_names)
+
+    def _score_batch(self, pictures: Sequence[Picture], class_names: Sequence[str] | None = None) -> list[Prediction]:
+        """As `predict_batch`, whatever the calibration that is there was made of."""
+        for picture in pictures:
+            self._check_memory(picture)
         found = [ViewScores(picture.views, picture.size or (0, 0), self.fuse.scales) for picture in pictures]
         with torch.no_grad():
             for rows, views, pixels in view_batches(pictures):
@@ -167,7 +171,17 @@ class Calibrating(Decisions):
         known = (median, usual) if math.isfinite(median + usual) else None
         return [replace(one, normal_range=known) for one in predictions]
 
-    def _check_tiles(self, picture: Picture) -> None:
+    def check_tiles(self, picture: Picture) -> None:
+        """Refuse an image whose score would be of another kind than those of the normal images.
+
+        Raises:
+            ImageError: As `predict_batch`.
+        """
+        self._check_memory(picture)
+        if self.has_tiles and (problem := other_kind(self.calibration, picture.tile_count, picture.size, picture.path)):
+            raise ImageError(problem)
+
+    def _check_memory(self, picture: Picture) -> None:
         fitted = all(scorer.is_fitted for scorer in self.scorers_at(picture.views[-1].scale)) if picture.views else True
         if picture.size is None:
             return
@@ -177,8 +191,7 @@ class Calibrating(Decisions):
                 f"{picture.path or 'an image'}: {width} x {height} pixels are read in tiles, and no normal image was "
                 "large enough for that. Give normal images of the same size, or fit with tiles off (--tiles off)."
             )
-        reads_tiles = self.views is not None and self.views.tiles is not None
-        if reads_tiles and not picture.tile_count and 0 < self.normals.get("tiled", 0) == self.normals["count"]:
+        if self.has_tiles and not picture.tile_count and 0 < self.normals.get("tiled", 0) == self.normals["count"]:
             raise ImageError(
                 f"{picture.path or 'an image'}: {width} x {height} pixels are too few for tiles, and every normal "
                 "image was read in tiles, so that its score would be of another kind than theirs. Give images of the "
@@ -232,8 +245,9 @@ class Calibrating(Decisions):
                 for picture in pictures:
                     if picture.error:
                         raise ImageError(f"an image for the calibration cannot be read: {picture.error}")
-                for picture, prediction in zip(pictures, self.predict_batch(pictures), strict=True):
-                    found.append(measure(described(picture, groups, len(found)), prediction))
+                for picture, prediction in zip(pictures, self._score_batch(pictures), strict=True):
+                    about = described(picture, groups, len(found), has_tiles=self.has_tiles)
+                    found.append(measure(about, prediction))
                 if progress is not None:
                     progress(done + len(found))
         if not found:

@@ -18,6 +18,7 @@ from vlmad_core.inspection.pixel_rule import PixelRule, make_pixel_rule
 from vlmad_core.inspection.rule import DecisionRule, make_rule
 from vlmad_core.inspection.verdict import Verdict, uncalibrated
 from vlmad_core.pipeline.assembly import Assembly
+from vlmad_core.pipeline.tile_kind import other_kind
 
 __all__ = ["Decisions", "StoredCalibration", "class_distance"]
 
@@ -64,6 +65,11 @@ class Decisions(Assembly):
     def calibration(self) -> Calibration | None:
         """Scores of normal images, or None; see `Pipeline.calibrate`."""
         return None if self.stored_calibration is None else self.stored_calibration.calibration
+
+    @property
+    def has_tiles(self) -> bool:
+        """Whether large images are also read in tiles."""
+        return self.views is not None and self.views.tiles is not None
 
     def fingerprint(self) -> Fingerprint:
         """Hashes of everything that the scores depend on; a calibration of another fingerprint is stale."""
@@ -138,7 +144,11 @@ class Decisions(Assembly):
         """
         if self.stored_calibration is None and false_alarms is None and confidence is None and review is None:
             return uncalibrated(prediction.score, _NONE)
-        self._checked()
+        stored = self._checked()
+        if self.has_tiles and (
+            problem := other_kind(stored.calibration, prediction.tiles, prediction.size, prediction.path)
+        ):
+            return uncalibrated(prediction.score, problem)
         try:
             rule = self.decision_rule(false_alarms, review=review, confidence=confidence)
         except ConfigError as error:

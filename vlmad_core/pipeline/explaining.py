@@ -45,7 +45,7 @@ class Explaining(Calibrating):
 
         Raises:
             ConfigError: The detector works at several sizes.
-            ImageError: An image is read in tiles.
+            ImageError: An image is read in tiles, or in none where all normal images were.
         """
         if self.views is not None and len(self.views.sizes) > 1:
             raise ConfigError("reasons are given for one input an image, and this detector has several scales.")
@@ -55,6 +55,7 @@ class Explaining(Calibrating):
                     f"{picture.path or 'an image'}: is {picture.tile_note[:-1]}, and reasons are given for one input "
                     "an image; leave reasons out (--explain), or set tiles to off (--tiles off)."
                 )
+            self.check_tiles(picture)
         found: dict[int, tuple[Prediction, Evidence]] = {}
         for rows, views, pixels in view_batches(pictures):
             some = None if class_names is None else [class_names[row] for row in rows]

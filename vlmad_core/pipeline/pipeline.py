@@ -89,7 +89,8 @@ class Pipeline(Explaining):
         Raises:
             ImageError: An image cannot be read, or there are none.
             IncompatibleError: No scorer compares with normal images.
-            ConfigError: ``calibrate`` with ``keep``: the images before cannot be scored without themselves any more.
+            ConfigError: ``calibrate`` with ``keep``: the images before cannot be scored without themselves any more; or
+                with images of which some are read in tiles and others are not.
         """
         if calibrate and keep:
             raise ConfigError(
@@ -114,7 +115,7 @@ class Pipeline(Explaining):
             about: list[ImageScore] = []
 
             def note(picture: Picture) -> None:
-                about.append(described(picture, groups, len(about)))
+                about.append(described(picture, groups, len(about), has_tiles=self.has_tiles))
 
             features, added, remembered = self._fit(
                 sources, scorers, batch_size, progress, workers, note if calibrate else None
@@ -195,7 +196,7 @@ class Pipeline(Explaining):
         about: dict[str, Any] = {"count": done, "sha256": contents.hexdigest()}
         if angles:
             about["rotations"] = angles
-        if self.views is not None and self.views.tiles is not None:
+        if self.has_tiles:
             about["tiled"] = tiled
         return held, about, images
 

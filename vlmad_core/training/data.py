@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlmad_core.contracts.images import open_image
+from vlmad_core.contracts.decode import as_converted, open_image
 from vlmad_core.datasets.base import Dataset, Sample
 from vlmad_core.datasets.masks import mask_of
 from vlmad_core.errors import ConfigError
@@ -161,7 +161,7 @@ class Mosaics:
         tiles = [image if image.size == size else image.resize(size) for image in images]
         masks = [mask_of(sample, (size[1], size[0])).astype(np.uint8) for sample in chosen]
         return Sample(
-            image=Image.fromarray(_square([np.asarray(tile) for tile in tiles])),
+            image=as_converted(Image.fromarray(_square([np.asarray(tile) for tile in tiles]))),
             label=any(sample.label for sample in chosen),
             category=first.category,
             split=first.split,

@@ -12,9 +12,10 @@ import vlmad_core
 from vlmad_adapters.adapt import adapt, not_helpful
 from vlmad_adapters.generate import KINDS
 from vlmad_adapters.held_out import assign_folds, compare, fold_auroc
-from vlmad_adapters.images import find_given
+from vlmad_adapters.images import find_given, generated
 from vlmad_adapters.methods import Method, Setting, methods_of
 from vlmad_adapters.plugin import ProbeConfig
+from vlmad_core.contracts.decode import decode
 from vlmad_core.errors import ConfigError
 from vlmad_core.metrics import auroc
 from vlmad_core.registry import Component
@@ -281,3 +282,15 @@ def test_dicom_goes_all_the_way(setting, tmp_path):
     found = detector.predict(bad[2])
     assert found.size == (48, 48)
     assert found.score > detector.predict(good[0]).score
+
+
+@pytest.mark.filterwarnings("ignore:.*read with values")
+def test_generated_defects_are_read_once_with_the_window(given):
+    """They are made of pictures that were read with it, so a training reads them as they are."""
+    window = "window=0:500"
+    (first, *_) = generated(given.normals, "cut-paste", seed=0, bits=window)
+    normal = np.asarray(decode(given.normals[0].image, bits=window).image)
+    found = np.asarray(decode(first.image, bits=window).image)
+    np.testing.assert_array_equal(found, np.asarray(first.image))
+    outside = ~np.asarray(first.masks[0]).astype(bool)
+    np.testing.assert_array_equal(found[outside], normal[outside])

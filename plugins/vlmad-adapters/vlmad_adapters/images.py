@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vlmad_adapters.generate import KINDS
 from vlmad_core.contracts import open_image
+from vlmad_core.contracts.decode import as_converted
 from vlmad_core.datasets import Sample
 from vlmad_core.datasets.content import hash_of
 from vlmad_core.errors import ConfigError
@@ -104,5 +105,5 @@ def generated(normals: Sequence[Sample], kind: str, *, seed: int, bits: int | st
     found = []
     for number, sample in enumerate(normals):
         image, mask = KINDS[kind](open_image(sample.image, bits=bits), seed + number)
-        found.append(Sample(image, True, sample.category, "train", kind, (mask,)))
+        found.append(Sample(as_converted(image), True, sample.category, "train", kind, (mask,)))
     return found

@@ -18,7 +18,7 @@ from vlmad_robustness.measure import Measured
 from vlmad_robustness.plan import Plan, Speed, cells_of, make_plan
 from vlmad_robustness.report import write_report
 from vlmad_robustness.run import Run, run_robustness
-from vlmad_robustness.subject import make_subject, rule_of
+from vlmad_robustness.subject import Subject, make_subject, rule_of
 from vlmad_robustness.summary import Rate, Summary, sanity, summarise
 
 
@@ -201,3 +201,14 @@ def test_bold_is_what_the_images_as_they_are_do_not_explain(now: int, bold: bool
         return Summary(1.0, (0.89, 1.0), Rate(0, 18), Rate(misses, 18), None, None)
 
     assert ("**" in sections._row("dust", "3", summary(now), summary(0))) is bold
+
+
+@pytest.mark.parametrize("values", ["window=0:200", "channels=3,2,1"])
+def test_window_and_channels_are_refused_as_they_would_be_applied_twice(run, data, values):
+    subject = run.subject
+    subject.pipeline.bits = values
+    normals = [sample.image for sample in find_source(data).normals]
+    with pytest.raises(ConfigError, match=f"'{values}' would be applied to them twice"):
+        make_subject("tiny", subject.pipeline, normals, false_alarms=None, batch_size=4)
+    with pytest.raises(ConfigError, match=f"'{values}' would be applied to them twice"):
+        Subject("tiny", subject.pipeline, subject.rule)

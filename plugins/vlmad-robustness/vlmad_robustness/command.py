@@ -144,8 +144,8 @@ def _prepare(
     normals = [sample.image for sample in source.normals][:max_normals]
     about: dict[str, Any] = {"category": source.category, "class_name": class_name, "false_alarms": false_alarms}
     about["images"] = [str(sample.image) for sample in source.tests]
-    fit = partial(_fit, normals=normals, false_alarms=false_alarms, batch_size=batch_size)
-    others: dict[str, Callable[[], Subject]] = {}
+    fit = partial(_fit, bits=choice.values, normals=normals, false_alarms=false_alarms, batch_size=batch_size)
+    others: dict[str, Callable[..., Subject]] = {}
     for name in transfers:
         recipe, _, backbone = name.partition("@")
         resolved = resolve(recipe, changes_of(backbone=backbone) if backbone else {})
@@ -160,6 +160,8 @@ def _prepare(
         pipeline = made.pipeline
         pipeline.check_ready()
         subject = Subject(choice.detector.name, pipeline, rule_of(pipeline, false_alarms), batch_size)
+        others = {name: partial(other, bits=pipeline.bits) for name, other in others.items()}
+        about |= {} if pipeline.bits is None else {"bits": pipeline.bits}
         return Run(subject, source, {**about, "detector": dict(made.about)}, others, None)
     chosen = resolve_choice(choice)
     label = _label(choice)
@@ -183,6 +185,7 @@ def _prepare(
             false_alarms,
             batch_size,
         )
+    about |= {} if choice.values is None else {"bits": choice.values}
     settings = {**about, "recipe": choice.words(), "normals": [str(image) for image in normals]}
     return Run(subject, source, settings, others, remedy)
 
@@ -192,6 +195,7 @@ def _fit(
     make: Callable[[], Pipeline],
     class_name: str,
     *,
+    bits: int | str | None,
     normals: list[Any],
     false_alarms: float | None,
     batch_size: int,
@@ -200,7 +204,7 @@ def _fit(
 
     pipeline = make()
     pipeline.check_trained()
-    pipeline.class_name = class_name
+    pipeline.class_name, pipeline.bits = class_name, bits
     return make_subject(name, pipeline, normals, false_alarms=false_alarms, batch_size=batch_size)
 
 

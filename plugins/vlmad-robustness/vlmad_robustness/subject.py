@@ -49,12 +49,18 @@ class Subject:
         pipeline: Fitted and calibrated.
         rule: Its threshold.
         batch_size: Images through the backbone at a time.
+
+    Raises:
+        ConfigError: The detector reads images with a window or channels.
     """
 
     name: str
     pipeline: Pipeline
     rule: DecisionRule
     batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        _refuse_window(self.pipeline)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -121,8 +127,9 @@ def make_subject(
         groups: Which normals are of one object.
 
     Raises:
-        ConfigError: Too few normal images for any threshold.
+        ConfigError: Too few normal images for any threshold, or the detector reads images in another way.
     """
+    _refuse_window(pipeline)
     if pipeline.views is not None:
         raise ConfigError(
             "robustness is measured for images that are stretched to one size; leave image_size 'fit', scales and "
@@ -167,3 +174,12 @@ def _moments(pipeline: Pipeline) -> tuple[Tensor, Tensor]:
 
 def _fixed_text(pipeline: Pipeline) -> bool:
     return pipeline.prompts is not None and not pipeline.prompts.per_image
+
+
+def _refuse_window(pipeline: Pipeline) -> None:
+    """A changed image is 8-bit RGB already, and a window or channels would be applied to it once more."""
+    if isinstance(pipeline.bits, str):
+        raise ConfigError(
+            f"robustness is measured on images that are changed after they were read, and '{pipeline.bits}' would be "
+            "applied to them twice; save the images as 8-bit RGB, and leave --window and --channels out."
+        )

@@ -1,8 +1,9 @@
-"""A study of pictures of a 12-bit camera: whatever reads one, reads it with its 12 bits, and the command says so."""
+"""A study of 16-bit pictures: whatever reads one, reads it with the bits or the window of the study."""
 
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from vlmad_core.contracts import decode
+from vlmad_core.contracts.values import Values
+from vlmad_core.errors import ConfigError
 from vlmad_study.run import study
 from vlmad_study.settings import StudySettings
 
@@ -79,3 +82,30 @@ def test_options_of_the_command_reach_the_settings(typed, vlmad, tmp_path, monke
     vlmad(*typed, "--out", tmp_path / "out", *more, "--weights", "w.pt")
     assert [asked[name] for name in ("bits", "workers", "batch_size", "device")] == [12, 3, 5, "cpu"]
     assert asked["backbone"]["config"] == {"image_size": (16, 24), "model": "M", "pretrained": "w.pt"}
+
+
+def test_scores_examples_and_costs_are_of_the_window_of_the_study(grey, tmp_path, registry, monkeypatch):
+    used, real = set[tuple[float, float] | None](), Values.to_rgb
+    monkeypatch.setattr(Values, "to_rgb", lambda self, stored: used.add(self.window) or real(self, stored))
+    monkeypatch.setattr("vlmad_study.cost._SECONDS", 0.05)
+    monkeypatch.setattr(decode, "_decode_file", None)  # what reads the images in another way
+    settings = {**ASKED, "bits": "window=0:4095;channels=1", "sections": ("efficiency",)}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*read with values 0 to 4095")
+        report = study(grey[0], tmp_path / "out", registry=registry, **settings)
+    assert used == {(0, 4095)}
+    assert "--window 0,4095 --channels 1" in report.markdown.read_text()
+    with pytest.raises(ConfigError, match=r"made by another study: study\.bits was"):
+        study(grey[0], tmp_path / "out", registry=registry, **{**settings, "bits": "window=0:2000;channels=1"})
+
+
+def test_window_and_channels_of_the_command_reach_the_settings(typed, vlmad, tmp_path, monkeypatch):
+    asked = {}
+
+    def stop(chosen, *args, **kwargs):
+        asked.update(StudySettings.model_validate(chosen).model_dump())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vlmad_study.run.study", stop)
+    vlmad(*typed, "--out", tmp_path / "out", "--window", "0,4000", "--channels", "2")
+    assert asked["bits"] == "window=0:4000;channels=2"

@@ -70,7 +70,7 @@ class BackboneInfo:
 
 
 def inspect_backbone(
-    choice: BackboneChoice, registry: Registry, *, device: str = AUTO, bits: int | None = None
+    choice: BackboneChoice, registry: Registry, *, device: str = AUTO, bits: int | str | None = None
 ) -> BackboneInfo:
     """Build the backbone once and read its properties.
 
@@ -78,7 +78,7 @@ def inspect_backbone(
         choice: Name and options.
         registry: Where to look for parts.
         device: Where it runs.
-        bits: Of the values in 16-bit grey files: all that is built on it reads them so.
+        bits: Of the values in 16-bit grey files, or a window and channels: all that is built on it reads them so.
 
     Raises:
         UnknownComponentError: No plugin offers it.

@@ -115,6 +115,8 @@ def study_command(
     progress: options.ProgressFlag = None,
     threads: options.Threads = None,
     bits: options.Bits = None,
+    window: options.Window = None,
+    channels: options.Channels = None,
     batch_size: options.BatchSize = 8,
     workers: options.Workers = 2,
     device: Annotated[
@@ -147,7 +149,7 @@ def study_command(
         "seeds": seeds,
         "max_images": max_images,
         "minutes": minutes,
-        "bits": bits,
+        "bits": options.parse_values(bits, window, channels),
         "batch_size": batch_size,
         "workers": workers,
         "device": device,

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from vlmad_core.benchmark.plan import BackboneChoice, Source
+from vlmad_core.benchmark.plan import BackboneChoice, Bits, Source
 from vlmad_core.registry import Config
 
 __all__ = ["REFERENCE", "SECTIONS", "Scope", "Section", "StudySettings"]
@@ -41,8 +41,10 @@ class StudySettings(Config):
         0.0, ge=0, lt=1, description="Share of the normal test images to draw from, where a category has none for it."
     )
     max_images: int | None = Field(None, gt=0, description="Test images of each label and category, at most.")
-    bits: int | None = Field(
-        None, ge=8, le=16, description="Of the values in 16-bit grey files; none: what the file says, or 16."
+    bits: Bits | None = Field(
+        None,
+        description="Of the values in 16-bit grey files, or a text such as window=0:4000;channels=3,2,1; none: what "
+        "the file says, or 16.",
     )
     batch_size: int = Field(8, gt=0, description="Images through the backbone at a time.")
     workers: int = Field(2, gt=0, description="Threads that decode images.")

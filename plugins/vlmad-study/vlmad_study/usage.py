@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from vlmad_core.cli.options import values_options
 from vlmad_core.errors import VlmadError
 from vlmad_core.pipeline import PipelineSpec, assemble, save_recipe
 from vlmad_core.registry import Registry, validate
@@ -40,7 +41,7 @@ def command(one: Ranked, recipe: Path | None, detector: Path | None, bits: int |
         one: Which.
         recipe: The file of :func:`save_method`.
         detector: The folder of a trained method.
-        bits: Of the values in 16-bit grey files, as the study read them.
+        bits: Of the values in 16-bit grey files, or a window and channels, as the study read them.
 
     Returns:
         The command, or None where neither is there.
@@ -55,7 +56,7 @@ def command(one: Ranked, recipe: Path | None, detector: Path | None, bits: int |
     if row["prompts"] is not None:
         names = {row["class_name"] for row in one.rows.done}
         words += ["--class-name", names.pop() if len(names) == 1 else "CLASS_NAME"]
-    words += [] if bits is None else ["--bits", str(bits)]
+    words += values_options(bits)
     if one.shots:
         words += ["--normal", "NORMAL_IMAGES"]
     return shlex.join(["vlmad", "predict", "NEW_IMAGES", *words, "--out", "RESULTS"])
