@@ -181,7 +181,6 @@ def test_a_killed_run_goes_on(environment, typed, tmp_path):
     assert {row["status"] for row in lines} == {"done"}
 
 
-@pytest.mark.filterwarnings("ignore:.*read with values")
 def test_another_window_than_that_of_the_rows_is_refused_as_other_bits_are(vlmad, typed, tmp_path):
     done = vlmad(*typed, "--window", "0,4000", "--channels", "3,2,1")
     assert done.code == 0
@@ -194,7 +193,6 @@ def test_another_window_than_that_of_the_rows_is_refused_as_other_bits_are(vlmad
         assert 'made by another plan: plan.bits was "window=0:4000;channels=3,2,1" and is now' in refused.err
 
 
-@pytest.mark.filterwarnings("ignore:.*read with values")
 def test_scores_of_a_benchmark_are_those_of_its_window(vlmad, typed, data, tmp_path):
     """A window that halves the values gives what images with half the values give."""
     found = {}

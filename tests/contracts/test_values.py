@@ -80,9 +80,10 @@ def test_several_pages_are_refused_or_said(tmp_path: Path) -> None:
     assert any("holds 2 pages" in note for note in decode(tmp_path / "a.tif", bits=WINDOW).notes)
 
 
-def test_what_was_done_is_a_note() -> None:
-    (note,) = decode(STORED[..., None].repeat(3, 2), bits="window=0:4000;channels=3,2,1").notes
-    assert note == "an array: read with values 0 to 4000 as black to white and channels 3, 2, 1."
+def test_what_was_done_is_stated_and_no_problem() -> None:
+    found = decode(STORED[..., None].repeat(3, 2), bits="window=0:4000;channels=3,2,1")
+    assert found.notes == ()  # it was asked for
+    assert found.read_as == "an array: read with values 0 to 4000 as black to white and channels 3, 2, 1."
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ class Decoded:
         image: 8-bit RGB, upright; smaller than stored where ``smallest`` allowed that.
         size: ``(height, width)`` as stored, upright.
         notes: What a person should know, such as that only the first of several pages was read.
+        read_as: The window and channels that made grey values of the stored ones; empty where those were 8 or 16 bits.
         sha256: Of the bytes that were decoded; empty unless asked for.
         stamp: See :func:`stamp_of`; empty unless asked for.
     """
@@ -77,6 +78,7 @@ class Decoded:
     notes: tuple[str, ...] = ()
     sha256: str = ""
     stamp: str = ""
+    read_as: str = ""
 
 
 def open_image(source: ImageLike, *, bits: int | str | None = None) -> Image.Image:
@@ -185,10 +187,10 @@ def _decode_values(source: ImageLike, values: Values, digest: bool) -> Decoded:
     """By a fixed window and chosen channels; nothing is read off the image."""
     if isinstance(source, np.ndarray):
         image = Image.fromarray(values.to_rgb(source))
-        return Decoded(image, (image.height, image.width), (f"an array: {values.note}",))
+        return Decoded(image, (image.height, image.width), read_as=f"an array: {values.note}")
     if isinstance(source, Image.Image):
         image = Image.fromarray(values.to_rgb(_stored(upright(source))))
-        return Decoded(image, (image.height, image.width), (f"a PIL image: {values.note}",))
+        return Decoded(image, (image.height, image.width), read_as=f"a PIL image: {values.note}")
     if not isinstance(source, str | Path):
         raise ImageError(f"an image must be a path, a PIL image or a numpy array; got {type(source).__name__}.")
     path = Path(source)
@@ -213,8 +215,8 @@ def _decode_values(source: ImageLike, values: Values, digest: bool) -> Decoded:
                 raise ImageError("has 16 bits a channel in colour, of which the upper 8 are read; save it as TIFF.")
             image = Image.fromarray(values.to_rgb(stored_tiff(path)))
     sha256, stamp = _digest(path) if digest else ("", "")
-    notes = tuple(f"{path}: {note}" for note in (pages, values.note) if note)
-    return Decoded(image, (image.height, image.width), notes, sha256, stamp)
+    notes = (f"{path}: {pages}",) if pages else ()
+    return Decoded(image, (image.height, image.width), notes, sha256, stamp, f"{path}: {values.note}")
 
 
 def _stored(image: Image.Image) -> np.ndarray:
@@ -256,7 +258,8 @@ def _decode_dicom(path: Path, digest: bool, values: Values | None = None, bits: 
             raise ImageError("is DICOM, whose kind says what its channels are; leave channels (--channels) out.")
         found = decode_dicom(path, None if values is None else values.window)
     sha256, stamp = _digest(path) if digest else ("", "")
-    return Decoded(found.image, (found.image.height, found.image.width), (f"{path}: {found.note}",), sha256, stamp)
+    size = (found.image.height, found.image.width)
+    return Decoded(found.image, size, (), sha256, stamp, f"{path}: {found.note}")
 
 
 def _digest(path: Path) -> tuple[str, str]:

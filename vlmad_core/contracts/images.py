@@ -119,6 +119,7 @@ class Picture:
         pixels: ``[3, H, W]`` float32, the first view, preprocessed; None if it could not be read.
         error: Why not.
         notes: What a person should know of it, such as that only the first of several pages was read.
+        read_as: The window and channels that made grey values of the stored ones; empty where there were none.
         sha256: Of the file, where :func:`read` was asked for it.
         stamp: Its size and times when it was read, likewise.
         bits: Of its values, where they were given.
@@ -132,6 +133,7 @@ class Picture:
     pixels: Tensor | None = None
     error: str | None = None
     notes: tuple[str, ...] = ()
+    read_as: str = ""
     sha256: str = ""
     stamp: str = ""
     bits: int | str | None = None
@@ -313,6 +315,7 @@ def _load(source: ImageLike, preprocess: Preprocess, digest: bool) -> Picture:
         seen.size,
         first,
         notes=seen.notes,
+        read_as=seen.read_as,
         sha256=seen.sha256,
         stamp=seen.stamp,
         views=views,

@@ -151,7 +151,7 @@ def _look(sample: Sample, bits: int | str | None = None) -> _Seen:
         try:
             decoded = decode(sample.image, smallest=(1, 1), bits=bits, digest=True)
             size, content = decoded.size, decoded.sha256
-            problems += [note for note in decoded.notes if not _as_asked(note, bits)]
+            problems += decoded.notes
         except ImageError as error:
             problems.append(f"{_after(error)} Copy it again, or leave it out.")
     seen: list[MaskFacts] = []
@@ -172,15 +172,6 @@ def _look(sample: Sample, bits: int | str | None = None) -> _Seen:
         problems.append(f"{first}: marks a defect, but {name} is normal; one of the two is wrong.")
     shares = tuple(mask.share for mask in seen) if sample.label else ()
     return _Seen(tuple(problems), content, shares)
-
-
-def _as_asked(note: str, bits: int | str | None) -> bool:
-    """Whether a note only repeats the window and channels that were given."""
-    if not isinstance(bits, str):
-        return False
-    from vlmad_core.contracts.values import values_of
-
-    return note.endswith((f": {values_of(bits).note}", "as asked for.", "as asked for, MONOCHROME1 turned."))
 
 
 def _mask_problems(mask: ImageLike, found: MaskFacts, wanted: tuple[int, int] | None, image: str) -> Iterator[str]:

@@ -90,7 +90,7 @@ def judge(
                     path=str(picture.source),
                     milliseconds=share,
                     error=picture.error,
-                    note=" ".join(filter(None, [*picture.notes, picture.tile_note])) or None,
+                    note=" ".join(filter(None, [*picture.notes, picture.read_as, picture.tile_note])) or None,
                     tiles=picture.tile_count or None,
                     squeezed=_squeezed(picture),
                     sha256=picture.sha256 or None,

@@ -284,7 +284,6 @@ def test_dicom_goes_all_the_way(setting, tmp_path):
     assert found.score > detector.predict(good[0]).score
 
 
-@pytest.mark.filterwarnings("ignore:.*read with values")
 def test_generated_defects_are_read_once_with_the_window(given):
     """They are made of pictures that were read with it, so a training reads them as they are."""
     window = "window=0:500"

@@ -134,7 +134,7 @@ class EdgeDetector:
             normal_range=self.record.normal_range,
             class_token=token,
             regions=regions,
-            notes=decoded.notes,
+            notes=tuple(filter(None, (*decoded.notes, decoded.read_as))),
             scale=self.scale,
         )
 

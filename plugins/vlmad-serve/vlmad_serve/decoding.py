@@ -106,5 +106,5 @@ def decode_image(stored: StoredImage, archive: Archive, preprocess: Preprocess) 
     except ImageError as error:
         text = str(error).replace(f"{path}: ", "")
         raise Refusal(422, f"{stored.name or 'the image'}: {text}") from error
-    notes = tuple(note.replace(f"{path}: ", "") for note in decoded.notes)
+    notes = tuple(note.replace(f"{path}: ", "") for note in (*decoded.notes, decoded.read_as) if note)
     return Picture(str(path), decoded.size, pixels, notes=notes, sha256=stored.sha256)
