@@ -82,21 +82,21 @@ def own_registry() -> Registry:
             continue
         registry.add(f"{folder.name.replace('-', '_')}.plugin", folder.name)
     if registry.problems:
-        told = "\n".join(map(str, registry.problems))
-        raise SystemExit(f"{told}\ninstall it: pip install --no-deps -e plugins/NAME")
+        message = "\n".join(map(str, registry.problems))
+        raise SystemExit(f"{message}\ninstall it: pip install --no-deps -e plugins/NAME")
     return registry
 
 
 def _described(value: Any) -> Any:
     if isinstance(value, type):
-        told: dict[str, Any] = {"class": ", ".join(base.__name__ for base in value.__bases__)}
+        message: dict[str, Any] = {"class": ", ".join(base.__name__ for base in value.__bases__)}
         if issubclass(value, enum.Enum):
-            return {**told, "values": [f"{member.name} = {member.value}" for member in value]}
+            return {**message, "values": [f"{member.name} = {member.value}" for member in value]}
         if issubclass(value, BaseModel):
-            return {**told, "options": _options(value), "members": dict(_members(value))}
+            return {**message, "options": _options(value), "members": dict(_members(value))}
         if "__init__" in vars(value) and not getattr(value, "_is_protocol", False):
-            told["call"] = _called(value)["parameters"]
-        return {**told, "members": dict(_members(value))}
+            message["call"] = _called(value)["parameters"]
+        return {**message, "members": dict(_members(value))}
     return (
         _called(value)
         if callable(value) and not isinstance(value, type(vlmad_core.registry.hookimpl))
@@ -166,12 +166,12 @@ def _members(cls: type) -> Iterator[tuple[str, Any]]:
 
 def _options(model: type[BaseModel]) -> dict[str, str]:
     """Name to type, limits and default of each option."""
-    told = {}
+    message = {}
     for name, field in model.model_fields.items():
         limits = "".join(f", {re.sub(_ADDRESS, '', repr(limit))}" for limit in field.metadata)
         default = "" if field.is_required() else f" = {_value(field.get_default(call_default_factory=True))}"
-        told[name] = _type(field.annotation) + limits + default
-    return told
+        message[name] = _type(field.annotation) + limits + default
+    return message
 
 
 def _recipe(recipe: Any) -> dict[str, Any]:
@@ -183,13 +183,13 @@ def _commands(group: Any, before: str = "vlmad") -> Iterator[tuple[str, dict[str
     """Each command with its arguments and options: type and default as its function has them."""
     function = inspect.unwrap(group.callback) if group.callback else lambda: None
     types, signature = get_type_hints(function), inspect.signature(function)
-    told = {}
+    message = {}
     for parameter in group.params:
         if parameter.name in types and not parameter.hidden:  # the others are typer's own
             default = signature.parameters[parameter.name].default
             wanted = "" if default is inspect.Parameter.empty else f" = {_value(default)}"
-            told[" ".join([*parameter.opts, *parameter.secondary_opts])] = _type(types[parameter.name]) + wanted
-    yield before, told
+            message[" ".join([*parameter.opts, *parameter.secondary_opts])] = _type(types[parameter.name]) + wanted
+    yield before, message
     if hasattr(group, "list_commands"):
         for name in group.list_commands(typer.Context(group)):
             yield from _commands(group.get_command(typer.Context(group), name), f"{before} {name}")
@@ -225,7 +225,7 @@ def _written(folder: Path) -> Iterator[tuple[str, Any]]:
     yield "results.csv", (folder / "out" / "results.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
     yield ROWS, list(inspect.get_annotations(Row))
     yield "speed.jsonl", [field.name for field in dataclasses.fields(Speed)]
-    for command, keys in (("list", lambda told: told[0]), ("plugins", lambda told: told["plugins"][0])):
+    for command, keys in (("list", lambda message: message[0]), ("plugins", lambda message: message["plugins"][0])):
         yield f"vlmad {command} --json", list(keys(json.loads(CliRunner().invoke(app, [command, "--json"]).stdout)))
 
 

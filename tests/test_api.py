@@ -21,7 +21,7 @@ If it is meant: python tests/build_api.py, and a line in CHANGELOG.md. What brea
 docs/stability.md."""
 
 
-def told(breaks: list[str], adds: list[str]) -> str:
+def message(breaks: list[str], adds: list[str]) -> str:
     parts = {"These break those who use them:": breaks, "These only add:": adds}
     lines = [line for title, rows in parts.items() if rows for line in (title, *(f"  {row}" for row in rows))]
     return "\n".join(["the public surface is not what tests/api.json says.", *lines]) + HOW
@@ -36,7 +36,7 @@ def test_the_public_surface_is_the_recorded_one(surface):
     recorded = json.loads(build_api.API.read_text(encoding="utf-8"))
     breaks, adds = build_api.differences(recorded, surface)
     if breaks or adds:
-        pytest.fail(told(breaks, adds), pytrace=False)
+        pytest.fail(message(breaks, adds), pytrace=False)
 
 
 def test_it_holds_no_address_and_no_path_of_a_machine(surface):
@@ -89,7 +89,7 @@ def test_it_is_the_same_with_other_plugins_installed(surface, tmp_path):
 )
 def test_what_breaks_is_named(surface, path, value, line):
     breaks, _ = build_api.differences(surface, changed(surface, path, value))
-    assert any(line in told for told in breaks), breaks
+    assert any(line in message for message in breaks), breaks
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_only_adds_breaks_nothing(surface, path, value):
 
 
 def test_the_failure_says_what_changed_and_what_to_do():
-    text = told(["removed  names / save_recipe"], ["added    names / stroll: Tensor"])
+    text = message(["removed  names / save_recipe"], ["added    names / stroll: Tensor"])
     for words in (
         "removed  names / save_recipe",
         "names / stroll",

@@ -280,12 +280,12 @@ def test_wheels_alone_install_and_run_in_an_empty_environment(wheelhouse, bare, 
     """First the core, which brings nothing that it does not need; then WinCLIP and pocket, and a picture."""
     folder, run = bare
     tools = installed(run)
-    told = [measure(folder, run, wheelhouse, CORE)]
+    message = [measure(folder, run, wheelhouse, CORE)]
     assert installed(run) - tools - {"setuptools"} == set(closure([CORE])) - {"setuptools"}
     assert run("python", str(ROOT / "tests" / "core_alone.py")) == "it runs\n"
     run("vlmad", "doctor")
 
-    told.append(measure(folder, run, wheelhouse, CORE, "vlmad-winclip", "vlmad-pocket"))
+    message.append(measure(folder, run, wheelhouse, CORE, "vlmad-winclip", "vlmad-pocket"))
     run("python", "-m", "pip", "check")
     listed = {(row["kind"], row["name"]) for row in json.loads(run("vlmad", "list", "--json"))}
     assert {("recipe", "winclip"), ("backbone", "pocket"), ("extractor", "windows")} <= listed
@@ -295,4 +295,4 @@ def test_wheels_alone_install_and_run_in_an_empty_environment(wheelhouse, bare, 
     (line,) = (folder / "out" / "results.jsonl").read_text().splitlines()
     assert 0 <= json.loads(line)["score"] <= 1
     with capsys.disabled():
-        print("", *told, sep="\n")
+        print("", *message, sep="\n")

@@ -372,9 +372,9 @@ def test_every_way_counts_the_pages_that_it_does_not_read(way, fitted, tmp_path,
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
         several[way](copy.deepcopy(fitted))
-    told = [str(warning.message) for warning in raised]
-    assert told.count("2 files hold more than one page or frame: 6 pages after the first are not read.") == 1
-    assert sum("holds 3 pages or frames" in text for text in told) == 1
+    report = [str(warning.message) for warning in raised]
+    assert report.count("2 files hold more than one page or frame: 6 pages after the first are not read.") == 1
+    assert sum("holds 3 pages or frames" in text for text in report) == 1
 
 
 def test_check_of_a_data_set_counts_the_pages_that_nobody_reads(tmp_path):

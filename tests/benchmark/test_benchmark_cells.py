@@ -48,8 +48,8 @@ def test_every_method_meets_every_category_number_of_shots_and_seed(make_plan, r
 
 def test_a_memory_has_no_zero_shots_and_words_are_taken_over_by_their_few_shot_recipe(make_plan, registry):
     cells = cells_of(make_plan(shots=[0, 2], categories="kind_0"), registry)
-    told = {(cell.method, cell.shots): (cell.status, cell.recipe) for cell in cells}
-    assert told == {
+    message = {(cell.method, cell.shots): (cell.status, cell.recipe) for cell in cells}
+    assert message == {
         ("words", 0): ("waiting", "words"),
         ("words", 2): ("waiting", "words-few-shot"),
         ("remember", 0): ("skipped", "remember"),
@@ -203,10 +203,10 @@ def test_a_slip_is_told_with_its_path_before_anything_runs(make_plan, registry, 
 
 
 def test_a_slip_is_told_in_the_same_way_however_a_plan_is_made():
-    told = r"^plan.shot: no such option of 'the plan'. Did you mean 'shots'\?"
-    with pytest.raises(ConfigError, match=told):
+    message = r"^plan.shot: no such option of 'the plan'. Did you mean 'shots'\?"
+    with pytest.raises(ConfigError, match=message):
         BenchmarkPlan(data="x", methods=["words"], shot=[1])
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         read_plan({"data": "x", "methods": ["words"], "shot": [1]})
     with pytest.raises(ConfigError, match=r"^plan.1: no such option of 'the plan'"):
         read_plan({"data": "x", "methods": ["words"], 1: 2})

@@ -74,8 +74,8 @@ def test_a_row_says_everything_about_itself(run, data):
     row = run(methods=["words"], shots=[2], seeds=[5], class_names={"kind_0": "steel plate"}).rows[0]
     assert set(row) <= set(Row.__annotations__)
     assert set(Row.__annotations__) - set(row) == {"aupro_200", "au_spro"}
-    told = {name: row[name] for name in ("dataset", "category", "class_name", "method", "recipe", "backbone")}
-    assert told == {
+    message = {name: row[name] for name in ("dataset", "category", "class_name", "method", "recipe", "backbone")}
+    assert message == {
         "dataset": "things",
         "category": "kind_0",
         "class_name": "steel plate",
@@ -110,11 +110,11 @@ def test_features_are_computed_once_an_image_and_backbone(run, data):
     assert len(results.done) == 2 * 2 * (1 + 3 * 2 * 3)
     counts = json.loads((results.folder / "summary.json").read_text())["passes"]
     assert counts.keys() == {"tiny 0 32 x 32", "tiny 1 32 x 32"}
-    for told in counts.values():
+    for message in counts.values():
         drawn = {(row["category"], path) for row in results.rows for path in row["references"]}
-        assert told["images"] == told["passes"] == 2 * 6 + len(drawn)
-        assert told["blocks"] == 3 * told["images"]  # three blocks, each once an image
-        assert told["blocks_without_sharing"] > 2 * told["blocks"]
+        assert message["images"] == message["passes"] == 2 * 6 + len(drawn)
+        assert message["blocks"] == 3 * message["images"]  # three blocks, each once an image
+        assert message["blocks_without_sharing"] > 2 * message["blocks"]
 
 
 def test_what_does_not_fit_into_memory_goes_to_the_disk_and_away(run, monkeypatch):
@@ -376,8 +376,8 @@ def test_a_detector_is_judged_and_marked_where_it_was_trained(registry, data, ma
     mine = {"label": "mine", "detector": str(tmp_path / "trained")}
     plan = make_plan(data={"path": str(data), "name": "renamed"}, methods=["words", mine], shots=[1])
     results = vlmad_core.run_benchmark(plan, tmp_path / "out", registry=registry, tables=False)
-    told = {row["method"]: (row["status"], row["trained_on"], row["trained_on_this"]) for row in results.rows}
-    assert told == {"words": ("done", [], False), "mine": ("done", ["Things", "visa"], None)}  # no hashes: unknown
+    message = {row["method"]: (row["status"], row["trained_on"], row["trained_on_this"]) for row in results.rows}
+    assert message == {"words": ("done", [], False), "mine": ("done", ["Things", "visa"], None)}  # no hashes: unknown
     pairs = [[row for row in results.rows if row["category"] == kind] for kind in ("kind_0", "kind_1")]
     for words_row, mine in pairs:  # what it remembered before does not count: the same references, the same numbers
         assert [words_row[name] for name in NUMBERS] == pytest.approx([mine[name] for name in NUMBERS])
@@ -530,13 +530,13 @@ def test_settings_of_a_detector_are_those_of_the_plan(registry, data, make_plan,
 def test_the_estimate_counts_what_the_run_then_does(run, make_plan, registry):
     beyond = {"label": "beyond", "recipe": "words", "overrides": {"extractor.config.layers": [99]}}
     changes = {"methods": ["words", "remember", beyond], "shots": [0, 1, 2], "seeds": 2}
-    told = estimate(vlmad_core.BenchmarkPlan(**make_plan(**changes)), registry=registry)
+    message = estimate(vlmad_core.BenchmarkPlan(**make_plan(**changes)), registry=registry)
     results = run(**changes)
-    assert told.cells == len(results.rows)
-    assert told.images == sum(counts["passes"] for counts in results.passes.values())
-    assert sum(told.failing.values()) == len(results.failed) > 0
-    assert sum(told.skipped.values()) == len(results.rows) - len(results.done) - len(results.failed) > 0
-    assert told.seconds > 0
+    assert message.cells == len(results.rows)
+    assert message.images == sum(counts["passes"] for counts in results.passes.values())
+    assert sum(message.failing.values()) == len(results.failed) > 0
+    assert sum(message.skipped.values()) == len(results.rows) - len(results.done) - len(results.failed) > 0
+    assert message.seconds > 0
     again = estimate(
         vlmad_core.BenchmarkPlan(**make_plan(**changes)), done={row["cell"] for row in results.rows}, registry=registry
     )

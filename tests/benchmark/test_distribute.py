@@ -38,7 +38,7 @@ def _found_parts(monkeypatch, registry):
         monkeypatch.setattr(module, "default_registry", lambda: registry)
 
 
-def told(results):
+def message(results):
     numbers = [
         {name: value for name, value in row.items() if name not in ("seconds", "images_per_second")}
         for row in results.rows
@@ -53,7 +53,7 @@ def test_rows_and_scores_are_the_same_bit_by_bit(make_plan, tmp_path):
     executor = Elsewhere()
     there = vlmad_core.run_benchmark(plan, tmp_path / "there", tables=False, executor=executor)
     assert len(there.done) > 6
-    assert told(there) == told(here)
+    assert message(there) == message(here)
     assert there.passes == here.passes
     assert executor.jobs == 2  # a category each
     assert not (tmp_path / "there" / ".features").exists()
@@ -65,7 +65,7 @@ def test_a_lost_job_is_named_after_the_others_are_safe_and_the_same_call_goes_on
     executor = Elsewhere()
     results = vlmad_core.run_benchmark(make_plan(), tmp_path / "out", tables=False, executor=executor)
     assert executor.jobs == 1
-    assert told(results) == told(vlmad_core.run_benchmark(make_plan(), tmp_path / "here", tables=False))
+    assert message(results) == message(vlmad_core.run_benchmark(make_plan(), tmp_path / "here", tables=False))
 
 
 def test_nothing_is_shared_out_when_every_row_is_there(make_plan, tmp_path):

@@ -58,9 +58,9 @@ def test_more_maps_than_memory_are_binned_within_their_bound(truth, maps):
     maps = maps * torch.logspace(-20, 20, 4)[:, None, None]  # so wide that bins hold several scores
     for counted in (exact, binned):
         counted.add(range(4), maps)
-    told, wanted = binned.numbers(), exact.numbers()
+    message, wanted = binned.numbers(), exact.numbers()
     for name in ("pixel_auroc", "pixel_ap", "pixel_f1max", "aupro", "aupro_05"):
-        assert abs(told[name] - wanted[name]) <= told["pixel_bound"] + 1e-12
+        assert abs(message[name] - wanted[name]) <= message["pixel_bound"] + 1e-12
 
 
 def test_a_map_that_is_not_a_number_is_refused(truth, maps):

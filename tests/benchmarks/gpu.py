@@ -116,9 +116,9 @@ def measure(
             print("the time is over; the same command goes on")
             return
         detector = ready(recipe, precision, device, images[0])
-        told: list[str] = []
+        message: list[str] = []
         if mode != "none":
-            detector.compile_extractor(mode, told.append)  # type: ignore[arg-type]
+            detector.compile_extractor(mode, message.append)  # type: ignore[arg-type]
         (pictures,) = islice(read(images[2][:1], detector.preprocess, batch_size=1), 1)
         one = stack(pictures)
         with torch.no_grad():
@@ -135,8 +135,8 @@ def measure(
         workers = os.cpu_count() or 2
         row |= {"files_per_second": from_files(detector, images[2], best, workers), "workers": workers}
         row |= agreement(reference, judged(detector, images[1], images[2]))
-        print(f"{recipe}, {precision}, {mode}: {row['p50_ms']:.1f} ms, {rates[best]:.1f} images/s", *told, sep="; ")
-        yield row | {"told": told}
+        print(f"{recipe}, {precision}, {mode}: {row['p50_ms']:.1f} ms, {rates[best]:.1f} images/s", *message, sep="; ")
+        yield row | {"message": message}
 
 
 def ready(recipe: str, precision: str, device: torch.device, normal: Sequence[Path]) -> vlmad_core.Pipeline:

@@ -80,18 +80,18 @@ def main() -> None:
     plainly, (alone, passes) = timed(lambda: plain(plan))
     worst = max(float(np.abs(np.subtract(alone[cell][0], scores[cell])).max()) for cell in scores)
     aurocs = max(abs(alone[row["cell"]][1]["pixel_auroc"] - (row["pixel_auroc"] or 0.0)) for row in results.done)
-    told = [
+    text = [
         f"{len(results.done)} of {len(results.rows)} cells, {results.done[0]['good'] + results.done[0]['defective']} "
         f"test images of {category}, {arguments.threads} threads"
     ]
     for name, counts in results.passes.items():
-        told.append(
+        text.append(
             f"{name}: {counts['images']} images; passes with sharing {counts['passes']}, without {passes[name]}"
         )
     for what, one, other in zip(("wall clock", "processor time"), shared, plainly, strict=True):
-        told.append(f"{what}: with sharing {one:.1f} s, without {other:.1f} s: {other / one:.1f} times as fast")
-    told.append(f"largest difference of an image score {worst:.1e}, of a pixel AUROC {aurocs:.1e}")
-    sys.stdout.write("\n".join(told) + "\n")
+        text.append(f"{what}: with sharing {one:.1f} s, without {other:.1f} s: {other / one:.1f} times as fast")
+    text.append(f"largest difference of an image score {worst:.1e}, of a pixel AUROC {aurocs:.1e}")
+    sys.stdout.write("\n".join(text) + "\n")
 
 
 def timed(work: Callable[[], Any]) -> tuple[tuple[float, float], Any]:

@@ -578,24 +578,24 @@ def test_own_preprocessing_wins_and_is_recorded(tiny):
     assert "interpolation" not in backbone.provenance
 
 
-def beside(tmp_path, told):
+def beside(tmp_path, message):
     save_file(tensors(), tmp_path / "w.safetensors")
-    (tmp_path / "open_clip_config.json").write_text(told if isinstance(told, str) else json.dumps(told))
+    (tmp_path / "open_clip_config.json").write_text(message if isinstance(message, str) else json.dumps(message))
     return str(tmp_path / "w.safetensors")
 
 
 def test_a_config_beside_the_weights_speaks_for_them(tiny, tmp_path):
-    told = {
+    message = {
         "model_cfg": TINY | {"quick_gelu": True},
         "preprocess_cfg": {"mean": [0.5] * 3, "interpolation": "bilinear"},
     }
-    backbone = opened(pretrained=beside(tmp_path, told))
+    backbone = opened(pretrained=beside(tmp_path, message))
     assert backbone.preprocess.mean == (0.5, 0.5, 0.5) and backbone.preprocess.interpolation == "bilinear"
     same(backbone, made(quick_gelu=True))
 
 
 @pytest.mark.parametrize(
-    ("told", "says"),
+    ("message", "says"),
     [
         ({"model_cfg": TINY | {"embed_dim": 41}}, "embed_dim 41, but model 'tiny' has 40"),
         ({"model_cfg": TINY | {"vision_cfg": VISION | {"layers": 9}}}, "layers 9, but model 'tiny' has 2"),
@@ -604,9 +604,9 @@ def test_a_config_beside_the_weights_speaks_for_them(tiny, tmp_path):
         ("[1]", "cannot be read"),
     ],
 )
-def test_a_config_of_another_model_beside_the_weights_is_refused(tiny, tmp_path, told, says):
+def test_a_config_of_another_model_beside_the_weights_is_refused(tiny, tmp_path, message, says):
     with pytest.raises(ConfigError, match=says):
-        opened(pretrained=beside(tmp_path, told))
+        opened(pretrained=beside(tmp_path, message))
 
 
 # ------------------------------------------------------------------------------------------------------------- options

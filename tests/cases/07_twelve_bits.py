@@ -15,9 +15,9 @@ shown = np.asarray(open_image(WORK / "mono12-0.png"))
 print("shown to the model: mean", shown.mean().round(1), "highest", shown.max())
 done = vlmad("predict", *sorted(WORK.glob("mono12-*.png")), "--json")
 option = subprocess.run([str(BIN / "vlmad"), "predict", "--help"], capture_output=True, text=True).stdout
-told = any(word in done.stderr.lower() for word in ("bit", "dark", "scale"))
+message = any(word in done.stderr.lower() for word in ("bit", "dark", "scale"))
 expect(
-    shown.max() > 60 or told or "bits" in option,
+    shown.max() > 60 or message or "bits" in option,
     "pictures that are all below a sixteenth of the scale are told, or the scale can be said",
 )
 

@@ -26,15 +26,15 @@ def score(name):
         detector = vlmad_core.build(
             "clip", weights="ViT-B-32-openai.safetensors", overrides={"backbone.config.model": name}
         )
-    told = " ".join(str(w.message) for w in said) + detector.summary()
-    return detector.predict(picture, class_name="sheet").raw_map, told
+    text = " ".join(str(w.message) for w in said) + detector.summary()
+    return detector.predict(picture, class_name="sheet").raw_map, text
 
 
 try:
-    plain, told = score("ViT-B-32")
+    plain, text = score("ViT-B-32")
     quick, _ = score("ViT-B-32-quickgelu")
     expect(
-        np.allclose(plain, quick, atol=1e-5) or "gelu" in told.lower(),
+        np.allclose(plain, quick, atol=1e-5) or "gelu" in text.lower(),
         f"the maps differ by up to {abs(plain - quick).max():.4f}, and nothing is told",
     )
 except vlmad_core.errors.ConfigError as error:  # asked for instead of guessed

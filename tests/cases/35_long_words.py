@@ -18,17 +18,17 @@ spec = {
     "prompts": {"use": "templates", "config": words},
     "scorers": [{"use": "text-match"}],
 }
-told, found = "", None
+text, found = "", None
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
     try:
         found = vlmad_core.build(spec).predict(texture(3, defect=True)[0], class_name="sheet")
     except Exception as error:
-        told = str(error)
-told += " ".join(str(w.message) for w in said)
+        text = str(error)
+text += " ".join(str(w.message) for w in said)
 flat = found is not None and float(np.ptp(found.raw_map)) < 1e-6
 expect(
-    not flat or any(w in told for w in ("long", "cut", "pieces", "tokens")),
+    not flat or any(w in text for w in ("long", "cut", "pieces", "tokens")),
     f"two sentences that differ at the end: every cell scores {found.score if found else None}, and nothing is told",
 )
 for tail in ("nut", "cookie"):

@@ -52,11 +52,11 @@ def test_options_become_a_plan_and_the_table_is_printed(vlmad, typed, tmp_path):
 
 def test_json_is_one_document_and_nothing_else(vlmad, typed):
     done = vlmad(*typed, "--json", "--quiet")
-    told = json.loads(done.out)
+    message = json.loads(done.out)
     assert (done.code, done.err) == (0, "")
-    assert told["cells"] == {"done": 1, "skipped": 1}
-    assert told["passes"]["tiny 32 x 32"]["passes"] == 4
-    assert told["rows"][0]["image_auroc"] is not None
+    assert message["cells"] == {"done": 1, "skipped": 1}
+    assert message["passes"]["tiny 32 x 32"]["passes"] == 4
+    assert message["rows"][0]["image_auroc"] is not None
 
 
 def test_plan_says_what_would_run_and_writes_nothing(vlmad, typed, tmp_path):
@@ -65,9 +65,9 @@ def test_plan_says_what_would_run_and_writes_nothing(vlmad, typed, tmp_path):
     assert done.out.startswith("1 of 2 cells to run, 1 makes no sense; 4 images through backbones, about ")
     assert "no cell (1): 'remember' compares with normal images, so it does not run with 0 shots." in done.out
     assert not (tmp_path / "out").exists()
-    told = json.loads(vlmad(*typed, "--plan", "--json").out)
-    assert (told["cells"], told["waiting"], told["images"]) == (2, 1, 4)
-    assert told["seconds"] > 0
+    message = json.loads(vlmad(*typed, "--plan", "--json").out)
+    assert (message["cells"], message["waiting"], message["images"]) == (2, 1, 4)
+    assert message["seconds"] > 0
 
 
 def test_options_are_put_in_place_of_what_a_plan_says(vlmad, data, tmp_path):
@@ -96,10 +96,10 @@ def test_speed_is_measured_after_the_cells_and_not_twice(vlmad, typed, tmp_path,
 
 
 def test_parts_make_a_grid_with_the_recipes(vlmad, typed):
-    told = json.loads(
+    message = json.loads(
         vlmad(*typed, "--extractor", "patches", "--prompts", "templates", "--shots", "1", "--json", "-q").out
     )
-    assert [row["method"] for row in told["rows"]] == ["words, patches, templates", "remember, patches, templates"]
+    assert [row["method"] for row in message["rows"]] == ["words, patches, templates", "remember, patches, templates"]
 
 
 def test_failed_cells_give_3_and_a_sentence(vlmad, typed, data):

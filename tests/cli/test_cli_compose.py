@@ -25,10 +25,10 @@ Vlmad = Callable[..., object]
 
 def test_every_mix_is_told_with_the_reason_where_it_is_refused(vlmad: Vlmad) -> None:
     mixes = json.loads(vlmad("compose", "--json").out)
-    told = {(m["backbone"], m["scorer"]): (m["fits"], m["reason"]) for m in mixes if m["extractor"] == "patches"}
-    assert told["with text", "text-match"] == (True, "")
-    assert told["without text", "memory"] == (True, "")
-    fits, reason = told["without text", "text-match"]
+    message = {(m["backbone"], m["scorer"]): (m["fits"], m["reason"]) for m in mixes if m["extractor"] == "patches"}
+    assert message["with text", "text-match"] == (True, "")
+    assert message["without text", "memory"] == (True, "")
+    fits, reason = message["without text", "text-match"]
     assert not fits
     assert "need a backbone with text" in reason
 
@@ -100,14 +100,14 @@ def test_one_choice_that_does_not_fit_is_refused_in_a_sentence(vlmad: Vlmad) -> 
 def test_choice_is_saved_shared_and_built_again(vlmad: Vlmad, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     seen = vlmad("compose", "--recipe", "words", "--set", "output.smooth=3", "--save", file, "--json")
-    told = json.loads(seen.out)
+    message = json.loads(seen.out)
     assert f"saved {file}" in seen.err
-    assert told["command"] == f"vlmad predict IMAGES --recipe {file}"
+    assert message["command"] == f"vlmad predict IMAGES --recipe {file}"
     saved = yaml.safe_load(file.read_text())
     assert saved["needs"] == {"vlmad-core": ">=0.1,<0.2", "vlmad-tinytest": ">=0.1,<0.2"}
     assert next(iter(saved)) == "needs"
     built = vlmad_core.build(file)
-    assert built.spec.model_dump(mode="json") == told["spec"]
+    assert built.spec.model_dump(mode="json") == message["spec"]
     assert built.fuse.smooth == 3
     assert vlmad("compose", "--recipe", file).code == 0
 

@@ -50,9 +50,9 @@ def test_show(vlmad: Vlmad, root: Path) -> None:
     assert ["cap", "2", "2", "2"] in lines
     assert ["all", "4", "4", "4"] in lines
     assert "parts: 12 images, 4 of them with masks" in seen.out
-    told = json.loads(vlmad("data", "show", root, "--json").out)
-    assert told["categories"]["lid"] == {"train/good": 2, "test/good": 2, "test/defective": 2}
-    assert told["images"] == 12
+    message = json.loads(vlmad("data", "show", root, "--json").out)
+    assert message["categories"]["lid"] == {"train/good": 2, "test/good": 2, "test/defective": 2}
+    assert message["images"] == 12
 
 
 def test_show_says_that_something_is_odd(vlmad: Vlmad, root: Path) -> None:
@@ -76,9 +76,9 @@ def test_check_with_problems(vlmad: Vlmad, root: Path) -> None:
     assert seen.out.endswith("every image and mask opened: 1 problems\n")
     seen = vlmad("data", "check", root, "--json", "--fast")
     assert seen.code == 1
-    told = json.loads(seen.out)
-    assert told["opened"] is False
-    assert told["problems"] == [f"{root / 'cap/test/dent/0.png'}: the file is empty; copy it again."]
+    message = json.loads(seen.out)
+    assert message["opened"] is False
+    assert message["problems"] == [f"{root / 'cap/test/dent/0.png'}: the file is empty; copy it again."]
 
 
 def test_check_of_very_much_shows_the_first_and_keeps_the_rest(vlmad: Vlmad, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ def test_speed_as_a_table_as_json_and_as_a_file(vlmad, pictures, normals, tmp_pa
     lines = [line.split() for line in seen.out.splitlines() if line.strip()[:1].isdigit()]
     assert [(line[0], len(line)) for line in lines] == [("1", 6), ("8", 3)]  # percentiles of single images alone
     assert "remember on tiny, 32 x 32 pixels" in seen.err and "GFLOP an image" in seen.err
-    told = json.loads(vlmad(*arguments, "--batch-size", 2, "--json").out)
-    assert [(row["method"], row["batch"], row["shots"]) for row in told] == [("remember", 2, 3)]
+    message = json.loads(vlmad(*arguments, "--batch-size", 2, "--json").out)
+    assert [(row["method"], row["batch"], row["shots"]) for row in message] == [("remember", 2, 3)]
     assert [json.loads(line)["batch"] for line in out.read_text().splitlines()] == [1, 8, 2]
 
 
@@ -48,8 +48,8 @@ def test_compare_says_which_is_better_or_that_none_was_shown(vlmad, benchmark):
     assert seen.code == 0 and "good better" in seen.out and "<0.001" in seen.out
     assert "DeLong's test" in seen.err
     assert "no difference shown" in vlmad("compare", benchmark, "good", "too").out
-    (told,) = json.loads(vlmad("compare", benchmark, "bad", "good", "--json").out)
-    assert told["verdict"] == "second" and told["paired"]["high"] < 0
+    (message,) = json.loads(vlmad("compare", benchmark, "bad", "good", "--json").out)
+    assert message["verdict"] == "second" and message["paired"]["high"] < 0
 
 
 def test_compare_json_has_no_nan(vlmad, benchmark):

@@ -113,11 +113,11 @@ def test_a_trained_detector_takes_normal_images(train, vlmad, tmp_path):
 
 def test_the_recipes_options_hold_unless_changed(train, tmp_path):
     done = train("--category", "nut", "--epochs", 1, "--set", "training.dice=0.5", "--json")
-    told = json.loads(done.out)
-    chosen = told["trained"]["options"]
+    message = json.loads(done.out)
+    chosen = message["trained"]["options"]
     assert (chosen["epochs"], chosen["lr"], chosen["dice"]) == (1, 0.02, 0.5)
-    assert told["trained"]["data"]["categories"] == {"nut": 4}
-    assert told["images"] == 4 and told["resumed"] is False
+    assert message["trained"]["data"]["categories"] == {"nut": 4}
+    assert message["images"] == 4 and message["resumed"] is False
 
 
 def test_the_same_command_again_is_done_at_once_and_another_is_refused(train):
@@ -129,7 +129,7 @@ def test_the_same_command_again_is_done_at_once_and_another_is_refused(train):
 
 
 @pytest.mark.parametrize(
-    ("more", "code", "told"),
+    ("more", "code", "message"),
     [
         (["--category", "bolt"], 1, "has no category 'bolt'; it has: nut, screw."),
         (["--split", "train"], 1, "none of the 4 chosen images shows a defect"),
@@ -140,10 +140,10 @@ def test_the_same_command_again_is_done_at_once_and_another_is_refused(train):
         (["--layout", "mvtec"], 1, "Did you mean 'mvtec-ad'?"),
     ],
 )
-def test_refusals(train, tmp_path, more, code, told):
+def test_refusals(train, tmp_path, more, code, message):
     done = train(*more)
     assert done.code == code
-    assert told in " ".join(done.err.replace("│", " ").split())
+    assert message in " ".join(done.err.replace("│", " ").split())
     assert not (tmp_path / "out" / "detector.json").exists()
 
 

@@ -37,7 +37,7 @@ def add(site: Path, name: str, source: str) -> None:
 def test_check_names_a_plugin_that_would_end_it(
     vlmad: Vlmad, site: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    source, told = UNSAFE[name]
+    source, message = UNSAFE[name]
     add(site, name, source)
     monkeypatch.setenv("VLMAD_PLUGINS", f"vlmad-tinytest vlmad-{name}")
     monkeypatch.setenv("VLMAD_DISABLE_PLUGINS", "")
@@ -46,7 +46,7 @@ def test_check_names_a_plugin_that_would_end_it(
     seen = vlmad("check", f"vlmad-{name}")
     assert seen.code == 1
     assert f"vlmad-{name}" in seen.out
-    assert told in seen.out
+    assert message in seen.out
 
 
 def test_check_of_another_plugin_goes_on_beside_one_that_hangs(

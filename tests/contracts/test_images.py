@@ -251,3 +251,10 @@ def test_each_interpolation_is_pils(noise, kernel):
 def test_impossible_preprocessing_is_refused(options, words):
     with pytest.raises(ConfigError, match=words):
         Preprocess(**options)
+
+
+def test_premultiplied_grey_with_transparency_is_laid_on_white() -> None:
+    grey = Image.merge("LA", [Image.new("L", (4, 4), 100), Image.new("L", (4, 4), 128)])
+    pixels = np.asarray(open_image(grey.convert("La")))
+    assert abs(pixels.astype(int) - np.asarray(open_image(grey)).astype(int)).max() <= 1  # rounding of the product
+    assert abs(int(pixels[0, 0, 0]) - round(100 * 128 / 255 + 255 * 127 / 255)) <= 1

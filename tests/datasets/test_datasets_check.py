@@ -92,9 +92,9 @@ def test_mask_without_an_image(root, mask, fast):
 
 def test_mask_of_another_size(root, mask):
     mask(root / "ground_truth/scratch/000_mask.png", size=(8, 16))
-    told = only(root)
-    assert told.startswith("ground_truth/scratch/000_mask.png: is 16 x 8 pixels, but ")
-    assert told.endswith("test/scratch/000.png is 8 x 8; make it the same size.")
+    message = only(root)
+    assert message.startswith("ground_truth/scratch/000_mask.png: is 16 x 8 pixels, but ")
+    assert message.endswith("test/scratch/000.png is 8 x 8; make it the same size.")
 
 
 def test_mask_that_is_all_zero(root, mask):
@@ -180,9 +180,9 @@ def test_file_that_a_table_names_and_nobody_has(tree, fast):
 
 def test_test_image_that_is_in_train_too(root):
     shutil.copy(root / "train/good/001.png", root / "test/good/009.png")
-    told = only(root)
-    assert told.startswith("test/good/009.png: is the same picture as")
-    assert told.endswith("train/good/001.png, so test repeats train; remove one of them.")
+    message = only(root)
+    assert message.startswith("test/good/009.png: is the same picture as")
+    assert message.endswith("train/good/001.png, so test repeats train; remove one of them.")
     assert problems(root, fast=True) == []
 
 

@@ -330,17 +330,17 @@ def test_mvtec_tells_what_it_leaves_out(tree, paint, mask, registry):
     mask(root / "bottle/ground_truth/scratch/999_mask.png")
     mask(root / "bottle/ground_truth/dent/000_mask.png")
     (root / "notes").mkdir()
-    told = {problem.split(": ")[0].removeprefix(f"{root}/"): problem for problem in read_dataset(root).problems}
-    assert set(told) == {
+    message = {problem.split(": ")[0].removeprefix(f"{root}/"): problem for problem in read_dataset(root).problems}
+    assert set(message) == {
         "notes",
         "bottle/train/loose.png",
         "bottle/test/scratch/deep",
         "bottle/ground_truth/scratch/999_mask.png",
         "bottle/ground_truth/dent",
     }
-    assert "is no category" in told["notes"]
-    assert "move it to one" in told["bottle/train/loose.png"]
-    assert "is a mask without an image" in told["bottle/ground_truth/scratch/999_mask.png"]
+    assert "is no category" in message["notes"]
+    assert "move it to one" in message["bottle/train/loose.png"]
+    assert "is a mask without an image" in message["bottle/ground_truth/scratch/999_mask.png"]
 
 
 def test_mvtec_without_a_part(tree, registry):

@@ -175,7 +175,7 @@ def test_a_fit_that_does_not_calibrate_removes_the_calibration_of_before(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda d: setattr(d, "class_name", "bolt"), "the recipe is another one"),
         (lambda d: d.backbone.to(torch.float64), "the dtype was float32 and is float64"),
@@ -183,14 +183,14 @@ def test_a_fit_that_does_not_calibrate_removes_the_calibration_of_before(tmp_pat
     ],
     ids=["class name", "dtype", "memory"],
 )
-def test_a_calibration_of_another_detector_is_refused(change, told):
+def test_a_calibration_of_another_detector_is_refused(change, message):
     detector = fitted(20)
     prediction = detector.predict(draw(1)[0])
     assert detector.verdict(prediction).label == "pass"
     change(detector)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         detector.verdict(prediction)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         detector.decision_rule(0.1)
 
 

@@ -53,9 +53,9 @@ def put(folder: Path, **changes: torch.Tensor) -> None:
 
 
 def refusal(folder: Path) -> str:
-    with pytest.raises(VlmadError) as told:
+    with pytest.raises(VlmadError) as message:
         load(folder, registry=REGISTRY)
-    text = str(told.value)
+    text = str(message.value)
     assert not [name for name in NAMES_OF_EXCEPTIONS if name in text]
     return text
 
@@ -189,7 +189,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (BOMB, r"anchors \(& and \*\) are not allowed"),
         ("a: &a {b: *a}", r"anchors \(& and \*\) are not allowed"),
@@ -201,10 +201,10 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("? [a]\n: b", "neither YAML nor JSON|no such option"),
     ],
 )
-def test_recipe_that_breaks_a_reader_of_yaml_is_refused(tmp_path, text, told):
+def test_recipe_that_breaks_a_reader_of_yaml_is_refused(tmp_path, text, message):
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         build(path, registry=REGISTRY)
 
 

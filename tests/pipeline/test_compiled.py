@@ -44,10 +44,10 @@ def started(monkeypatch):
     def start(compiler, mode="default"):
         pipeline = build(SPEC, registry=memory_registry())
         pipeline.class_name = "nut"
-        extractor, told = pipeline.extractor, []
+        extractor, message = pipeline.extractor, []
         monkeypatch.setattr(torch, "compile", compiler)
         monkeypatch.setattr(type(extractor), "__call__", _slower(type(extractor).forward))
-        return pipeline.compile_extractor(mode, told.append), told
+        return pipeline.compile_extractor(mode, message.append), message
 
     return start
 
@@ -63,13 +63,13 @@ def _slower(forward):
 @torch.no_grad()
 def test_the_same_features_in_less_time_are_used_from_the_second_batch_on(started):
     compiler = Compiler()
-    pipeline, told = started(compiler, "max-autotune")
+    pipeline, message = started(compiler, "max-autotune")
     first = pipeline(IMAGES)
     assert compiler.calls == 0
     second = pipeline(IMAGES)
     assert pipeline.compiled.kept == {(2, 3, 32, 32): True}
     assert compiler.modes == [("max-autotune", False)]
-    assert told[0].startswith("compiled; 2 images of 32 x 32 take ")
+    assert message[0].startswith("compiled; 2 images of 32 x 32 take ")
     before = compiler.calls
     third = pipeline(IMAGES)
     assert compiler.calls == before + 1
@@ -89,11 +89,11 @@ def test_the_same_features_in_less_time_are_used_from_the_second_batch_on(starte
 )
 @torch.no_grad()
 def test_what_brings_nothing_is_named_and_not_used(started, compiler, text):
-    pipeline, told = started(compiler)
+    pipeline, message = started(compiler)
     first = pipeline(IMAGES)
     scores = [pipeline(IMAGES) for _ in range(3)]
     assert all(torch.equal(one.image, first.image) for one in scores)
-    assert len(told) == 1 and told[0].startswith("not compiled") and text in told[0]
+    assert len(message) == 1 and message[0].startswith("not compiled") and text in message[0]
     used = compiler.calls
     pipeline(IMAGES)
     assert compiler.calls == used
@@ -132,10 +132,10 @@ def test_an_unknown_mode_is_refused(started):
 
 @pytest.mark.slow
 def test_torch_compiles_the_extractor_of_a_real_tower_or_says_why_not():
-    pipeline, told = build(SPEC, registry=memory_registry()), []
+    pipeline, message = build(SPEC, registry=memory_registry()), []
     pipeline.class_name = "nut"
-    pipeline.compile_extractor("default", told.append)
+    pipeline.compile_extractor("default", message.append)
     with torch.no_grad():
         scores = [pipeline(IMAGES).image for _ in range(3)]
-    assert len(told) == 1
+    assert len(message) == 1
     assert torch.allclose(scores[0], scores[2], atol=1e-4)

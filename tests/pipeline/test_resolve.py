@@ -76,10 +76,10 @@ def test_each_part_is_looked_up_and_validated_once(monkeypatch):
 
 def test_everything_wrong_is_told_at_once():
     changes = {"extractor.config.laiers": [1], "scorers.0.config.temprature": 1}
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as message:
         resolve("words", changes, registry=REGISTRY)
-    assert "extractor.config.laiers: no such option of 'patches'. Did you mean 'layers'?" in str(told.value)
-    assert "scorers.0.config.temprature: no such option of 'text-match'. Did you mean 'tempera" in str(told.value)
+    assert "extractor.config.laiers: no such option of 'patches'. Did you mean 'layers'?" in str(message.value)
+    assert "scorers.0.config.temprature: no such option of 'text-match'. Did you mean 'tempera" in str(message.value)
 
 
 # -- a part that is exchanged for itself

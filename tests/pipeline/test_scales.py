@@ -425,9 +425,9 @@ def test_short_forms_mean_what_they_say(registry, short, views):
     ],
 )
 def test_slip_is_refused_in_one_sentence(registry, wrong, text):
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as message:
         few_shot(registry, **wrong)
-    assert text in str(told.value)
+    assert text in str(message.value)
 
 
 def test_size_that_is_no_whole_number_of_patches_is_refused_when_it_is_built(registry):

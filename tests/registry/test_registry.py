@@ -150,8 +150,8 @@ def crowd(install):
 
 
 def test_all_at_once_each_failure_is_told(crowd):
-    told = {(problem.plugin, problem.stage) for problem in crowd.problems}
-    assert told >= {(plugin, stage) for plugin, stage, _, _ in FAILS.values()}
+    message = {(problem.plugin, problem.stage) for problem in crowd.problems}
+    assert message >= {(plugin, stage) for plugin, stage, _, _ in FAILS.values()}
     fakes = {plugin for plugin, _, _, _ in FAILS.values()} | {plugin for plugin, _ in WORKS.values()}
     assert sum(problem.plugin in fakes for problem in crowd.problems) == len(FAILS)
 

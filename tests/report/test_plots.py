@@ -51,8 +51,8 @@ def test_bars_say_value_interval_and_what_is_not_like_the_others(row, tmp_path):
     rows += [row("nothing", c, value=None) for c in "xyz"]
     rows += [row("skipped", c, status="skipped", shots=0) for c in "xyz"]
     said = words(plots.bars(rows, tmp_path / "b")[1])
-    told = "image AUROC [%]. Lines: 95 % over images. The axis starts at 70. Left out, without a value: 1."
-    assert {"80.0", "90.0", "95.0", "zero-shot", told} <= set(said)
+    message = "image AUROC [%]. Lines: 95 % over images. The axis starts at 70. Left out, without a value: 1."
+    assert {"80.0", "90.0", "95.0", "zero-shot", message} <= set(said)
     for label, why in (("part", "2 of 3 categories"), ("cheat", "trained on this data set")):
         assert said[said.index(label) + 1] == f"({why})"
     assert not any("skipped" in word or "nothing" in word for word in said)

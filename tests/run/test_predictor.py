@@ -77,11 +77,11 @@ def test_it_travels_without_the_detector_and_opens_it_there(folder: Path, images
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [({"maps": "jpeg"}, "maps must be none, png16 or npy"), ({"batch_size": 0}, r"batch_size \(0\)")],
 )
-def test_options_are_refused_where_they_are_given(options: dict[str, object], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_options_are_refused_where_they_are_given(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         Predictor("nut.vlmad", **options)  # type: ignore[arg-type]
 
 

@@ -202,9 +202,9 @@ def test_failure_of_one_image_is_its_own(
 
     monkeypatch.setattr(Pipeline, "predict_batch", fail)
     assert run(pipeline, line, tmp_path / "out").failed == 1
-    told = {Path(result.path).name: result.error for result in read_results(tmp_path / "out")}
-    assert told["0.bmp"] is told["2.bmp"] is None
-    assert type(error).__name__ in str(told["1.bmp"])
+    report = {Path(result.path).name: result.error for result in read_results(tmp_path / "out")}
+    assert report["0.bmp"] is report["2.bmp"] is None
+    assert type(error).__name__ in str(report["1.bmp"])
 
 
 @pytest.mark.parametrize("place", ["vlmad_core.run.folder.encode", "vlmad_core.run.folder.draw_jpeg"])

@@ -66,9 +66,9 @@ class MisnamesLevels(Patches):
         self.real, self.levels = self.levels, (LevelSpec("layer3", 16, True),)
 
     def forward(self, vision, images):
-        told, self.levels = self.levels, self.real
+        message, self.levels = self.levels, self.real
         features = super().forward(vision, images)
-        self.levels = told
+        self.levels = message
         return features
 
 

@@ -135,9 +135,9 @@ def test_a_report_counts_what_ran_and_what_was_skipped():
     assert report.ran + report.count("skipped") == len(report.outcomes)
     assert report.count("skipped") >= 5
     assert all(outcome.message for outcome in report.outcomes if outcome.status == "skipped")
-    told = report.as_json()
-    assert (told["ran"], told["skipped"]) == (report.ran, report.count("skipped"))
-    assert {"subject", "kind", "check", "status", "message", "seconds"} == told["checks"][0].keys()
+    sentence = report.as_json()
+    assert (sentence["ran"], sentence["skipped"]) == (report.ran, report.count("skipped"))
+    assert {"subject", "kind", "check", "status", "message", "seconds"} == sentence["checks"][0].keys()
 
 
 def test_a_check_that_stops_is_a_failure_that_names_the_rule(broken):
@@ -150,7 +150,7 @@ def test_a_check_that_stops_is_a_failure_that_names_the_rule(broken):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "error", "told"),
+    ("name", "options", "error", "sentence"),
     [
         ("memroy", {}, UnknownComponentError, "Did you mean 'memory'"),
         (
@@ -161,8 +161,8 @@ def test_a_check_that_stops_is_a_failure_that_names_the_rule(broken):
         ),
     ],
 )
-def test_a_name_that_cannot_be_checked_is_refused(name, options, error, told):
-    with pytest.raises(error, match=told):
+def test_a_name_that_cannot_be_checked_is_refused(name, options, error, sentence):
+    with pytest.raises(error, match=sentence):
         check_component(name, **options, registry=memory_registry())
 
 

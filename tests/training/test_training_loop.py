@@ -109,13 +109,13 @@ def test_the_disk_is_left_clean_unless_asked(make, data, tmp_path):
 
 
 def test_an_extractor_that_does_not_split_learns_the_same_without_a_cache(make, data, tmp_path, encoded):
-    told = []
+    message = []
     vlmad_core.train(make(), data, tmp_path / "split", epochs=2)
     once = sum(encoded)
-    vlmad_core.train(make("tiny-whole"), data, tmp_path / "whole", epochs=2, on_message=told.append)
+    vlmad_core.train(make("tiny-whole"), data, tmp_path / "whole", epochs=2, on_message=message.append)
     assert (once, sum(encoded) - once) == (len(data), 2 * len(data))
     assert losses(tmp_path / "whole") == pytest.approx(losses(tmp_path / "split"), abs=1e-5)
-    assert any("nothing is cached" in text for text in told)
+    assert any("nothing is cached" in text for text in message)
 
 
 def test_accumulated_batches_equal_a_larger_one(make, data, tmp_path):
@@ -192,15 +192,15 @@ def test_the_generator_of_the_program_is_left_alone(make, data, tmp_path):
 def test_stops_early_and_keeps_the_best(make, data, tmp_path, monkeypatch):
     held = iter([5.0, 4.0, 3.0, 3.5, 3.0, 3.2, 1.0])
     monkeypatch.setattr(Loop, "validate", lambda loop: {"validation_loss": next(held)})
-    detector, told = make(), []
+    detector, message = make(), []
     chosen = {"validation": 0.4, "lr": 0.05, "batch_size": 4}
     report = vlmad_core.train(
-        detector, data, tmp_path / "out", epochs=50, patience=3, on_message=told.append, options=chosen
+        detector, data, tmp_path / "out", epochs=50, patience=3, on_message=message.append, options=chosen
     )
     assert (report.epochs, report.best_epoch, report.validation_loss) == (6, 3, 3.0)
     assert report.loss == float(rows(tmp_path / "out" / "epochs.csv")[2]["loss"])
     assert report.held_out + report.images == len(data)
-    assert "has not fallen for 3 epochs" in told[-1]
+    assert "has not fallen for 3 epochs" in message[-1]
     # what is kept is what stood after the third epoch
     held, other = iter([3.0, 2.0, 1.0]), make()
     vlmad_core.train(other, data, tmp_path / "short", epochs=3, options=chosen)

@@ -38,8 +38,8 @@ def test_the_record_is_saved_loaded_and_shown(make, data, tmp_path, registry):
     assert (saved["data"]["images"], saved["data"]["splits"], saved["epochs"], saved["seed"]) == (12, ["test"], 2, 7)
     assert saved["loss"] == report.loss
     assert saved["data"]["sha256"] == fingerprint(data)
-    told = f"trained    on tiny-set (2 categories, 12 images), epochs 2, seed 7, loss {report.loss:.4g}"
-    assert told in loaded.summary()
+    message = f"trained    on tiny-set (2 categories, 12 images), epochs 2, seed 7, loss {report.loss:.4g}"
+    assert message in loaded.summary()
     # what is loaded judges as what was trained
     image = data.samples[1].image
     assert loaded.predict(image, "thing").score == detector.predict(image, "thing").score
@@ -150,7 +150,7 @@ def test_a_published_checkpoint_becomes_a_detector(make, tmp_path, checkpoint, r
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (
             {"weight": torch.zeros(8, 16), "bias": torch.zeros(16)},
@@ -163,11 +163,11 @@ def test_a_published_checkpoint_becomes_a_detector(make, tmp_path, checkpoint, r
         ),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing(make, tmp_path, registry, content, told):
+def test_a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing(make, tmp_path, registry, content, message):
     torch.save(content, tmp_path / "a.pth")
     detector = make()
     before = detector.extractor.linear.weight.clone()
-    with pytest.raises(ConfigError, match=f"does not fit this detector: .*{told}"):
+    with pytest.raises(ConfigError, match=f"does not fit this detector: .*{message}"):
         import_checkpoint(detector, tmp_path / "a.pth", recipe="tiny-map", trained_on="visa", registry=registry)
     assert torch.equal(detector.extractor.linear.weight, before) and not detector.trained
 

@@ -34,7 +34,7 @@ def opened(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("parts", "options", "error", "told"),
+    ("parts", "options", "error", "message"),
     [
         ({"extractor": "patches"}, {}, IncompatibleError, r"nothing to learn: none of the parts \(patches, templates"),
         ({"prompts": None, "scorers": "memory"}, {}, IncompatibleError, "a memory is fitted, not trained"),
@@ -53,8 +53,8 @@ def opened(monkeypatch):
         ),
     ],
 )
-def test_refused_before_an_image_is_opened(make, data, tmp_path, opened, parts, options, error, told):
-    with pytest.raises(error, match=told) as caught:
+def test_refused_before_an_image_is_opened(make, data, tmp_path, opened, parts, options, error, message):
+    with pytest.raises(error, match=message) as caught:
         train(make(**parts), data, tmp_path / "out", **options)
     assert str(caught.value).endswith(".")
     assert opened == []
@@ -79,13 +79,13 @@ def test_no_images(make, data, tmp_path):
 
 
 def test_images_without_a_label_are_left_out_and_told(make, data, tmp_path):
-    told = []
+    message = []
     unknown = [replace(sample, label=None) for sample in data.samples[:2]]
     report = train(
-        make(), data.of("some", [*unknown, *data.samples[2:]]), tmp_path / "out", epochs=1, on_message=told.append
+        make(), data.of("some", [*unknown, *data.samples[2:]]), tmp_path / "out", epochs=1, on_message=message.append
     )
     assert report.images == 10
-    assert told[0] == "2 images have no label and are left out."
+    assert message[0] == "2 images have no label and are left out."
 
 
 def test_pipeline_put_together_by_hand(make, data, tmp_path):

@@ -101,9 +101,9 @@ def test_a_signal_leaves_a_state_and_says_how_to_go_on(make, data, tmp_path, how
         vlmad_core.train(make(), data, tmp_path / "out", epochs=4, batch_size=6, progress=_after(3, how))
     assert signal.getsignal(how) is before
     assert not list((tmp_path / "out").glob("*.part"))
-    told = []
-    report = vlmad_core.train(make(), data, tmp_path / "out", epochs=4, batch_size=6, on_message=told.append)
-    assert report.resumed and told[0].startswith("goes on in epoch 2, step 2")
+    message = []
+    report = vlmad_core.train(make(), data, tmp_path / "out", epochs=4, batch_size=6, on_message=message.append)
+    assert report.resumed and message[0].startswith("goes on in epoch 2, step 2")
     vlmad_core.train(make(), data, tmp_path / "whole", epochs=4, batch_size=6)
     assert losses(tmp_path / "out") == losses(tmp_path / "whole")
 
@@ -186,17 +186,17 @@ def test_a_run_that_may_only_take_longer_goes_on(make, data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"lr": 0.5}, r"training\.lr was 0\.001 and is now 0\.5"),
         ({"seed": 3}, r"training\.seed was 0 and is now 3"),
         ({"epochs": 9}, r"training\.epochs was 2 and is now 9"),
     ],
 )
-def test_other_settings_are_refused(make, data, tmp_path, change, told):
+def test_other_settings_are_refused(make, data, tmp_path, change, message):
     vlmad_core.train(make(), data, tmp_path / "out", epochs=2)
     before = sorted(path.name for path in (tmp_path / "out").iterdir())
-    with pytest.raises(vlmad_core.errors.ConfigError, match=f"other settings: {told}.*Use another --out"):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=f"other settings: {message}.*Use another --out"):
         vlmad_core.train(make(), data, tmp_path / "out", **{"epochs": 2, **change})
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == before
 
@@ -220,7 +220,7 @@ def test_a_file_in_place_of_the_folder_is_refused(make, data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda out: next(out.glob("resume-*")).write_bytes(b"x"), "is damaged"),
         (lambda out: next(out.glob("resume-*")).unlink(), "cannot be read"),
@@ -228,10 +228,10 @@ def test_a_file_in_place_of_the_folder_is_refused(make, data, tmp_path):
         (lambda out: (out / "training.json").write_text("[]"), "is not a record of this vlmad"),
     ],
 )
-def test_a_damaged_state_is_told(make, data, tmp_path, damage, told):
+def test_a_damaged_state_is_told(make, data, tmp_path, damage, message):
     vlmad_core.train(make(), data, tmp_path / "out", epochs=1)
     damage(tmp_path / "out")
-    with pytest.raises(vlmad_core.errors.ConfigError, match=told):
+    with pytest.raises(vlmad_core.errors.ConfigError, match=message):
         vlmad_core.train(make(), data, tmp_path / "out", epochs=1)
 
 

@@ -51,10 +51,10 @@ def check_command(
     report = check_component(name, config=config, root=root, tell=None if as_json else _teller(verbose))
     if as_json:
         rules = {check.name: check.rule for check in CHECKS.values()}
-        told = report.as_json()
-        for outcome in told["checks"]:
+        record = report.as_json()
+        for outcome in record["checks"]:
             outcome["rule"] = rules.get(outcome["check"], "")
-        terminal.print_json({"name": name, **told})
+        terminal.print_json({"name": name, **record})
     else:
         _sum_up(report, verbose)
     if report.failures:

@@ -103,8 +103,8 @@ def _find(name: str, kind: str | None) -> Entry:
     if len({entry.full_name for entry in found}) == 1:  # of a part and a recipe of one plugin, the part
         return min(found, key=lambda entry: entry.kind == "recipe")
     if found:
-        told = ", ".join(f"{entry.full_name} ({entry.kind})" for entry in found)
-        raise UnknownComponentError(f"'{name}' is the name of several things: {told}. Say the full name, or --kind.")
+        names = ", ".join(f"{entry.full_name} ({entry.kind})" for entry in found)
+        raise UnknownComponentError(f"'{name}' is the name of several things: {names}. Say the full name, or --kind.")
     if Path(name).is_file():
         raise UnknownComponentError(f"'{name}' is a file. `vlmad compose --recipe {name}` builds and explains it.")
     bring = registry.to_install(name)
@@ -117,14 +117,14 @@ def _find(name: str, kind: str | None) -> Entry:
 
 def _as_json(entry: Entry) -> dict[str, Any]:
     item = entry.item
-    told = {"kind": entry.kind, "name": entry.name, "plugin": entry.plugin, "version": entry.version}
-    told["summary"] = item.summary
+    record = {"kind": entry.kind, "name": entry.name, "plugin": entry.plugin, "version": entry.version}
+    record["summary"] = item.summary
     if isinstance(item, Command):
-        return {**told, "target": item.target}
-    told["paper"] = item.paper
+        return {**record, "target": item.target}
+    record["paper"] = item.paper
     if isinstance(item, Component):
-        return {**told, "target": item.target, "options": item.config.model_json_schema(), **_card(item)}
-    return {**told, "few_shot": item.few_shot, "needs": dict(item.needs), "spec": _plain(item.spec)}
+        return {**record, "target": item.target, "options": item.config.model_json_schema(), **_card(item)}
+    return {**record, "few_shot": item.few_shot, "needs": dict(item.needs), "spec": _plain(item.spec)}
 
 
 def _card(item: Component) -> dict[str, Any]:

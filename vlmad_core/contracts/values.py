@@ -44,10 +44,10 @@ class Values:
     @property
     def note(self) -> str:
         """In words, for the results."""
-        told = [] if self.window is None else ["values {:g} to {:g} as black to white".format(*self.window)]
+        parts = [] if self.window is None else ["values {:g} to {:g} as black to white".format(*self.window)]
         if self.channels is not None:
-            told.append(f"channels {', '.join(map(str, self.channels))}")
-        return f"read with {' and '.join(told)}."
+            parts.append(f"channels {', '.join(map(str, self.channels))}")
+        return f"read with {' and '.join(parts)}."
 
     def to_rgb(self, stored: np.ndarray) -> np.ndarray:
         """``[H, W]`` or ``[H, W, C]`` of any number type to ``[H, W, 3]`` uint8.

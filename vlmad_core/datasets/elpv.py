@@ -41,8 +41,8 @@ class Elpv(DatasetReader):
         """In the order of ``labels.csv``."""
         place = _place(root)
         if place is None:
-            told = "give the folder of labels.csv and images, or install the package: pip install elpv-dataset"
-            raise ConfigError(f"{root}: no labels.csv in it; {told}.")
+            hint = "give the folder of labels.csv and images, or install the package: pip install elpv-dataset"
+            raise ConfigError(f"{root}: no labels.csv in it; {hint}.")
         lines = read_text(place / "labels.csv").splitlines()
         found = [self._sample(place, i, line) for i, line in enumerate(lines, start=1) if line.strip()]
         samples = tuple(sample for sample in found if sample is not None)

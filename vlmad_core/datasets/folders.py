@@ -44,9 +44,9 @@ class Folders(DatasetReader):
         samples = list(self._normal(root, category, good, masks, problems))
         samples += self._defective(category, defects, masks, problems)
         if not samples:
-            told = f"{', '.join(GOOD)} or {', '.join(DEFECTS)}"
+            names = f"{', '.join(GOOD)} or {', '.join(DEFECTS)}"
             raise ConfigError(
-                f"{root}: no images; looked in folders called {told}. Say others with good: and defects:."
+                f"{root}: no images; looked in folders called {names}. Say others with good: and defects:."
             )
         used = {mask for sample in samples for mask in sample.masks}
         left = [mask for folder in masks for mask in images_in(folder, deep=True) if mask not in used]

@@ -42,8 +42,8 @@ def explain_invalid(error: ValidationError, model: type[BaseModel], where: str =
     """What pydantic says, as :func:`validate` says it."""
     issues = error.errors()
     # pydantic counts wrong items as missing ones, and says so beside what is wrong with them
-    told = [i for i in issues if i["type"] != "too_short" or not any(_inside(j["loc"], i["loc"]) for j in issues)]
-    lines = [_line(model, issue, where, owner) for issue in told]
+    shown = [i for i in issues if i["type"] != "too_short" or not any(_inside(j["loc"], i["loc"]) for j in issues)]
+    lines = [_line(model, issue, where, owner) for issue in shown]
     return ConfigError("\n".join(dict.fromkeys(lines)))
 
 
@@ -64,9 +64,9 @@ def _line(model: type[BaseModel], issue: Any, where: str, owner: str) -> str:
         return f"{path}: {_PLAIN[issue['type']].format(**issue.get('ctx', {}))}, got {issue['input']!r}."
     text = issue["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     text = text if issue["msg"] == text else f"must be {text}" if issue["type"] != "value_error" else text
-    told = f"{path}: {text[0].lower() + text[1:]}"
+    message = f"{path}: {text[0].lower() + text[1:]}"
     whole = isinstance(issue["input"], Mapping) and len(issue["input"]) > 2  # what somebody just wrote, no value of it
-    return f"{told}." if whole else f"{told}, got {issue['input']!r}."
+    return f"{message}." if whole else f"{message}, got {issue['input']!r}."
 
 
 def _options(model: type[BaseModel], loc: Sequence[Any]) -> list[str]:

@@ -67,6 +67,6 @@ def check_same(folder: Path, settings: Mapping[str, Any]) -> None:
     record = read_run_record(folder)
     if record is None:
         return
-    told = differences(record["settings"], settings)
-    if told:
-        raise ConfigError(f"{folder}: was made with other settings: {told}. Use another --out, or --overwrite.")
+    changes = differences(record["settings"], settings)
+    if changes:
+        raise ConfigError(f"{folder}: was made with other settings: {changes}. Use another --out, or --overwrite.")

@@ -131,9 +131,9 @@ class Subject:
         except (CheckFailed, CheckSkipped):
             raise
         except Exception as error:
-            told = " ".join(str(error).split()).rstrip(".") or "no text"
+            reason = " ".join(str(error).split()).rstrip(".") or "no text"
             raise CheckFailed(
-                f"it stopped with {type(error).__name__}: {told}. Make it hold that {_lower(check.rule)}"
+                f"it stopped with {type(error).__name__}: {reason}. Make it hold that {_lower(check.rule)}"
             ) from error
 
     def run(self) -> Iterator[Outcome]:
@@ -191,18 +191,18 @@ def subjects(
         entries = registry.find(name)
         if not entries:
             known = {*plugins, *(entry.name for entry in registry.entries())}
-            told = "".join(f"\n  {problem}" for problem in registry.problems)
+            problems = "".join(f"\n  {problem}" for problem in registry.problems)
             raise UnknownComponentError(
-                f"nothing is called '{name}'.{did_you_mean(name, known)} `vlmad list` shows what there is.{told}"
+                f"nothing is called '{name}'.{did_you_mean(name, known)} `vlmad list` shows what there is.{problems}"
             )
         plugin = entries[0].plugin
         if len({entry.plugin for entry in entries}) > 1:
-            told = ", ".join(entry.full_name for entry in entries)
-            raise UnknownComponentError(f"'{name}' is offered by more than one plugin; say which: {told}.")
+            names = ", ".join(entry.full_name for entry in entries)
+            raise UnknownComponentError(f"'{name}' is offered by more than one plugin; say which: {names}.")
     takers = [entry for entry in entries if entry.kind != "recipe"]
     if config and len(takers) != 1:
-        told = ", ".join(entry.full_name for entry in takers) or "none"
-        raise ConfigError(f"options are for one part, and '{name}' has several: {told}. Name one of them.")
+        names = ", ".join(entry.full_name for entry in takers) or "none"
+        raise ConfigError(f"options are for one part, and '{name}' has several: {names}. Name one of them.")
     return [
         Subject(plugin, None, registry, {}, None),
         *(Subject(plugin, entry, registry, config or {} if entry in takers else {}, folder) for entry in entries),

@@ -155,12 +155,12 @@ def table(rows: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in summary(rows):
-        told = ""
+        message = ""
         if "difference" in row:
-            told = f"{row['difference']:+.3f} ({row['difference_low']:+.3f} to {row['difference_high']:+.3f})"
+            message = f"{row['difference']:+.3f} ({row['difference_low']:+.3f} to {row['difference_high']:+.3f})"
         lines.append(
             f"| {row['set']} | `{row['recipe']}` | {row['normals']} + {row['defects']} | {row['draws']} | "
-            f"{row['auroc']:.3f} | {row['auroc_lowest']:.3f} to {row['auroc_highest']:.3f} | {told} |"
+            f"{row['auroc']:.3f} | {row['auroc_lowest']:.3f} to {row['auroc_highest']:.3f} | {message} |"
         )
     return "\n".join(lines) + "\n"
 

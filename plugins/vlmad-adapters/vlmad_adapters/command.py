@@ -122,10 +122,10 @@ def adapt_command(
 def _show(outcome: Outcome) -> None:
     rows = []
     for row in outcome.rows:
-        told = ("", "", "")
+        difference = ("", "", "")
         if row.difference is not None:
             one = row.difference
-            told = (f"{one.difference:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}", f"{one.better:.0%}")
-        rows.append((row.name, "yes" if row.trained else "no", f"{row.auroc:.3f}", *told))
+            difference = (f"{one.difference:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}", f"{one.better:.0%}")
+        rows.append((row.name, "yes" if row.trained else "no", f"{row.auroc:.3f}", *difference))
     columns = ["method", "trained", "image AUROC", "difference", "95 %", "better in"]
     terminal.table(columns, rows, right=["image AUROC", "difference", "better in"])

@@ -81,11 +81,13 @@ def main() -> None:
     where = f"{given.device}, {torch.get_num_threads()} threads"
     print(f"\nViT-L/14 with {given.depth} blocks at {given.size} pixels, {where}")
     for what, rows in figures.items():
-        count, told = (given.images, "image") if what == "images" else (1, "class name")
+        count, message = (given.images, "image") if what == "images" else (1, "class name")
         base, expected = rows["loop"]
         for name, (seconds, result) in rows.items():
             gap = float((result - expected).abs().max())
-            print(f"{name:16}{seconds / count:10.3f} s a {told:12}{base / seconds:6.2f} x loop   differs by {gap:.1e}")
+            print(
+                f"{name:16}{seconds / count:10.3f} s a {message:12}{base / seconds:6.2f} x loop   differs by {gap:.1e}"
+            )
     if given.report:
         seconds = {what: {name: value[0] for name, value in rows.items()} for what, rows in figures.items()}
         given.report.write_text(json.dumps({**vars(given), "report": None, "seconds": seconds}, indent=2) + "\n")

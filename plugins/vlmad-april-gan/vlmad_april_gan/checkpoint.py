@@ -37,8 +37,8 @@ def convert(path: Path) -> dict[str, Tensor]:
     layers = _read(Path(path))
     wrong = [name for name, value in layers.items() if not isinstance(value, Tensor) or not _NAME.fullmatch(str(name))]
     if wrong or not layers:
-        told = f"holds {', '.join(map(repr, wrong[:3]))}" if wrong else "is empty"
-        raise ConfigError(f"{path}: '{_KEY}' {told}; it should hold the tensors fc.N.weight and fc.N.bias alone.")
+        problem = f"holds {', '.join(map(repr, wrong[:3]))}" if wrong else "is empty"
+        raise ConfigError(f"{path}: '{_KEY}' {problem}; it should hold the tensors fc.N.weight and fc.N.bias alone.")
     count = 1 + max(int(name.split(".")[1]) for name in layers)
     names = [f"fc.{i}.{part}" for i in range(count) for part in ("weight", "bias")]
     missing = [name for name in names if name not in layers]

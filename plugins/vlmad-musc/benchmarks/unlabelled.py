@@ -47,8 +47,8 @@ def main() -> None:
         found = values(scores, labels, maps, masks_of(real, paths))
         again = rescore(scores, np.concatenate(list(whole(detector, paths))))
         found |= {"rescored": values(again, labels, maps, None)["auroc"], "seconds": seconds}
-        told = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
-        sys.stdout.write(f"{real.name}, {(labels == 0).sum()} + {labels.sum()}: {told}\n")
+        message = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+        sys.stdout.write(f"{real.name}, {(labels == 0).sum()} + {labels.sum()}: {message}\n")
         sys.stdout.flush()
 
 

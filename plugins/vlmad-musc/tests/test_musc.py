@@ -224,11 +224,11 @@ def test_rescoring_scales_and_shifts_with_the_scores():
 
 
 @pytest.mark.parametrize(
-    ("scores", "vectors", "sizes", "told"),
+    ("scores", "vectors", "sizes", "message"),
     [([0.1], np.ones((2, 3)), (1,), "one score and one vector"), ([0.1, 0.2], np.ones((2, 3)), (3,), "between 1 and")],
 )
-def test_rescoring_refuses_what_does_not_fit(scores, vectors, sizes, told):
-    with pytest.raises(ConfigError, match=told):
+def test_rescoring_refuses_what_does_not_fit(scores, vectors, sizes, message):
+    with pytest.raises(ConfigError, match=message):
         rescore(scores, vectors, sizes)
 
 

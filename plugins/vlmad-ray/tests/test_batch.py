@@ -65,10 +65,10 @@ def test_a_run_goes_on_with_images_that_came_since(tmp_path: Path, detector: Pat
     if "timed out during startup" in done.stderr:
         pytest.skip("Ray could not start within its 30 seconds, three times; the machine is too busy")
     assert done.returncode == 0, done.stderr[-2000:]
-    first, second, told, refused = json.loads(done.stdout.splitlines()[-1])
+    first, second, message, refused = json.loads(done.stdout.splitlines()[-1])
     assert first == [12, 11, 1, 12]
     assert second == [15, 14, 1, 3]
-    assert told == "12 images have their rows already"
+    assert message == "12 images have their rows already"
     assert "was made with other settings" in refused
     rows = _rows(out)
     assert len(rows) == 15

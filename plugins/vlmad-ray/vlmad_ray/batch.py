@@ -166,8 +166,8 @@ def _prepare(out: Path, settings: Mapping[str, Any]) -> None:
         mark_written(out, RESULTS, MANIFEST, RUN, SUMMARY)
         if path.exists():
             before = json.loads(path.read_text(encoding="utf-8"))["settings"]
-            if told := differences(before, settings):
-                raise ConfigError(f"{out}: was made with other settings: {told}. Use another --out.")
+            if changes := differences(before, settings):
+                raise ConfigError(f"{out}: was made with other settings: {changes}. Use another --out.")
             return
         if any((out / RESULTS).iterdir()):
             raise ConfigError(f"{out / RESULTS}: holds files, and {RUN} is missing; use another --out.")

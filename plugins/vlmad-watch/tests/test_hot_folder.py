@@ -57,18 +57,18 @@ def write_images(folder: Path, count: int, seed: int = 0) -> list[Path]:
 
 
 def watch(tmp_path: Path, **more: object) -> tuple[dict[str, int], list[FileRow]]:
-    told: list[FileRow] = []
-    given = {"suffixes": SUFFIXES, "options": FAST, "tell": told.append, **more}
+    message: list[FileRow] = []
+    given = {"suffixes": SUFFIXES, "options": FAST, "tell": message.append, **more}
     counts = watch_folder(tmp_path / "in", tmp_path / "state", score, **given)  # type: ignore[arg-type]
-    return counts, told
+    return counts, message
 
 
 def test_each_file_is_scored_once_and_a_second_look_finds_nothing(tmp_path: Path):
     write_images(tmp_path / "in" / "line", 9)
-    counts, told = watch(tmp_path)
-    assert sum(counts.values()) == len(told) == 9
-    again, told = watch(tmp_path)
-    assert again == counts and told == []
+    counts, message = watch(tmp_path)
+    assert sum(counts.values()) == len(message) == 9
+    again, message = watch(tmp_path)
+    assert again == counts and message == []
 
 
 def test_a_file_counts_as_whole_when_it_has_not_changed_for_a_while():
@@ -102,11 +102,11 @@ def test_a_half_written_file_waits_and_is_an_error_only_if_it_stays_half(tmp_pat
             path.write_bytes(whole)
         return number > 30
 
-    counts, told = watch(tmp_path, options=patient, is_stopped=is_stopped)
-    assert [row.scored.sha256 for row in told] == [sha256(path)] and "error" not in counts
+    counts, message = watch(tmp_path, options=patient, is_stopped=is_stopped)
+    assert [row.scored.sha256 for row in message] == [sha256(path)] and "error" not in counts
     path.write_bytes(whole[:-30])
-    counts, told = watch(tmp_path)
-    assert [row.scored.verdict for row in told] == ["error"]
+    counts, message = watch(tmp_path)
+    assert [row.scored.verdict for row in message] == ["error"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who has a file open")
@@ -118,21 +118,21 @@ def test_a_file_that_is_open_for_writing_waits_however_long_the_writer_pauses(tm
         file.flush()
         assert score([path])[0].verdict != "error" and is_open_for_writing(path)
         looks = iter(range(10))
-        _, told = watch(tmp_path, is_stopped=lambda: next(looks, 9) == 9)
-        assert told == []
+        _, message = watch(tmp_path, is_stopped=lambda: next(looks, 9) == 9)
+        assert message == []
         file.write(whole[-12:])
     assert not is_open_for_writing(path)
-    _, told = watch(tmp_path)
-    assert [row.scored.sha256 for row in told] == [hashlib.sha256(whole).hexdigest()]
+    _, message = watch(tmp_path)
+    assert [row.scored.sha256 for row in message] == [hashlib.sha256(whole).hexdigest()]
 
 
 def test_files_are_moved_by_verdict_and_no_name_replaces_another(tmp_path: Path):
     one, two = (write_images(tmp_path / "in" / name, 1, seed)[0] for seed, name in enumerate(("a", "b")))
     (three,) = write_images(tmp_path / "in" / "c", 1, 0)  # the content of the first
     contents = sorted(map(sha256, (one, two, three)))
-    _, told = watch(tmp_path, action=Move(tmp_path / "done"))
+    _, message = watch(tmp_path, action=Move(tmp_path / "done"))
     moved = list((tmp_path / "done").rglob("*.png"))
-    assert sorted(map(sha256, moved)) == contents and len(told) == 3
+    assert sorted(map(sha256, moved)) == contents and len(message) == 3
     assert all(path.parent.name in ("pass", "reject") for path in moved)
     assert not list((tmp_path / "in").rglob("*.png"))
 
@@ -154,8 +154,8 @@ def test_a_name_that_gets_new_content_is_scored_again(tmp_path: Path):
     (path,) = write_images(tmp_path / "in", 1, 0)
     watch(tmp_path)
     write_images(tmp_path / "in", 1, 1)
-    counts, told = watch(tmp_path)
-    assert [row.scored.sha256 for row in told] == [sha256(path)] and sum(counts.values()) == 2
+    counts, message = watch(tmp_path)
+    assert [row.scored.sha256 for row in message] == [sha256(path)] and sum(counts.values()) == 2
 
 
 def test_a_note_beside_the_file_has_the_verdict(tmp_path: Path):
@@ -176,10 +176,10 @@ def test_what_was_written_down_before_a_stop_is_finished_after_it(tmp_path: Path
             journal.add([Entry(one, stat.st_size, stat.st_mtime_ns, score([one])[0])])
         first, _ = journal.unfinished()
     moved = Move(tmp_path / "done")(first)  # the stop came between the move and its note
-    _, told = watch(tmp_path, action=Move(tmp_path / "done"))
+    _, message = watch(tmp_path, action=Move(tmp_path / "done"))
     with Journal(tmp_path / "state" / "journal.sqlite") as journal:
         rows = list(journal.rows())
-    assert len(told) == 2 and all(row.is_done for row in rows) and rows[0].target == moved
+    assert len(message) == 2 and all(row.is_done for row in rows) and rows[0].target == moved
     assert len(list((tmp_path / "done").rglob("*.png"))) == 2
 
 

@@ -71,13 +71,13 @@ def test_every_frame_of_a_file_is_read_or_every_nth(tmp_path: Path):
 def test_parts_on_a_line_have_one_verdict_each_and_one_video_shows_them(tmp_path: Path):
     video = write_video(tmp_path / "line.mp4", belt_frames(56))
     inspector = Inspector(brightest, FILTER)
-    told = watch_stream(str(video), tmp_path / "out", inspector, line=((40, 60, 60), "left"))
+    message = watch_stream(str(video), tmp_path / "out", inspector, line=((40, 60, 60), "left"))
     events = [json.loads(line) for line in (tmp_path / "out" / EVENTS).read_text().splitlines()]
     parts = {event["part"]: event["verdict"] for event in events if event["event"] == "part"}
     assert parts == {"0": "pass", "1": "reject", "2": "pass", "3": "pass", "4": "pass", "5": "pass"}
     begins = [event for event in events if event["event"] == "alarm begins"]
     assert [event["part"] for event in begins] == ["1"]
-    assert "frames scored" in told
+    assert "frames scored" in message
     written = list(read_video(tmp_path / "out" / VIDEO))
     assert len(written) == 56 and written[0].pixels.shape == (40, 100, 3)
     assert not list((tmp_path / "out").glob("*.part*"))
@@ -138,7 +138,7 @@ def test_a_slow_machine_gets_the_newest_frame_and_the_others_are_counted():
 
 
 def test_a_lost_connection_is_told_and_made_again():
-    told: list[str] = []
+    message: list[str] = []
     tries: list[str] = []
 
     def camera(source: str) -> Iterator[VideoFrame]:
@@ -148,13 +148,13 @@ def test_a_lost_connection_is_told_and_made_again():
         yield frame(0)
         yield frame(1)
 
-    live = LiveFrames("rtsp://user:secret@10.0.0.7/a", told.append, opener=camera, longest_wait=0.01)
+    live = LiveFrames("rtsp://user:secret@10.0.0.7/a", message.append, opener=camera, longest_wait=0.01)
     deadline = time.monotonic() + 10
     while live.n_connections < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     live.stop()
     assert live.n_connections >= 3 and len(tries) >= 4
-    text = " ".join(told)
+    text = " ".join(message)
     assert "it ended" in text and "cannot be read (timed out)" in text and "connected again" in text
     assert "secret" not in text
 
@@ -167,8 +167,8 @@ def test_events_of_a_camera_are_added_and_videos_have_their_own_names(tmp_path: 
     for _ in range(2):
         live = LiveFrames("0", lambda text: None, opener=camera)
         inspector = Inspector(brightest, TemporalFilter(high=0.9, weight=1))
-        told = watch_stream("0", tmp_path, inspector, live=live, is_stopped=lambda: True)
-        assert "0 of 1 dropped" in told
+        message = watch_stream("0", tmp_path, inspector, live=live, is_stopped=lambda: True)
+        assert "0 of 1 dropped" in message
     events = [json.loads(line)["event"] for line in (tmp_path / EVENTS).read_text().splitlines()]
     assert events == ["alarm begins", "part"] * 2 and list(tmp_path.glob("annotated-*.mp4"))
 

@@ -33,7 +33,7 @@ def folder_scorer(
     decision: Decision, drift: DriftMonitor | None, tell: Callable[[str], None], *, batch_size: int, workers: int
 ) -> Callable[[Sequence[Path]], list[Scored]]:
     """Scores files; the state of the test for drift is written after each batch."""
-    told: set[str] = set()
+    warned: set[str] = set()
 
     def score(paths: Sequence[Path]) -> list[Scored]:
         found = []
@@ -46,8 +46,8 @@ def folder_scorer(
                     drift.add(result)
         if drift is not None:
             drift.save()
-            if drift.message and drift.message not in told:
-                told.add(drift.message)
+            if drift.message and drift.message not in warned:
+                warned.add(drift.message)
                 tell(drift.message)
         return found
 

@@ -34,10 +34,10 @@ def declares_levels(case: ExtractorCase) -> None:
 def levels_as_declared(case: ExtractorCase) -> None:
     """``forward`` gives the declared levels in their order, vectors ``[B, M, dim]`` on the grid of the tower."""
     features = _features(case)
-    told, found = [f"{s}" for s in case.part.levels], [f"{level.spec}" for level in features.levels]
+    declared, found = [f"{s}" for s in case.part.levels], [f"{level.spec}" for level in features.levels]
     require(
-        told == found,
-        f"forward gives {', '.join(found) or 'nothing'}, and declared were {', '.join(told)}; make self.levels and "
+        declared == found,
+        f"forward gives {', '.join(found) or 'nothing'}, and declared were {', '.join(declared)}; make self.levels and "
         "forward say the same.",
     )
     for level in features.levels:

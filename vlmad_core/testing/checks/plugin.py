@@ -56,8 +56,8 @@ with open(sys.argv[2], "w") as file:
 def registers(case: PluginCase) -> None:
     """Every stage of loading passes: version, import, register."""
     found = [problem for problem in case.registry.problems if problem.plugin == case.name]
-    told = " ".join(str(problem) + "." for problem in found)
-    require(not found, f"{told} Correct what is named; `vlmad plugins` shows it too.")
+    message = " ".join(str(problem) + "." for problem in found)
+    require(not found, f"{message} Correct what is named; `vlmad plugins` shows it too.")
 
 
 @check("plugin", needs="distribution")
@@ -134,10 +134,10 @@ def imports_public_names(case: PluginCase) -> None:
                 if package == "vlmad_core" and not module.startswith("vlmad_core.testing"):
                     known = module in _ROOMS or case.name in PROJECT_PLUGINS.values()
                     public = known and (name is None or _lists(module, name))
-                    told = f"from {module} import {name}" if name else f"import {module}"
+                    statement = f"from {module} import {name}" if name else f"import {module}"
                     require(
                         public,
-                        f"{where} says `{told}`, which may change at any time; take public names alone: "
+                        f"{where} says `{statement}`, which may change at any time; take public names alone: "
                         f"those that {', '.join(_ROOMS)} list.",
                     )
 

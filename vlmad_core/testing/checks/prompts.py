@@ -30,8 +30,8 @@ def text_embeddings_as_declared(case: PromptsCase) -> None:
     fits = len(shape) == 3 and shape[0] == 3 and shape[2] == dim
     require(fits, f"three names give vectors {shape}; they must be [B, S, D] = [3, S, {dim}].")
     fits = text_embeddings.abnormal.dtype == torch.bool and states == shape[1:2]
-    told = f"{text_embeddings.abnormal.dtype} {states}"
-    require(fits, f"abnormal is {told}; it must be torch.bool [S] = [{shape[1]}], one for each state.")
+    actual = f"{text_embeddings.abnormal.dtype} {states}"
+    require(fits, f"abnormal is {actual}; it must be torch.bool [S] = [{shape[1]}], one for each state.")
 
 
 @check("prompts")

@@ -27,9 +27,9 @@ def scores_as_declared(case: ScorerCase) -> None:
     found = {"image": (scores.image, (3,)), "map": (scores.anomaly_map, (3, height, width))}
     found |= {f"levels['{name}']": (value, (3, height, width)) for name, value in scores.levels.items()}
     for name, (value, shape) in found.items():
-        told = f"{value.dtype} {tuple(value.shape)}"
+        actual = f"{value.dtype} {tuple(value.shape)}"
         fits = tuple(value.shape) == shape and value.is_floating_point()
-        require(fits, f"{name} is {told}; it must be float {shape}: use vlmad_core.resize(values, size).")
+        require(fits, f"{name} is {actual}; it must be float {shape}: use vlmad_core.resize(values, size).")
     known = {spec.name for spec in case.specs}
     strange = ", ".join(scores.levels.keys() - known)
     require(not strange, f"levels has maps of {strange}, which are no levels; name each map as its level.")

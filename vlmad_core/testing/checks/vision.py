@@ -170,9 +170,9 @@ def changes_nothing_in_use(case: BackboneCase) -> None:
 @check("backbone")
 def has_provenance(case: BackboneCase) -> None:
     """``provenance`` says which weights it has, so that a saved detector is not loaded onto others."""
-    told = case.backbone.provenance
+    provenance = case.backbone.provenance
     require(
-        told and all(isinstance(text, str) for pair in told.items() for text in pair),
+        provenance and all(isinstance(text, str) for pair in provenance.items() for text in pair),
         "it has no provenance; pass provenance={'weights': ..., 'sha256': ...} to Backbone.__init__.",
     )
 

@@ -158,6 +158,8 @@ def _strip_to_rgb(image: Image.Image, kind: PixelKind) -> Image.Image:
                 raise ImageError(f"has {image.mode} pixels outside 0 to 65535; convert it to 8 or 16 bits.")
             array = array.astype(np.uint16)
         image = from_array(array, kind.bits, white_is_zero=kind.white_is_zero)
+    if image.mode == "La":  # Pillow converts it to LA alone
+        image = image.convert("LA")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
