@@ -94,6 +94,17 @@ def test_fit_then_predict(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path:
     assert "detector" in json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
 
 
+def test_an_exported_detector_takes_no_normal_images(
+    vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "nut.onnx").write_bytes(b"of vlmad export")
+    for command in (["fit", normals, "-o", tmp_path / "new"], ["predict", pictures, "-n", normals]):
+        seen = vlmad(*command, "-d", tmp_path / "nut.onnx")
+        assert seen.code == 1
+        assert "Fit the detector that it was made from, and export it again." in " ".join(seen.err.split())
+    assert not (tmp_path / "new").exists()
+
+
 def test_images_that_cannot_be_read_make_3(vlmad: Vlmad, pictures: Path, normals: Path, tmp_path: Path) -> None:
     (pictures / "002.png").write_bytes(b"")
     for earlier in ("", ", 6 results are of an earlier run"):

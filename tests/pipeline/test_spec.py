@@ -221,7 +221,7 @@ def test_override_puts_values_at_paths(spec, changes, wanted):
         ("scorers.-1", r"'-1' must be a number from 0 to 1"),
         ("scorers.2", r"'2' must be a number from 0 to 1"),
         ("output.smooth.x", r"output\.smooth\.x: 'smooth' is 4, so nothing can be set inside it\."),
-        ("prompts.config.x", r"'prompts' is None, so nothing can be set inside it\."),
+        ("prompts.config.x", r"nothing can be set inside it\. There are no prompts here: leave the option out\."),
         ("extractor.use.x", r"'use' is 'a', so nothing can be set inside it\."),
     ],
 )

@@ -169,7 +169,7 @@ def _load(choice: Choice, *, refit: bool) -> Detector:
     if any(part is not None for part in exchanged):
         raise typer.BadParameter(
             "--detector has its parts already; give only --set, --class-name, --device, --weights, --model, "
-            "--image-size, --scales or --tiles with it."
+            "--precision, --field, --image-size, --scales or --tiles with it."
         )
     import_torch()
     from vlmad_core.contracts.images import find_images
@@ -177,6 +177,11 @@ def _load(choice: Choice, *, refit: bool) -> Detector:
     from vlmad_core.pipeline.checkpoint import RECORD
 
     assert choice.detector is not None
+    if choice.normals and is_exported(choice.detector):
+        raise ConfigError(
+            f"{choice.detector}: is an exported detector, whose normal images are fixed in the file. Fit the detector "
+            "that it was made from, and export it again."
+        )
     pipeline = load(choice.detector, overrides=choice.changes(), device=choice.device)
     pipeline.class_name = choice.class_name or pipeline.class_name
     pipeline.bits = choice.values or pipeline.bits

@@ -217,5 +217,6 @@ def _step(node: Any, word: str, path: str) -> Any:
     if isinstance(child, str) and word != "use":  # a bare name is short for a mapping
         child = node[word] = {"use": child}
     if not isinstance(child, dict | list):
-        raise ConfigError(f"{path}: '{word}' is {child!r}, so nothing can be set inside it.")
+        advice = f" There are no {word} here: leave the option out." if child is None else ""
+        raise ConfigError(f"{path}: '{word}' is {child!r}, so nothing can be set inside it.{advice}")
     return child

@@ -241,6 +241,12 @@ def test_the_command_refuses_before_anything_is_computed(vlmad, images, tmp_path
     assert not (tmp_path / "nut.adapt").exists()
 
 
+def test_an_unknown_field_is_refused_before_anything_is_written(vlmad, images, tmp_path):
+    done = vlmad("adapt", *images["good"], "--field", "nope", "--out", tmp_path / "nut")
+    assert done.code == 1
+    assert list(tmp_path.glob("nut*")) == []
+
+
 def radiograph(path, seed, *, defective):
     """12-bit, low values bright: a smooth body with ribs and noise, and a dense spot where it is defective."""
     pydicom = pytest.importorskip("pydicom")

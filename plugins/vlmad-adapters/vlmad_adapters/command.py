@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlmad_core.cli import options, terminal
+from vlmad_core.cli.choice import Choice
+from vlmad_core.cli.detector import resolve_choice
 from vlmad_core.cli.report import bar
 from vlmad_core.errors import ConfigError
 
@@ -80,6 +82,8 @@ def adapt_command(
     from vlmad_adapters.images import find_given
     from vlmad_core.contracts.find import find_images
 
+    if field is not None:
+        resolve_choice(Choice(recipe="pocket", field=field))  # an unknown one is refused before an image is read
     given = find_given(
         find_images(normals),
         find_images(defects) if defects else [],
