@@ -148,9 +148,7 @@ class Calibrating(Decisions):
         return self._score_batch(pictures, class_names)
 
     def _score_batch(self, pictures: Sequence[Picture], class_names: Sequence[str] | None = None) -> list[Prediction]:
-        """As `predict_batch`, whatever the calibration that is there was made of."""
-        for picture in pictures:
-            self._check_memory(picture)
+        """As `predict_batch`, without a check of tiles."""
         found = [ViewScores(picture.views, picture.size or (0, 0), self.fuse.scales) for picture in pictures]
         with torch.no_grad():
             for rows, views, pixels in view_batches(pictures):
@@ -245,6 +243,7 @@ class Calibrating(Decisions):
                 for picture in pictures:
                     if picture.error:
                         raise ImageError(f"an image for the calibration cannot be read: {picture.error}")
+                    self._check_memory(picture)  # not against the calibration, which may be replaced
                 for picture, prediction in zip(pictures, self._score_batch(pictures), strict=True):
                     about = described(picture, groups, len(found), has_tiles=self.has_tiles)
                     found.append(measure(about, prediction))
