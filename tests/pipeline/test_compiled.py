@@ -39,7 +39,7 @@ class Compiler:
 
 @pytest.fixture
 def started(monkeypatch):
-    """A detector whose extractor takes 5 ms as it is and none compiled, and what it told."""
+    """A detector whose extractor takes 5 ms as it is and none compiled, and its messages."""
 
     def start(compiler, mode="default"):
         pipeline = build(SPEC, registry=memory_registry())

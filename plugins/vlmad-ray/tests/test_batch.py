@@ -23,16 +23,16 @@ from vlmad_core.errors import ConfigError
 from vlmad_ray.batch import BatchOptions, connect, run_batch
 folder, more, detector, out = map(pathlib.Path, sys.argv[1:])
 connect(BatchOptions())
-found, told = [], []
+found, messages = [], []
 found.append(run_batch(str(folder), detector, out, BatchOptions(batch_size=4)))
 for path in more.iterdir():
     path.rename(folder / path.name)
-found.append(run_batch(str(folder), detector, out, BatchOptions(batch_size=4), tell=told.append))
+found.append(run_batch(str(folder), detector, out, BatchOptions(batch_size=4), tell=messages.append))
 try:
     run_batch(str(folder), detector, out, BatchOptions(maps="png16"))
 except ConfigError as error:
-    told.append(str(error))
-print(json.dumps([[each.images, each.judged, each.failed, each.done_now] for each in found] + told))
+    messages.append(str(error))
+print(json.dumps([[each.images, each.judged, each.failed, each.done_now] for each in found] + messages))
 """
 
 Write = Callable[[Path, int], Path]

@@ -50,10 +50,10 @@ with RayExecutor(RayExecutorConfig(workers=2)) as executor:
             offered += sum(os.readlink(link) in open_to_all for link in pathlib.Path(f"/proc/{pid}/fd").iterdir())
         except OSError:
             continue
-def told(results):
+def lines_of(results):
     rows = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in results.rows]
     return [rows, [(results.folder / "scores" / f"{row['cell']}.jsonl").read_text() for row in results.rows]]
-print(json.dumps({"same": told(here) == told(there), "done": len(there.done), "offered": offered}))
+print(json.dumps({"same": lines_of(here) == lines_of(there), "done": len(there.done), "offered": offered}))
 """
 
 
