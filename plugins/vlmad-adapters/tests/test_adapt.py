@@ -244,6 +244,7 @@ def test_the_command_refuses_before_anything_is_computed(vlmad, images, tmp_path
 def test_an_unknown_field_is_refused_before_anything_is_written(vlmad, images, tmp_path):
     done = vlmad("adapt", *images["good"], "--field", "nope", "--out", tmp_path / "nut")
     assert done.code == 1
+    assert "no list of states is called 'nope'; there are: " in " ".join(done.err.split())
     assert list(tmp_path.glob("nut*")) == []
 
 
