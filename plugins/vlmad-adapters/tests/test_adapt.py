@@ -140,6 +140,10 @@ def test_what_would_spoil_the_comparison_is_refused(images, tmp_path):
         find_given(good[:3], bad, [], class_name=None)
     with pytest.raises(ConfigError, match="mask without a defective image"):
         find_given(good, bad[1:], images["masks"], class_name=None)
+    empty = tmp_path / "bad0.png"
+    Image.new("L", (48, 40)).save(empty)
+    with pytest.raises(ConfigError, match=r"bad0.png: marks no pixel"):
+        find_given(good, bad, [empty], class_name=None)
     copy = tmp_path / "copy.png"
     shutil.copy(good[0], copy)
     with pytest.raises(ConfigError, match=r"copy.png: has the content of .*good0.png"):

@@ -7,7 +7,7 @@ import vlmad_core
 from vlmad_adapters.plugin import ProbeConfig
 from vlmad_adapters.probe import Probe
 from vlmad_core.contracts import Features, Level, LevelSpec, l2_normalize, nearest_distance
-from vlmad_core.errors import NotFittedError
+from vlmad_core.errors import ConfigError, NotFittedError
 
 SPEC = LevelSpec("raw1", 8, False)
 SIZE = (8, 8)
@@ -117,3 +117,20 @@ def test_a_saved_probe_scores_the_same(tmp_path, shift):
     loaded = vlmad_core.load(detector.save(tmp_path / "nut"), registry=registry)
     assert all(value.abs().sum() > 0 for name, value in loaded.scorers[0].named_buffers() if "direction" in name)
     assert loaded.predict(pictures[4]).score == pytest.approx(detector.predict(pictures[4]).score, rel=1e-6)
+
+
+@pytest.mark.parametrize("height", [40, 1000])
+def test_a_mask_of_a_few_pixels_marks_the_cell_that_it_lies_in(probe, shift, height):
+    """It would be gone from a mask of the size of the map, and every region taken for defective."""
+    mask = torch.zeros((height, height), dtype=torch.bool)
+    mask[1:4, height // 4 + 1 : height // 4 + 4] = True  # the second cell of the upper row
+    given = noise(3, 5, shift, slice(1, 2))
+    probe.fit_defects(features(given), [mask] * 3)
+    direction = probe.direction_raw1.clone()
+    probe.fit_defects(features(given[:, 1:2].expand(-1, 16, -1)), [torch.ones(SIZE, dtype=torch.bool)] * 3)
+    torch.testing.assert_close(direction, probe.direction_raw1)
+
+
+def test_a_mask_that_marks_no_pixel_is_refused(probe):
+    with pytest.raises(ConfigError, match="marks no pixel; correct it, or leave it out"):
+        probe.fit_defects(features(noise(1, 5)), [torch.zeros(SIZE, dtype=torch.bool)])

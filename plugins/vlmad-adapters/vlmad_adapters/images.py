@@ -9,7 +9,7 @@ from pathlib import Path
 from vlmad_adapters.generate import KINDS
 from vlmad_core.contracts import open_image
 from vlmad_core.contracts.decode import as_converted
-from vlmad_core.datasets import Sample
+from vlmad_core.datasets import Sample, mask_of
 from vlmad_core.datasets.content import hash_of
 from vlmad_core.errors import ConfigError
 
@@ -59,7 +59,9 @@ def find_given(
         class_name: What the images show.
 
     Raises:
-        ConfigError: Too few normal images, an image that is given as both or twice, or a mask without an image.
+        ConfigError: Too few normal images, an image that is given as both or twice, or a mask without an image
+            or without a marked pixel.
+        ImageError: A mask that cannot be read.
     """
     if len(normals) < LEAST:
         raise ConfigError(
@@ -82,6 +84,11 @@ def find_given(
         tuple(Sample(path, False, category, "train", "good") for path in normals),
         tuple(Sample(path, True, category, "train", "defect", tuple(by_stem.get(path.stem, ()))) for path in defects),
     )
+    for sample in given.defects:
+        if sample.masks and not mask_of(sample).any():
+            raise ConfigError(
+                f"{sample.masks[0]}: marks no pixel, and its image is defective; correct it, or leave it out."
+            )
     known: dict[str, Path] = {}
     for path in (*normals, *defects):
         first = known.setdefault(hash_of(path), path)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -195,9 +194,8 @@ def fit_probe(detector: Pipeline, defects: Sequence[Sample], setting: Setting) -
                 if picture.error is not None:
                     raise ConfigError(f"a defective image cannot be read: {picture.error}")
             features.append(detector.extract(stack(pictures))[0])
-    size = detector.backbone.preprocess.size
-    for sample in defects:
-        masks.append(torch.from_numpy(np.asarray(mask_of(sample, size))) if sample.masks else None)
+    for sample in defects:  # at the size of the file, since a small defect vanishes from a mask that is made smaller
+        masks.append(torch.from_numpy(mask_of(sample)) if sample.masks else None)
     probe.fit_defects(_joined(features), masks)
 
 

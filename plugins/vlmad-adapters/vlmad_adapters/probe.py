@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vlmad_core.contracts import (
     BankScorer,
@@ -23,11 +24,10 @@ from vlmad_core.contracts import (
     combine_levels,
     l2_normalize,
     nearest_distance,
-    resize,
     select_levels,
     topk_mean,
 )
-from vlmad_core.errors import IncompatibleError, NotFittedError
+from vlmad_core.errors import ConfigError, IncompatibleError, NotFittedError
 
 if TYPE_CHECKING:
     from vlmad_adapters.plugin import ProbeConfig
@@ -70,10 +70,11 @@ class Probe(BankScorer):
 
         Args:
             features: Of N defective images.
-            masks: For each image ``[H, W]`` bool, the defective pixels; None: the share ``defect_share`` of its regions
-                that is farthest from normal ones.
+            masks: For each image ``[H, W]`` bool, the defective pixels, of any size; None: the share ``defect_share``
+                of its regions that is farthest from normal ones.
 
         Raises:
+            ConfigError: A mask marks no pixel.
             NotFittedError: It was fitted on fewer than two normal images.
         """
         if not self.is_fitted or any(len(self._images(name)) < 2 for name in self.names):
@@ -120,7 +121,10 @@ class Probe(BankScorer):
         if mask is not None:
             if grid is None:
                 raise IncompatibleError("masks are for levels with one region a cell, such as those of 'patches'.")
-            covered = resize(mask[None].to(distances), grid)[0].flatten()
+            # The share of each cell, so that a defect of a few pixels marks its cell and no other one.
+            covered = F.adaptive_avg_pool2d(mask[None].to(distances), grid)[0].flatten()
+            if not covered.any():
+                raise ConfigError("the mask of a defective image marks no pixel; correct it, or leave it out.")
             return covered >= min(0.5, float(covered.max()))
         count = max(1, round(self.config.defect_share * len(distances)))
         return distances.topk(count).indices
